@@ -1,0 +1,76 @@
+# Everything starts from a fresh clone: each target installs what it needs, into .venv/ and (as root, on Debian) packages.
+
+PYTHONS := $(shell .ci/pythons)
+VERSIONS := $(foreach python,$(PYTHONS),$(firstword $(subst =, ,$(python))))
+NEWEST := .venv/$(lastword $(VERSIONS))
+SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
+
+# What the tests run: a real PostgreSQL, zabbix_server and its web frontend; ip, ss, unshare, nsenter and setpriv.
+TEST_PACKAGES := python3-venv iproute2 util-linux postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql \
+	php-bcmath php-gd php-mbstring php-xml
+# What the benchmark compares with.
+BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
+
+.PHONY: help run unit test test-installed check format template bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: .venv/run/installed ## install into a virtual environment of its own and print one sample as JSON; needs no root
+	@.venv/run/bin/tcp-status-sender run --dry-run --once
+
+unit: $(VERSIONS:%=.venv/%/unit) ## the tests that need neither root nor packages, on every Python of this machine
+
+test: ## install what the tests need (as root, on Debian 12) and run all of them
+	@.ci/packages $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory test-installed
+
+test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST)/installed
+	$(NEWEST)/bin/coverage erase
+	$(NEWEST)/bin/coverage run -m pytest
+	$(NEWEST)/bin/coverage combine --quiet
+	$(NEWEST)/bin/coverage report --show-missing --skip-covered
+
+check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
+	$(NEWEST)/bin/ruff format --check
+	$(NEWEST)/bin/ruff check
+	$(NEWEST)/bin/mypy sender templates tests bench
+	$(NEWEST)/bin/python templates/generate.py --check
+	$(NEWEST)/bin/pytest -q tests/unit/test_architecture.py
+
+format: $(NEWEST)/installed ## bring the code into its format
+	$(NEWEST)/bin/ruff format
+	$(NEWEST)/bin/ruff check --fix
+
+template: $(NEWEST)/installed ## write templates/tcp_states_template.xml anew from templates/generate.py
+	$(NEWEST)/bin/python templates/generate.py
+
+bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
+	@.ci/packages $(BENCH_PACKAGES)
+	PYTHONPATH=tests $(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
+
+clean: ## remove what the targets made
+	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/%/unit: .venv/%/installed
+	.venv/$*/bin/pytest -q tests/unit
+.PHONY: $(VERSIONS:%=.venv/%/unit)
+
+# pip builds the wheel and installs that; what runs and what is tested is never the checkout.
+.venv/run/installed: $(SOURCES)
+	@$(call make_venv,$(NEWEST:.venv/%=%)) >&2
+	@.venv/run/bin/python -m pip install -qq .
+	@touch $@
+
+.venv/%/installed: $(SOURCES)
+	@$(call make_venv,$*)
+	.venv/$*/bin/python -m pip install -qq . --group test $(if $(filter $(NEWEST),.venv/$*),--group lint)
+	@touch $@
+
+define make_venv
+	test -n "$(1)" || { echo "no Python from 3.10 up that can make virtual environments; on Debian: apt-get install \
+	python3-venv" >&2; exit 1; }; \
+	echo "installing into $(@D)"; \
+	$(patsubst $(1)=%,%,$(filter $(1)=%,$(PYTHONS))) -m venv $(@D) && \
+	$(@D)/bin/python -m pip install -qq --upgrade 'pip>=25.1'  # the first with --group
+endef

@@ -1,0 +1,92 @@
+"""`python -m bench`: builds each crowd in a network namespace of its own, runs the race there, prints the report."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import platform
+import re
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.contenders import EXPORTER, SENDER, in_process, peers
+from bench.report import NOTES, Crowd, table, targets
+from support.namespace import Namespace
+
+PACKAGES = {"ss": "iproute2", "netstat": "net-tools", "awk": "mawk", "zabbix_agentd": "zabbix-agent"}
+HALF = 10_000  # sockets in each of ESTABLISHED and TIME_WAIT
+
+
+def missing() -> str | None:
+    """Say in one sentence what keeps the benchmark from running, if anything does."""
+    wanted = {**PACKAGES, EXPORTER: EXPORTER}
+    if packages := sorted(package for program, package in wanted.items() if not shutil.which(program)):
+        return f"The benchmark needs programs from Debian's packages {' '.join(packages)}: apt-get install them."
+    if not SENDER.exists():
+        return f"The benchmark needs {SENDER}: install the project beside the Python that runs the benchmark."
+    return None if os.geteuid() == 0 else "The benchmark needs root, for network namespaces and TCP_REPAIR."
+
+
+def machine() -> str:
+    """Name kernel, processor and Python on one line."""
+    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    processor = model[1] if model else platform.machine()
+    return f"Linux {platform.release()}, {processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def enter(pid: int) -> None:
+    """Move this thread, with every process that it starts from now on, to the network namespace of `pid`."""
+    with Path(f"/proc/{pid}/ns/net").open() as namespace:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+def race(established: int, time_wait: int, rounds: int) -> Crowd:
+    """Race everybody over a crowd that is all ESTABLISHED; the floor and ours only, where some are in TIME_WAIT."""
+    expected = {"ESTABLISHED": established} | ({"TIME_WAIT": time_wait} if time_wait else {})
+    title = " and ".join(f"{count:,} {state}" for state, count in expected.items()) + ", one in four IPv6"
+    holder = [sys.executable, "-m", "bench.crowd", str(established), str(time_wait)]
+    with Namespace(holder) as namespace, ExitStack() as stack:
+        enter(namespace.report["pid"])
+        rows = in_process(stack, expected) + ([] if time_wait else peers(stack, established))
+        for number in range(rounds):
+            for row in rows:
+                seconds, right = row.take() if number % row.every == 0 else (None, True)
+                row.seconds.append(seconds)
+                row.right &= right
+        for row in rows:
+            row.peak_mb = row.peak()
+    return Crowd(title=title, size=established + time_wait, rows=rows)
+
+
+def sizes(text: str) -> list[int]:
+    """Read a list of sizes; smallest first."""
+    return sorted(int(size) for size in text.split(","))
+
+
+def main() -> int:
+    """Run the whole benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--sockets", type=sizes, default="1000,10000,100000", help="crowds (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=33, help="default: %(default)s; commands run in every third only")
+    parser.add_argument("--markdown", action="store_true", help="headings and lists for the README")
+    arguments = parser.parse_args()
+    if problem := missing():
+        print(problem, file=sys.stderr)
+        return 2
+    heading, bullet = ("\n#### {}\n", "- {}") if arguments.markdown else ("\n{}", "{}")
+    print(machine(), flush=True)
+    crowds = []
+    for established, time_wait in [*((size, 0) for size in arguments.sockets), (HALF, HALF)]:
+        crowds.append(race(established, time_wait, arguments.rounds))
+        print(heading.format(crowds[-1].title), table(crowds[-1]), sep="\n", flush=True)
+    print(heading.format("What was timed"), *map(bullet.format, NOTES), sep="\n")
+    print(heading.format("Targets and figures"), *map(bullet.format, targets(crowds[:-1], crowds[-1])), sep="\n")
+    return 0 if all(row.right for crowd in crowds for row in crowd.rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""What the benchmark prints: a table for each crowd, and the figures beside the targets. Contenders in, lines out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bench.contenders import Contender
+
+HEADINGS = ("contender", "timed", "median ms", "x floor", "x ours", "peak MB", "count", "rounds")
+NOTES = (
+    "sample: one sample in a running process. Ours is what the daemon pays per interval, for every state together.",
+    "command: a whole command with the start of its program: what an agent pays per item.",
+    "zabbix_agentd -t: an agent answers this key itself, without that start (the smallest crowd shows how long it is).",
+    "first line: also a whole command, until its first line of output.",
+    "scrape: one HTTP request to a running exporter.",
+    "Rounds are interleaved, ratios are medians of those within a round, and the slow sit out most rounds.",
+)
+FLOOR, OURS, COMMAND = 0, 1, 2  # rows of a table
+PEERS_AT = 100_000  # the crowd for the peers' target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """A crowd of `size` sockets, and who counted it."""
+
+    title: str
+    size: int
+    rows: Sequence[Contender]
+
+
+def median_s(row: Contender) -> float:
+    """Over the rounds in which it took part."""
+    return median(second for second in row.seconds if second is not None)
+
+
+def ratio(row: Contender, other: Contender) -> float:
+    """Median of the ratios round by round."""
+    return median(a / b for a, b in zip(row.seconds, other.seconds, strict=True) if a is not None and b is not None)
+
+
+def table(crowd: Crowd) -> str:
+    """Draw the crowd's table, which is Markdown too."""
+    cells = [
+        (
+            row.name,
+            row.timed,
+            f"{median_s(row) * 1e3:,.1f}",
+            f"{ratio(row, crowd.rows[FLOOR]):,.2f}",
+            f"{ratio(row, crowd.rows[OURS]):,.2f}",
+            f"{row.peak_mb:,.1f}",
+            "ok" if row.right else "WRONG",
+            str(sum(second is not None for second in row.seconds)),
+        )
+        for row in crowd.rows
+    ]
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *cells, strict=True)]
+    ruler = ["-" * (width - 1) + "-:"[place > 1] for place, width in enumerate(widths)]
+
+    def draw(line: Sequence[str]) -> str:
+        left, right = zip(line[:2], widths, strict=False), zip(line[2:], widths[2:], strict=True)
+        return " | ".join([*(cell.ljust(width) for cell, width in left), *(cell.rjust(width) for cell, width in right)])
+
+    return "\n".join(f"| {draw(line)} |" for line in (HEADINGS, ruler, *cells))
+
+
+def targets(crowds: Sequence[Crowd], mixed: Crowd) -> Iterator[str]:
+    """Each target, and what was measured."""
+
+    def each(figure: Callable[[Sequence[Contender]], float], over: Sequence[Crowd] = crowds) -> str:
+        return ", ".join(f"{figure(crowd.rows):.2f} at {crowd.size:,}" for crowd in over)
+
+    cost = each(lambda rows: ratio(rows[OURS], rows[FLOOR]), [*crowds, mixed])
+    big = [crowd.rows for crowd in crowds if crowd.size == PEERS_AT]
+    gaps = [f"{ratio(row, rows[OURS]):.2f} ({row.name})" for rows in big for row in rows[COMMAND + 1 :]]
+    ends = [crowds[0], crowds[-1]][: len(crowds)]
+    yield f"ours <= 1.15 x floor: {cost} (half TIME_WAIT)"
+    yield f"every peer >= 1.5 x ours at {PEERS_AT:,}: {', '.join(gaps) or 'not measured'}"
+    yield f"memory of a sampling process flat, <= 60 MB: {each(lambda rows: rows[OURS].peak_mb, ends)}"
+    yield f"memory of the command flat, <= 60 MB: {each(lambda rows: rows[COMMAND].peak_mb, ends)}"
+    yield f"first sample printed within 0.6 s of the command's start: {each(lambda rows: median_s(rows[COMMAND]))}"

@@ -1,0 +1,78 @@
+"""The contenders that live in a Python process: the floor, our sampler, and pyroute2's own.
+
+`python -m bench.samplers NAME...` takes one sample for each name on its standard input and answers with a line of
+JSON: the seconds that it took, and the counts by state. Only those named as arguments are ever imported.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import time
+from collections import Counter
+from importlib import import_module
+from socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_RAW, socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Sampler = Callable[[], Mapping[str, int]]
+
+NETLINK_SOCK_DIAG = 4  # include/uapi/linux/netlink.h, as are the next two lines
+NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
+NLMSG_ERROR, NLMSG_DONE, DONE_LEN = 2, 3, 20  # struct nlmsghdr, then an errno
+TCPDIAG_GETSOCK, SOCKET_LEN = 18, 88  # include/uapi/linux/inet_diag.h: nlmsghdr and inet_diag_msg, no attributes
+STATES = 0x3FFE  # 1 to 13, include/net/tcp_states.h
+REQUEST = struct.pack("=IHHII52xII", 76, TCPDIAG_GETSOCK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0, STATES, 0)
+
+
+def floor() -> Sampler:
+    """Drain the dump and look for nothing but its end: no program in Python that asks the kernel can be faster."""
+    buffer = bytearray(256 * 1024)
+    head = struct.Struct("=IH").unpack_from
+
+    def drain() -> Mapping[str, int]:
+        total = 0
+        with socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
+            sock.send(REQUEST)
+            while True:
+                size = sock.recvmsg_into([buffer])[0]
+                total += size
+                kind = head(buffer)[1]
+                if kind in (NLMSG_ERROR, NLMSG_DONE) or head(buffer, size - DONE_LEN) == (DONE_LEN, NLMSG_DONE):
+                    return {"at most": total // SOCKET_LEN}
+
+    return drain
+
+
+def ours() -> Sampler:
+    """Count as the daemon does, once per interval."""
+    sample = import_module("sender.sock_diag").SockDiag().sample
+    return lambda: {state.name: count for state, count in sample().states.items()}
+
+
+def pyroute2() -> Sampler:
+    """Count in the library's own way: an object for each socket, a dump for each family."""
+    library = import_module("pyroute2")
+
+    def count() -> Mapping[str, int]:
+        with library.DiagSocket() as diag:
+            dumps = [diag.get_sock_stats(family=family) for family in (AF_INET, AF_INET6)]
+        return {"ESTABLISHED": Counter(sock["idiag_state"] for dump in dumps for sock in dump)[1]}
+
+    return count
+
+
+def main() -> None:
+    """One sample for each line, until standard input closes."""
+    samplers = {maker.__name__: maker() for maker in (floor, ours, pyroute2) if maker.__name__ in sys.argv[1:]}
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        counts = samplers[line.strip()]()
+        print(json.dumps([time.perf_counter() - begin, counts]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""tcp-status-sender: counts a Linux host's TCP sockets by state and pushes the counts to Zabbix."""
+
+__version__ = "0.1.0"

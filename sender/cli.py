@@ -1,0 +1,92 @@
+"""The command line: arguments, output, exit codes (0 done, 1 the work failed, 2 bad usage or config)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sender import __version__, template
+from sender.config import DEFAULT_PATH, load
+from sender.errors import ConfigError, SenderError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+        code: int = arguments.verb(arguments)
+        sys.stdout.flush()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except SenderError as error:
+        print(f"tcp-status-sender: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read our output has seen enough; what is still buffered must not fail at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # standard output is on a full disk, say
+        print(f"tcp-status-sender: cannot write the output: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tcp-status-sender", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"tcp-status-sender {__version__}")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = verbs.add_parser("run", help="sample and deliver until stopped", description=_RUN)
+    run.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_PATH}; without it, the defaults")
+    run.add_argument("--dry-run", action="store_true", help="send nothing; print each sample as one line of JSON")
+    run.add_argument("--once", action="store_true", help="take one sample, deliver it and exit")
+    run.add_argument(
+        "--log-level", choices=["debug", "info", "warning", "error"], help="default: the config's, or info"
+    )
+    run.set_defaults(verb=_run)
+
+    bundled = verbs.add_parser("template", help="print the Zabbix template, for import", description=_TEMPLATE)
+    bundled.add_argument("--format", choices=template.FORMATS, default="6.0", help="default: %(default)s")
+    bundled.set_defaults(verb=_template)
+    return parser
+
+
+_DESCRIPTION = "Counts this host's TCP sockets by state, straight from the kernel, and pushes the counts to Zabbix."
+_EPILOG = "exit codes: 0 done; 1 the work failed; 2 bad usage or bad configuration"
+_RUN = (
+    "Takes a sample at every whole multiple of the interval and delivers it to every destination, in the foreground, "
+    "until SIGTERM or SIGINT. With --once, exits 0 only if every destination accepted every value."
+)
+_TEMPLATE = (
+    "Prints the template 'TCP states by Zabbix trapper' for import into Zabbix (Configuration or Data collection > "
+    "Templates > Import). Format 6.0 suits 6.0, 6.4 and 7.x."
+)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from sender import run
+
+    settings = load(arguments.config)
+    logging.basicConfig(
+        level=(arguments.log_level or settings.log_level).upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # its everyday news are none to an admin
+    if arguments.dry_run:
+        return run.dry(settings, once=arguments.once)
+    return run.live(settings, once=arguments.once)
+
+
+def _template(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(template.text(arguments.format))
+    return 0

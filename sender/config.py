@@ -1,0 +1,214 @@
+"""YAML to frozen settings, or every problem at once. Knows the file's format; knows nothing of what is done with it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from sender.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/tcp-status-sender/config.yaml")
+TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
+
+_PORTS = range(1, 65536)
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
+
+
+def _duration(value: object) -> int:
+    """Whole seconds from what people write: `30s`, `5m`, `1h`, or a bare number of seconds."""
+    match = re.fullmatch(r"(\d{1,9})([smhdw]?)", str(value)) if isinstance(value, (str, int)) else None
+    if not match or isinstance(value, bool):
+        raise ValueError("expected a duration in whole seconds, minutes or hours, such as 30s, 5m or 1h")
+    return int(match[1]) * _UNITS_S[match[2]]
+
+
+def _between(low: str, high: str) -> BeforeValidator:
+    """A duration from `low` to `high`, both allowed."""
+
+    def check(value: object) -> int:
+        seconds = _duration(value)
+        if not _duration(low) <= seconds <= _duration(high):
+            raise ValueError(f"expected a duration from {low} to {high}")
+        return seconds
+
+    return BeforeValidator(check)
+
+
+def _filled(entries: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not entries:
+        raise ValueError("expected at least one entry")
+    return entries
+
+
+_LIST = Field(strict=False)  # a YAML list is to become a tuple; what is in it is still taken strictly
+_FILLED = AfterValidator(_filled)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Node(_Settings):
+    """One trapper: a host name or an IP address, and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: object) -> Node:
+        """From `name`, `name:port`, `192.0.2.1:port`, `2001:db8::1` or `[2001:db8::1]:port`. Raises ValueError."""
+        form = r"\[(?P<v6>[0-9A-Fa-f:.%\w]+)\](:(?P<p6>\d+))?|(?P<bare>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)"
+        form += r"|(?P<name>[^\s:/\[\],;]+)(:(?P<port>\d+))?"
+        match = re.fullmatch(form, text) if isinstance(text, str) else None
+        port = int((match["p6"] or match["port"] or TRAPPER_PORT) if match else 0)
+        if not match or port not in _PORTS:
+            raise ValueError("expected a name or an address, with a port from 1 to 65535 or without (then 10051)")
+        return cls(address=match["v6"] or match["bare"] or match["name"], port=port)
+
+
+def _address(value: object) -> str:
+    """An IP address of this host."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, str(value))
+        except OSError:
+            continue
+        return str(value)
+    raise ValueError("expected an IP address of this host, such as 192.0.2.10 or 2001:db8::10")
+
+
+class Destination(_Settings):
+    """One Zabbix server or proxy, or one HA cluster of them: `nodes` in the order in which to try them."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)] = "main"
+    nodes: Annotated[tuple[Annotated[Node, BeforeValidator(Node.parse)], ...], _LIST, _FILLED] = (
+        Node(address="127.0.0.1", port=TRAPPER_PORT),
+    )
+    timeout: Annotated[int, _between("1s", "1m")] = 5
+    source_ip: Annotated[str, BeforeValidator(_address)] | None = None
+    compression: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(map(str, self.nodes))})"
+
+
+class Settings(_Settings):
+    """The whole configuration; every key has a default."""
+
+    host: str = Field(default_factory=socket.gethostname, max_length=128, validate_default=True)
+    interval: Annotated[int, _between("1s", "1h")] = 30
+    destinations: Annotated[tuple[Destination, ...], _LIST, _FILLED] = (Destination(),)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("host")
+    @classmethod
+    def _is_host_name(cls, host: str) -> str:
+        # Zabbix manual: Hosts and host groups, Configuring a host.
+        if not re.fullmatch(r"[0-9A-Za-z_.-]([0-9A-Za-z_. -]*[0-9A-Za-z_.-])?", host):
+            raise ValueError("expected a technical host name: letters, digits, spaces, dots, dashes and underscores")
+        return host
+
+    @field_validator("destinations")
+    @classmethod
+    def _are_told_apart(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        names = [destination.name for destination in destinations]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"expected a different name for each destination, but {name!r} stands twice")
+        return destinations
+
+
+def load(path: Path | None = None) -> Settings:
+    """The settings in `path`; without it those in DEFAULT_PATH, or the defaults where that file does not exist.
+
+    Raises ConfigError with every problem found.
+    """
+    if path is None and not DEFAULT_PATH.exists():
+        return _checked({}, "defaults", [])
+    return _read(path or DEFAULT_PATH)
+
+
+def _read(path: Path) -> Settings:
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(
+            [f"{path}: cannot be read: {error.strerror}; expected a YAML file that this user can read"]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not text: byte {error.start} is not UTF-8; expected a YAML file"]) from error
+    try:
+        loader = _Loader(text)
+        data = loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise ConfigError([f"{path}: {where}: is not YAML: {error.problem or error.context}"]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError([f"{path}: is not YAML: {' '.join(str(error).split())}"]) from error
+    if data is None:
+        raise ConfigError([f"{path}: is empty; expected at least one key, such as `host: web-01`"])
+    return _checked(data, str(path), [f"{path}: {problem}" for problem in loader.duplicates])
+
+
+def _checked(data: object, source: str, problems: list[str]) -> Settings:
+    try:
+        settings = Settings.model_validate(data)
+    except ValidationError as error:
+        problems += [f"{source}: {_problem(detail)}" for detail in error.errors()]
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+_EXPECTED = {
+    "bool_type": "expected true or false",
+    "model_type": "expected keys with values",
+    "string_type": "expected text, in quotes if it looks like a number or a date",
+    "tuple_type": "expected a list",
+}
+
+
+def _problem(detail: Any) -> str:
+    """One line for one of pydantic's error details: `path.to.key: what is wrong, and what is expected`."""
+    location, kind, message = detail["loc"], detail["type"], detail["msg"]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    if kind in ("extra_forbidden", "invalid_key"):
+        model = Destination if len(location) > 1 else Settings
+        near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(model.model_fields)}"
+        return f"{path}: unknown key; {hint}"
+    expected = _EXPECTED.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{path or 'the file'}: is {_shown(detail['input'])}; {expected}"
+
+
+def _shown(value: object) -> str:
+    kinds = {dict: "a mapping", list: "a list", type(None): "empty"}
+    return kinds.get(type(value)) or repr(value)[:80]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as it stands, and the keys that stand twice, of which PyYAML would silently drop the first."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.duplicates: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  PyYAML's own signature
+        """As in PyYAML, and noting what stands twice."""
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                self.duplicates.append(f"{key.value}: stands a second time in line {line}; expected once")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)

@@ -1,0 +1,39 @@
+"""The exception tree. Each message is one sentence or two for the person who must act.
+
+SenderError
+├── ConfigError      the configuration cannot be used; carries every problem at once
+├── KernelError      the kernel did not give a whole answer about its sockets
+│   └── TornError    the answer came in pieces that do not fit together: worth asking again
+└── DeliveryError    one destination did not take one request: worth trying again later
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class SenderError(Exception):
+    """Whatever this program expects to go wrong; `str()` is what the user reads."""
+
+
+class ConfigError(SenderError):
+    """Unusable configuration. `problems` are complete lines: `FILE: path.to.key: what is wrong, and what is expected`."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class KernelError(SenderError):
+    """The kernel refused to dump its TCP sockets, or did not finish. Never to be shown as a row of zeros."""
+
+
+class TornError(KernelError):
+    """A dump that was interrupted, cut short or mixed with something else; its counts are void."""
+
+
+class DeliveryError(SenderError):
+    """A destination did not answer a request properly; none of its values may be taken as accepted."""

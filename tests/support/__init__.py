@@ -1,0 +1,1 @@
+"""What the tests share: real sockets, real namespaces, a real Zabbix. Knows nothing of `sender`'s insides."""

@@ -1,0 +1,50 @@
+"""Own network namespaces, each living exactly as long as the holder process inside it. Needs root.
+
+A holder is any program that sets its namespace up, prints one line of JSON when that is done, and ends when its
+standard input closes. So nothing is left over, whatever way the test ends.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+EMPTY = (sys.executable, "-c", "import sys; print('{}', flush=True); sys.stdin.read()")
+
+
+class Namespace:
+    """A network namespace of its own, set up by `holder` (a command line); `report` is the JSON that it printed."""
+
+    def __init__(self, holder: Sequence[str] = EMPTY) -> None:
+        self._holder = holder
+        self.report: Any = None
+
+    def __enter__(self) -> Namespace:
+        self._process = subprocess.Popen(
+            ["unshare", "--net", *self._holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._holder[:3]} set nothing up and ended with {self._process.wait()}")
+        self.report = json.loads(line)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    def inside(self, *command: str) -> list[str]:
+        """The command line that runs `command` in this namespace."""
+        return ["nsenter", f"--net=/proc/{self._process.pid}/ns/net", "--", *command]
+
+    def run(self, *command: str) -> str:
+        """Standard output of `command` run in this namespace; raises CalledProcessError when it fails."""
+        return subprocess.run(self.inside(*command), check=True, capture_output=True, text=True).stdout

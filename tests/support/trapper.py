@@ -1,0 +1,111 @@
+"""A stand-in for a Zabbix trapper that fails, or answers, in a way of the test's choosing; on loopback.
+
+It reads requests as strictly as Zabbix does. What a real server does is tested against a real one.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import zlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+
+def packet(body: bytes, *, flags: int = 1, announced: int | None = None) -> bytes:
+    """A packet of the Zabbix protocol (manual: Appendix, Protocols, Header)."""
+    return b"ZBXD" + struct.pack("<BII", flags, len(body) if announced is None else announced, 0) + body
+
+
+def counts(processed: int, failed: int) -> bytes:
+    """A trapper's answer to "sender data"."""
+    info = f"processed: {processed}; failed: {failed}; total: {processed + failed}; seconds spent: 0.000071"
+    return packet(json.dumps({"response": "success", "info": info}).encode())
+
+
+def accept(request: dict[str, Any]) -> bytes:
+    """Every value is processed."""
+    return counts(len(request["data"]), 0)
+
+
+class Trapper:
+    """Listens while the context lasts. `answer(request)` gives the bytes to answer with, before the connection closes.
+
+    `answer` may be changed at any time; an iterable of bytes is sent piece by piece. `requests` are those received, `peers` where from.
+    """
+
+    def __init__(self, answer: Callable[[dict[str, Any]], Any] = accept, *, address: str = "127.0.0.1") -> None:
+        self.answer = answer
+        self.requests: list[dict[str, Any]] = []
+        self.peers: list[str] = []
+        self.closing = threading.Event()
+        self.received = threading.Condition()
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listener = socket.create_server((address, 0), family=family)
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._serve)]
+
+    def __enter__(self) -> Trapper:
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.closing.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, count: int, timeout_s: float = 20) -> None:
+        """Until that many requests have come in."""
+        with self.received:
+            assert self.received.wait_for(lambda: len(self.requests) >= count, timeout_s), f"{len(self.requests)} came"
+
+    @property
+    def values(self) -> list[dict[str, Any]]:
+        """All values of all requests, in the order in which they came."""
+        return [value for request in self.requests for value in request["data"]]
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, peer = self._listener.accept()
+            except OSError:
+                return
+            self.peers.append(peer[0])
+            thread = threading.Thread(target=self._handle, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _handle(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(20)
+            try:
+                request = self._read(connection)
+                reply = self.answer(request)
+                for piece in [reply] if isinstance(reply, bytes) else reply:
+                    connection.sendall(piece)
+            except OSError:
+                return  # the client has had enough
+
+    def _read(self, connection: socket.socket) -> dict[str, Any]:
+        header = connection.recv(13, socket.MSG_WAITALL)
+        magic, flags, length, plain_length = struct.unpack("<4sBII", header)
+        body = connection.recv(length, socket.MSG_WAITALL)
+        assert magic == b"ZBXD"
+        assert flags in (1, 3)
+        if flags == 3:
+            body = zlib.decompress(body)
+            assert len(body) == plain_length
+        request: dict[str, Any] = json.loads(body)
+        with self.received:
+            self.requests.append(request)
+            self.received.notify_all()
+        return request

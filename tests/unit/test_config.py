@@ -1,0 +1,236 @@
+"""Configuration: what is right is taken, what is wrong is all listed at once."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender import config
+from sender.config import Destination, Node, Settings, load
+from sender.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+
+NODE = "expected a name or an address, with a port from 1 to 65535 or without (then 10051)"
+DURATION = "expected a duration in whole seconds, minutes or hours, such as 30s, 5m or 1h"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
+    """Writes a configuration file and gives its path."""
+
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+def problems(path: Path) -> list[str]:
+    """What is wrong with the file, without the file's name, which every line begins with."""
+    with pytest.raises(ConfigError) as raised:
+        load(path)
+    assert all(problem.startswith(f"{path}: ") for problem in raised.value.problems)
+    return [problem.removeprefix(f"{path}: ") for problem in raised.value.problems]
+
+
+def test_without_a_file_there_are_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No file at all: this host's name, 30 s, one destination 127.0.0.1:10051."""
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "none.yaml")
+    settings = load()
+    assert settings.host == socket.gethostname()
+    assert settings.interval == 30
+    assert [str(each) for each in settings.destinations] == ["main (127.0.0.1:10051)"]
+    assert settings.log_level == "info"
+
+
+def test_the_default_file_is_read_where_it_exists(
+    monkeypatch: pytest.MonkeyPatch, write: Callable[[str | bytes], Path]
+) -> None:
+    """Without --config, the file in /etc counts."""
+    monkeypatch.setattr(config, "DEFAULT_PATH", write("host: from-etc"))
+    assert load().host == "from-etc"
+
+
+def test_the_example_holds_the_defaults() -> None:
+    """The example file is valid as it is, and what stands in it is what holds without it."""
+    assert load(EXAMPLE) == Settings()
+
+
+def test_the_example_explains_every_key() -> None:
+    """Each key of each section stands in the example, at least commented out."""
+    text = EXAMPLE.read_text()
+    for key in [*Settings.model_fields, *Destination.model_fields]:
+        assert f"{key}:" in text, key
+
+
+def test_the_examples_beyond_the_defaults_are_valid(write: Callable[[str | bytes], Path]) -> None:
+    """The commented-out examples are valid too, each in its place."""
+    settings = load(write(EXAMPLE.read_text().replace("#host:", "host:").replace("#source_ip:", "source_ip:")))
+    assert settings.host == "web-01"
+    assert settings.destinations[0].source_ip == "192.0.2.10"
+
+
+def test_everything_at_once(write: Callable[[str | bytes], Path]) -> None:
+    """A file with every kind of mistake is reported whole, a line each, with the path of each key."""
+    path = write("""
+host: web-01
+host: 7
+intervall: 10
+interval: 2h
+destinations:
+  - name: a
+    nodes: [zbx, "x:99999", 5]
+    compresion: true
+    compression: maybe
+    timeout: soon
+    source_ip: here
+  - nodes: []
+  - 7
+log_level: loud
+2: 3
+""")
+    assert sorted(problems(path)) == sorted([
+        "host: stands a second time in line 3; expected once",
+        "host: is 7; expected text, in quotes if it looks like a number or a date",
+        "intervall: unknown key; did you mean 'interval'?",
+        "interval: is '2h'; expected a duration from 1s to 1h",
+        f"destinations[0].nodes[1]: is 'x:99999'; {NODE}",
+        f"destinations[0].nodes[2]: is 5; {NODE}",
+        "destinations[0].compresion: unknown key; did you mean 'compression'?",
+        "destinations[0].compression: is 'maybe'; expected true or false",
+        f"destinations[0].timeout: is 'soon'; {DURATION}",
+        "destinations[0].source_ip: is 'here'; expected an IP address of this host, such as 192.0.2.10 or 2001:db8::10",
+        "destinations[1].nodes: is a list; expected at least one entry",
+        "destinations[2]: is 7; expected keys with values",
+        "log_level: is 'loud'; expected 'debug', 'info', 'warning' or 'error'",
+        "[2]: unknown key; expected one of host, interval, destinations, log_level",
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is empty; expected at least one key, such as `host: web-01`"),
+        ("# nothing\n", "is empty; expected at least one key, such as `host: web-01`"),
+        (b"\x7fELF\x02\xff\x00", "is not text: byte 5 is not UTF-8; expected a YAML file"),
+        (b"\x00\x01", "is not YAML: unacceptable character #x0000"),
+        ("host: [", "line 1, column 8: is not YAML: expected the node content"),
+        ("host: a\n  interval: 3\n", "line 2, column 11: is not YAML: mapping values are not allowed here"),
+        ("- a\n", "the file: is a list; expected keys with values"),
+        ("web-01\n", "the file: is 'web-01'; expected keys with values"),
+        ("host: 2026-13-45\n", "is not YAML: month must be in 1..12"),
+        ("host: a\n---\nhost: b\n", "line 2, column 1: is not YAML"),
+        ("host: !!python/object:os.system {}\n", "line 1, column 7: is not YAML: could not determine a constructor"),
+        ("host: " + "[" * 5000, "is not YAML: maximum recursion depth exceeded"),
+        ("? [a]\n: b\n", "line 1, column 3: is not YAML: found unhashable key"),
+        ("host:\n", "host: is empty; expected text"),
+        ("host: ' a'\n", "host: is ' a'; expected a technical host name"),
+        ("host: ''\n", "host: is ''; expected a technical host name"),
+        ("host: a:b\n", "host: is 'a:b'; expected a technical host name"),
+        ("interval: 0\n", "interval: is 0; expected a duration from 1s to 1h"),
+        ("interval: 1.5\n", "interval: is 1.5; expected a duration in whole seconds"),
+        ("interval: true\n", "interval: is True; expected a duration in whole seconds"),
+        ("interval: 61m\n", "interval: is '61m'; expected a duration from 1s to 1h"),
+        ("destinations:\n", "destinations: is empty; expected a list"),
+        ("destinations: []\n", "destinations: is a list; expected at least one entry"),
+        ("destinations: {nodes: [a]}\n", "destinations: is a mapping; expected a list"),
+        ("destinations: [{nodes: zbx}]\n", "destinations[0].nodes: is 'zbx'; expected a list"),
+        ("destinations: [{name: a}, {name: a}]\n", "destinations: is a list; expected a different name for each"),
+        ("destinations: [{timeout: 61s}]\n", "destinations[0].timeout: is '61s'; expected a duration from 1s to 1m"),
+    ],
+)
+def test_one_mistake(write: Callable[[str | bytes], Path], text: str | bytes, problem: str) -> None:
+    """Each mistake gives one line that says what is there and what is expected."""
+    (found,) = problems(write(text))
+    assert found.startswith(problem)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    """A file that was asked for by name must exist."""
+    assert problems(tmp_path / "none.yaml") == [
+        "cannot be read: No such file or directory; expected a YAML file that this user can read"
+    ]
+
+
+def test_a_directory_is_an_error(tmp_path: Path) -> None:
+    """A directory in place of the file is said to be one."""
+    assert problems(tmp_path) == ["cannot be read: Is a directory; expected a YAML file that this user can read"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1", 1), ("1s", 1), ("30s", 30), ("5m", 300), ("60m", 3600), ("1h", 3600), ("'30'", 30)]
+)
+def test_durations(write: Callable[[str | bytes], Path], text: str, seconds: int) -> None:
+    """Durations are written as Zabbix writes them."""
+    assert load(write(f"interval: {text}")).interval == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "port", "shown"),
+    [
+        ("zbx", "zbx", 10051, "zbx:10051"),
+        ("zbx.example.com:10052", "zbx.example.com", 10052, "zbx.example.com:10052"),
+        ("192.0.2.1:1", "192.0.2.1", 1, "192.0.2.1:1"),
+        ("[2001:db8::1]:10053", "2001:db8::1", 10053, "[2001:db8::1]:10053"),
+        ("[::1]", "::1", 10051, "[::1]:10051"),
+        ("2001:db8::1", "2001:db8::1", 10051, "[2001:db8::1]:10051"),
+        ("fe80::1%eth0", None, None, None),
+        ("[fe80::1%eth0]:10051", "fe80::1%eth0", 10051, "[fe80::1%eth0]:10051"),
+        ("zbx:", None, None, None),
+        ("zbx:0", None, None, None),
+        ("zbx:65536", None, None, None),
+        ("[::1]:x", None, None, None),
+        ("a b", None, None, None),
+        ("a;b", None, None, None),
+        ("http://zbx", None, None, None),
+        ("", None, None, None),
+    ],
+)
+def test_nodes(text: str, address: str | None, port: int | None, shown: str | None) -> None:
+    """Names, IPv4 and IPv6, with and without a port; anything else is refused."""
+    if address is None:
+        with pytest.raises(ValueError, match="expected a name or an address"):
+            Node.parse(text)
+    else:
+        assert Node.parse(text) == Node(address=address, port=port or 0)
+        assert str(Node.parse(text)) == shown
+
+
+yaml_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+keys = st.sampled_from(["host", "interval", "destinations", "log_level", "nodes", "name", "timeout"])
+
+
+@given(data=st.dictionaries(keys, yaml_values | st.lists(st.dictionaries(keys, yaml_values), max_size=3)))
+def test_nothing_but_config_errors(tmp_path_factory: pytest.TempPathFactory, data: object) -> None:
+    """Whatever a file holds, the outcome is settings or a ConfigError with one-line problems."""
+    path = tmp_path_factory.mktemp("any") / "config.yaml"
+    path.write_text(yaml.safe_dump(data))
+    try:
+        load(path)
+    except ConfigError as error:
+        assert error.problems
+        assert not any("\n" in problem for problem in error.problems)
+
+
+@given(noise=st.binary(max_size=200))
+def test_noise_is_a_config_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    """Arbitrary bytes never end in a traceback."""
+    path = tmp_path_factory.mktemp("noise") / "config.yaml"
+    path.write_bytes(noise)
+    with pytest.raises(ConfigError):
+        load(path)

@@ -1,0 +1,60 @@
+"""From snapshot to items: every key, every state, zeros included."""
+
+from __future__ import annotations
+
+import json
+
+from sender import __version__
+from sender.items import KEYS, to_items, to_request
+from sender.model import Snapshot, TcpState, Vitals
+
+NAMES = "ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING"
+STATES = NAMES.split()
+SNAPSHOT = Snapshot(clock=1_700_000_000, ns=5, duration_s=0.0871234, states={state: 10 + state for state in TcpState})
+
+
+def test_the_keys_are_the_contract() -> None:
+    """The keys, which users and the template hold on to, are exactly these."""
+    own = ["version", "uptime", "sample.time", "backlog", "dropped", "rejected"]
+    assert list(KEYS) == [f"tcp.status[{name}]" for name in [*STATES, "TOTAL"]] + [f"tcp.sender.{name}" for name in own]
+
+
+def test_the_states_have_the_kernels_numbers() -> None:
+    """State names stand at the numbers of include/net/tcp_states.h, 1 to 11."""
+    assert {state.name: state.value for state in TcpState} == {name: number for number, name in enumerate(STATES, 1)}
+
+
+def test_each_value_is_that_of_its_key() -> None:
+    """Each state's count, their sum and the daemon's own figures arrive under their own keys, as text."""
+    vitals = Vitals(uptime_s=61, backlog=1, dropped=2, rejected=3)
+    values = {item.key: item.value for item in to_items(SNAPSHOT, vitals, host="web-01")}
+    assert values == {
+        **{f"tcp.status[{name}]": str(10 + number) for number, name in enumerate(STATES, 1)},
+        "tcp.status[TOTAL]": "176",
+        "tcp.sender.version": __version__,
+        "tcp.sender.uptime": "61",
+        "tcp.sender.sample.time": "0.087123",
+        "tcp.sender.backlog": "1",
+        "tcp.sender.dropped": "2",
+        "tcp.sender.rejected": "3",
+    }
+
+
+def test_a_host_without_sockets_sends_zeros() -> None:
+    """No sockets at all is twelve zeros, not silence."""
+    empty = Snapshot(clock=1, ns=1, duration_s=0, states=dict.fromkeys(TcpState, 0))
+    values = [item.value for item in to_items(empty, Vitals(), host="h") if item.key.startswith("tcp.status[")]
+    assert values == ["0"] * 12
+
+
+def test_every_item_carries_host_and_moment() -> None:
+    """Host name, clock and ns are on every item: Zabbix numbers values without them as it likes."""
+    items = to_items(SNAPSHOT, Vitals(), host="web-01")
+    assert {(item.host, item.clock, item.ns) for item in items} == {("web-01", 1_700_000_000, 5)}
+
+
+def test_the_request_is_the_sender_protocols() -> None:
+    """The request has the fields that the sender protocol names, with the value as text and the time as numbers."""
+    request = json.loads(json.dumps(to_request(to_items(SNAPSHOT, Vitals(), host="web-01")[:1])))
+    value = {"host": "web-01", "key": "tcp.status[ESTABLISHED]", "value": "11", "clock": 1_700_000_000, "ns": 5}
+    assert request == {"request": "sender data", "data": [value]}

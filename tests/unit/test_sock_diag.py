@@ -1,0 +1,154 @@
+"""The sampler against this machine's real kernel, as whatever user the tests run."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sender.errors import KernelError, TornError
+from sender.model import TcpState
+from sender.sock_diag import WAYS, SockDiag, by_family, one_walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPEN = Path("/proc/self/fd")
+NOT_SERVED = by_family(socket.AF_INET, protocol=0xEE)  # the kernel refuses it: ENOENT
+NO_TCP = by_family(socket.AF_UNIX)  # the kernel answers with messages that are not TCP sockets
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A listening socket, so that there is one to count."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["one walk", "two walks"])
+def test_a_socket_more_is_counted(way: tuple[bytes, ...], listener: socket.socket) -> None:
+    """The sample has all eleven states; at least the test's own listener and its connection are in it."""
+    with socket.create_connection(listener.getsockname()), listener.accept()[0]:
+        snapshot = SockDiag([way]).sample()
+    assert list(snapshot.states) == list(TcpState)
+    assert snapshot.states[TcpState.LISTEN] >= 1
+    assert snapshot.states[TcpState.ESTABLISHED] >= 2
+
+
+@pytest.mark.parametrize(("now_ns", "moment"), [(5 * 10**9 + 7, (5, 7)), (5 * 10**9, (5, 1))])
+def test_the_moment_is_that_of_the_begin(now_ns: int, moment: tuple[int, int]) -> None:
+    """The moment is the clock's at the begin, and ns is never 0, which Zabbix takes for none."""
+    snapshot = SockDiag(time_ns=lambda: now_ns).sample()
+    assert (snapshot.clock, snapshot.ns) == moment
+    assert snapshot.duration_s > 0
+
+
+def test_a_refusal_raises() -> None:
+    """A protocol that the kernel does not serve is refused with errno, advice, and no count."""
+    with pytest.raises(KernelError, match=r"\(sock_diag\): ENOENT: .*modprobe tcp_diag"):
+        SockDiag([[NOT_SERVED]]).sample()
+
+
+def test_where_one_way_is_refused_the_next_is_taken(listener: socket.socket) -> None:
+    """A kernel that does not take the one-walk request is asked for each family."""
+    assert listener
+    assert SockDiag([[NOT_SERVED], WAYS[1]]).sample().states[TcpState.LISTEN] >= 1
+
+
+def test_one_refusal_of_two_is_a_refusal() -> None:
+    """Half of the families is no sample."""
+    with pytest.raises(KernelError, match="ENOENT"):
+        SockDiag([[WAYS[1][0], NOT_SERVED]]).sample()
+
+
+def test_a_torn_answer_is_asked_for_again(listener: socket.socket) -> None:
+    """An answer that does not fit is thrown away, and the sample is that of the next attempt, moment included."""
+
+    class Recovering:
+        """A way whose first answer is torn."""
+
+        attempts = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            self.attempts += 1
+            return iter([one_walk() if self.attempts > 1 else NO_TCP])
+
+    moments = iter([1 * 10**9, 2 * 10**9])
+    left, right = socket.socketpair()
+    with left, right:
+        snapshot = SockDiag([Recovering()], time_ns=lambda: next(moments)).sample()
+    assert listener
+    assert snapshot.states[TcpState.LISTEN] >= 1
+    assert snapshot.clock == 2
+
+
+def test_three_torn_answers_are_an_error() -> None:
+    """An answer that never fits is given up after three attempts, without trying another way."""
+    moments = iter([1, 2, 3])
+    left, right = socket.socketpair()
+    with left, right, pytest.raises(TornError, match="unexpected message"):
+        SockDiag([[NO_TCP], WAYS[0]], time_ns=lambda: next(moments)).sample()
+    assert next(moments, None) is None
+
+
+def test_a_silent_kernel_is_given_up() -> None:
+    """A request that the kernel never answers (no NLM_F_REQUEST) ends in an error, not in waiting for ever."""
+    unanswered = one_walk()[:6] + b"\0\0" + one_walk()[8:]
+    with pytest.raises(KernelError, match=r"stopped answering for 0.1 s"):
+        SockDiag([[unanswered]], silence_s=0.1).sample()
+
+
+def test_an_endless_dump_is_given_up(listener: socket.socket) -> None:
+    """A dump that does not come to its end in time is an error."""
+    assert listener
+    with pytest.raises(KernelError, match=r"did not end within -1 s"):
+        SockDiag(endless_s=-1).sample()
+
+
+def test_nothing_stays_open_and_nothing_grows(listener: socket.socket) -> None:
+    """Two hundred samples, half of them refused, leave no file descriptor behind."""
+    assert listener
+    before = len(list(OPEN.iterdir()))
+    good, bad = SockDiag(), SockDiag([[NOT_SERVED]])
+    for _ in range(100):
+        good.sample()
+        with pytest.raises(KernelError):
+            bad.sample()
+    assert len(list(OPEN.iterdir())) == before
+
+
+def test_where_netlink_is_forbidden_it_says_so() -> None:
+    """Without a file descriptor to spare, the error names EMFILE and the limit to raise."""
+    code = (
+        "import resource, os\n"
+        "from sender.sock_diag import SockDiag\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) - 1,) * 2)\n"
+        "SockDiag().sample()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("EMFILE: too many open files: raise LimitNOFILE= of the unit")
+
+
+def test_two_samplers_in_two_threads() -> None:
+    """Two samplers at once do not get each other's answers."""
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        sampler = SockDiag()
+        try:
+            for _ in range(100):
+                sampler.sample()
+        except KernelError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures

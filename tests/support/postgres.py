@@ -1,0 +1,81 @@
+"""A real PostgreSQL that lives exactly as long as a test. Needs root. Knows nothing of Zabbix."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from support.program import ENVIRONMENT, Program, caged, finish
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+USER = "postgres"  # PostgreSQL refuses to run as root
+DATABASE = "zabbix"  # the name of the database and of its superuser
+# A crash may lose everything, and nobody minds. Its unix socket is the only way in, so there is no port to collide on.
+# What its processes share lies in files below the data directory, not in /dev/shm.
+SETTINGS = (
+    "listen_addresses=",
+    "autovacuum=off",
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "dynamic_shared_memory_type=mmap",
+)
+
+
+class Postgres:
+    """A context manager: a running PostgreSQL with one empty database, all of it below `directory`, which it makes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory  # of the unix socket too
+        self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        self._resources = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.directory.mkdir(mode=0o700)  # whoever reaches the socket is superuser
+            stack.callback(shutil.rmtree, self.directory)
+            shutil.chown(self.directory, USER, USER)
+            data = str(self.directory / "data")
+            initdb = [f"{self._bin}/initdb", "--no-sync", "--auth=trust", f"--username={DATABASE}"]
+            finish(caged([*initdb, "--encoding=UTF8", "--locale=C", "-D", data], USER))
+            settings = [f"--{setting}" for setting in (*SETTINGS, f"unix_socket_directories={self.directory}")]
+            command = [f"{self._bin}/postgres", "-D", data, *settings]
+            program = Program("PostgreSQL", command, self.directory / "log", user=USER)
+            stack.callback(program.kill)
+            program.wait_until(self._is_ready, "it accepts connections")
+            self._psql("--dbname=postgres", f"--command=create database {DATABASE}")
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._resources.close()
+
+    def execute(self, sql: str) -> None:
+        """Run `sql`, any number of statements, to the first error."""
+        self._psql(stdin=sql)
+
+    def query(self, sql: str) -> list[tuple[str, ...]]:
+        """Return the rows of one statement, each value as PostgreSQL prints it, NULL as an empty string."""
+        output = self._psql("--csv", "--tuples-only", stdin=sql)
+        return [tuple(row) or ("",) for row in csv.reader(io.StringIO(output, newline=""))]
+
+    def _is_ready(self) -> bool:
+        ready = [f"{self._bin}/pg_isready", "--quiet", f"--host={self.directory}"]
+        return subprocess.run(ready, check=False, env=ENVIRONMENT).returncode == 0
+
+    def _psql(self, *options: str, stdin: str = "") -> str:
+        psql = [f"{self._bin}/psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--host={self.directory}"]
+        return finish([*psql, f"--username={DATABASE}", *options], stdin)

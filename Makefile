@@ -27,7 +27,7 @@ test: ## install what the tests need (as root, on Debian 12) and run all of them
 
 test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST)/installed
 	$(NEWEST)/bin/coverage erase
-	$(NEWEST)/bin/coverage run -m pytest
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report --show-missing --skip-covered
 
@@ -52,9 +52,9 @@ bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=10
 clean: ## remove what the targets made
 	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-.venv/%/unit: .venv/%/installed
-	.venv/$*/bin/pytest -q tests/unit
 .PHONY: $(VERSIONS:%=.venv/%/unit)
+$(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
+	.venv/$*/bin/pytest -q tests/unit
 
 # pip builds the wheel and installs that; what runs and what is tested is never the checkout.
 .venv/run/installed: $(SOURCES)

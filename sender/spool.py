@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sender.model import Item, Outcome
 
 _LOG = logging.getLogger(__name__)
-MAX_SAMPLES = 2_880  # a day at one sample every 30 s, about 20 MB
+MAX_SAMPLES = 2_880  # a day at one sample every 30 s, 7 MB
 
 
 class Spool:

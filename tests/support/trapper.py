@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+RESET = b"reset"  # an answer that is none: the connection is reset instead
+
+
 def packet(body: bytes, *, flags: int = 1, announced: int | None = None) -> bytes:
     """A packet of the Zabbix protocol (manual: Appendix, Protocols, Header)."""
     return b"ZBXD" + struct.pack("<BII", flags, len(body) if announced is None else announced, 0) + body
@@ -90,6 +93,9 @@ class Trapper:
             try:
                 request = self._read(connection)
                 reply = self.answer(request)
+                if reply is RESET:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
                 for piece in [reply] if isinstance(reply, bytes) else reply:
                     connection.sendall(piece)
             except OSError:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,17 @@ def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> Non
     assert "d0 accepted 0 of 18 values of host 'web-01' and refused 18" in done.stderr
 
 
+def test_once_can_be_interrupted(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """Ctrl-C while a destination is silent ends `run --once` with 130, as a shell expects, and without a word."""
+    with Trapper() as silent:
+        silent.answer = lambda _: silent.closing.wait() and b""
+        process = start("run", "--once", "--config", config(silent.port))
+        silent.wait_for(1)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert (process.returncode, log) == (130, "")
+
+
 @pytest.mark.parametrize(
     ("settings", "flags", "shown"),
     [({}, [], False), ({"log_level": "debug"}, [], True), ({}, ["--log-level", "debug"], True)],
@@ -265,9 +277,8 @@ def test_a_reader_that_has_seen_enough() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_as_a_module() -> None:
+def test_as_a_module(tmp_path: Path) -> None:
     """`python -m sender` is the same command."""
-    done = subprocess.run(
-        [COMMAND.parent / "python", "-m", "sender", "--version"], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-m", "sender", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == f"tcp-status-sender {__version__}\n"

@@ -136,7 +136,7 @@ def test_out_of_file_descriptors() -> None:
         "    resource.setrlimit(resource.RLIMIT_NOFILE, before)\n"
         "    print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("EMFILE: too many open files: raise LimitNOFILE= of the unit\n")
 
 

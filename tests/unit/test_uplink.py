@@ -17,7 +17,7 @@ from sender.errors import DeliveryError
 from sender.items import to_request
 from sender.model import Item, Outcome
 from sender.uplink import Uplink
-from support.trapper import Trapper, accept, counts, packet
+from support.trapper import RESET, Trapper, accept, counts, packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,6 +159,15 @@ def test_nobody_listens(dead_port: int) -> None:
         uplink(dead_port, dead_port).send(ITEMS)
     one = f"127.0.0.1:{dead_port}: connection refused; is zabbix_server (or the proxy) running there, and is this its"
     assert str(raised.value).count(one) == 2
+
+
+def test_a_connection_that_breaks() -> None:
+    """A connection that is reset before the answer is said to have broken, by name of the node."""
+    with (
+        Trapper(lambda _: RESET) as trapper,
+        pytest.raises(DeliveryError, match="the connection broke before the answer"),
+    ):
+        uplink(trapper.port).send(ITEMS)
 
 
 def test_an_unknown_name() -> None:

@@ -83,7 +83,7 @@ class TemplateItem:
     name: str
     description: str
     component: str
-    value_type: str = "UNSIGNED"
+    value_type: str = ""  # UNSIGNED, which an export leaves out: written out, every import would show it as a change
     units: str = ""
     discard_unchanged: str = ""
     triggers: list[dict[str, str]] = field(default_factory=list)
@@ -187,7 +187,8 @@ def _add_item(parent: ET.Element, key: str, item: TemplateItem) -> None:
     _add(element, uuid=identity(key), name=item.name, type="TRAP", key=key, delay="0", history="14d")
     if item.value_type == "CHAR":
         _add(element, trends="0")
-    _add(element, value_type=item.value_type)
+    if item.value_type:
+        _add(element, value_type=item.value_type)
     if item.units:
         _add(element, units=item.units)
     _add(element, description=item.description)

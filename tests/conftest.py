@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sysconfig
 from pathlib import Path
 
@@ -18,6 +19,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "any")
 
 
 def pytest_configure() -> None:
-    """Refuse to test the checkout in place of the installed wheel."""
+    """Refuse to test the checkout in place of the installed wheel; make Ctrl-C mean what it means in a terminal."""
     if not Path(sender.__file__).is_relative_to(sysconfig.get_path("purelib")):
         pytest.exit(f"`sender` comes from {sender.__file__}; run `make unit` or `make test`, which install it", 2)
+    # A shell's background job ignores SIGINT, and so would every command that a test starts from there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -42,6 +42,8 @@ IMPORT_RULES = (
     *("discoveryRules", "graphs", "groups", "hosts", "httptests", "images", "items", "maps", "mediaTypes"),
     *("templateDashboards", "templates", "triggers", "valueMaps"),
 )
+RULES = {rule: {"createMissing": True, "updateExisting": True} for rule in IMPORT_RULES}
+RULES["templateLinkage"] = {"createMissing": True}
 
 # Few processes, new items within a second, nothing forgotten, and no way to poll, ping or discover anything.
 SERVER_CONFIG = """
@@ -189,9 +191,12 @@ class ZabbixStack:
 
     def import_template(self, xml: str) -> None:
         """Import all that `xml` holds: what is missing is created, what exists is updated, nothing is deleted."""
-        rules = {rule: {"createMissing": True, "updateExisting": True} for rule in IMPORT_RULES}
-        rules["templateLinkage"] = {"createMissing": True}
-        self._call("configuration.import", {"format": "xml", "source": xml, "rules": rules})
+        self._call("configuration.import", {"format": "xml", "source": xml, "rules": RULES})
+
+    def template_changes(self, xml: str) -> list[Any]:
+        """What importing `xml` would change, as the import dialog shows it; empty where it is what is there."""
+        changes: list[Any] = self._call("configuration.importcompare", {"format": "xml", "source": xml, "rules": RULES})
+        return changes
 
     def create_host(self, name: str, templates: Sequence[str]) -> str:
         """Create a host with these templates, given by their technical names; return its id."""

@@ -56,7 +56,7 @@ def test_every_state_is_explained_in_words_of_its_own(root: ET.Element) -> None:
 
 def test_values_fit_their_items(root: ET.Element) -> None:
     """A value of the wrong type is processed and dropped by Zabbix without a word: the types must fit."""
-    types = {item.findtext("key"): item.findtext("value_type") for item in root.iterfind(".//items/item")}
+    types = {item.findtext("key"): item.findtext("value_type", "UNSIGNED") for item in root.iterfind(".//items/item")}
     expected = dict.fromkeys(KEYS, "UNSIGNED") | {"tcp.sender.version": "CHAR", "tcp.sender.sample.time": "FLOAT"}
     assert types == expected
 

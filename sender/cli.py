@@ -36,8 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tcp-status-sender: cannot write the output: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        return 130
     return code
 
 
@@ -47,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = verbs.add_parser("run", help="sample and deliver until stopped", description=_RUN)
-    run.add_argument("--config", type=Path, metavar="FILE", help=f"default: {DEFAULT_PATH}; without it, the defaults")
+    run.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
     run.add_argument("--dry-run", action="store_true", help="send nothing; print each sample as one line of JSON")
     run.add_argument("--once", action="store_true", help="take one sample, deliver it and exit")
     run.add_argument(
@@ -61,11 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_CONFIG = f"default: {DEFAULT_PATH} if it exists; else this host's name, every 30s, to 127.0.0.1:10051"
 _DESCRIPTION = "Counts this host's TCP sockets by state, straight from the kernel, and pushes the counts to Zabbix."
-_EPILOG = "exit codes: 0 done; 1 the work failed; 2 bad usage or bad configuration"
+_EPILOG = "exit codes: 0 done; 1 the work failed; 2 bad usage or bad configuration; 130 interrupted"
 _RUN = (
     "Takes a sample at every whole multiple of the interval and delivers it to every destination, in the foreground, "
-    "until SIGTERM or SIGINT. With --once, exits 0 only if every destination accepted every value."
+    "until SIGTERM, SIGINT or SIGHUP. With --once, exits 0 only if every destination accepted every value."
 )
 _TEMPLATE = (
     "Prints the template 'TCP states by Zabbix trapper' for import into Zabbix (Configuration or Data collection > "
@@ -77,11 +76,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from sender import run
 
     settings = load(arguments.config)
-    logging.basicConfig(
-        level=(arguments.log_level or settings.log_level).upper(),
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # its everyday news are none to an admin
+    level = (arguments.log_level or settings.log_level).upper()
+    moment = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # systemd's journal has its own
+    logging.basicConfig(level=level, format=f"{moment}%(levelname)s %(message)s")
+    for library in ("apscheduler", "zabbix_utils"):  # their everyday news are none to an admin
+        logging.getLogger(library).setLevel(logging.WARNING)
     if arguments.dry_run:
         return run.dry(settings, once=arguments.once)
     return run.live(settings, once=arguments.once)

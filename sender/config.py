@@ -46,6 +46,12 @@ def _filled(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     return entries
 
 
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("expected printable characters")
+    return name
+
+
 _LIST = Field(strict=False)  # a YAML list is to become a tuple; what is in it is still taken strictly
 _FILLED = AfterValidator(_filled)
 
@@ -89,10 +95,8 @@ def _address(value: object) -> str:
 class Destination(_Settings):
     """One Zabbix server or proxy, or one HA cluster of them: `nodes` in the order in which to try them."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64)] = "main"
-    nodes: Annotated[tuple[Annotated[Node, BeforeValidator(Node.parse)], ...], _LIST, _FILLED] = (
-        Node(address="127.0.0.1", port=TRAPPER_PORT),
-    )
+    name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)] = "main"
+    nodes: Annotated[tuple[Annotated[Node, BeforeValidator(Node.parse)], ...], _LIST, _FILLED]
     timeout: Annotated[int, _between("1s", "1m")] = 5
     source_ip: Annotated[str, BeforeValidator(_address)] | None = None
     compression: bool = True
@@ -106,7 +110,9 @@ class Settings(_Settings):
 
     host: str = Field(default_factory=socket.gethostname, max_length=128, validate_default=True)
     interval: Annotated[int, _between("1s", "1h")] = 30
-    destinations: Annotated[tuple[Destination, ...], _LIST, _FILLED] = (Destination(),)
+    destinations: Annotated[tuple[Destination, ...], _LIST, _FILLED] = (
+        Destination.model_validate({"nodes": ["127.0.0.1"]}),
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("host")
@@ -123,7 +129,7 @@ class Settings(_Settings):
         names = [destination.name for destination in destinations]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"expected a different name for each destination, but {name!r} stands twice")
+                raise ValueError(f"expected a `name` of its own for each, but two are named {name!r}")
         return destinations
 
 
@@ -132,14 +138,19 @@ def load(path: Path | None = None) -> Settings:
 
     Raises ConfigError with every problem found.
     """
-    if path is None and not DEFAULT_PATH.exists():
-        return _checked({}, "defaults", [])
-    return _read(path or DEFAULT_PATH)
+    try:
+        return _read(path or DEFAULT_PATH)
+    except FileNotFoundError as error:
+        if path is None:
+            return _checked({}, "defaults", [])
+        raise ConfigError([f"{path}: does not exist; expected a YAML file"]) from error
 
 
 def _read(path: Path) -> Settings:
     try:
         text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise ConfigError(
             [f"{path}: cannot be read: {error.strerror}; expected a YAML file that this user can read"]
@@ -172,9 +183,9 @@ def _checked(data: object, source: str, problems: list[str]) -> Settings:
 
 _EXPECTED = {
     "bool_type": "expected true or false",
-    "model_type": "expected keys with values",
-    "string_type": "expected text, in quotes if it looks like a number or a date",
-    "tuple_type": "expected a list",
+    "model_type": "expected keys with values, such as `name: main`",
+    "string_type": "expected text, in quotes where YAML takes it for something else",
+    "tuple_type": "expected a list, such as [a, b]",
 }
 
 
@@ -187,13 +198,20 @@ def _problem(detail: Any) -> str:
         near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(model.model_fields)}"
         return f"{path}: unknown key; {hint}"
+    if kind == "missing":
+        return f"{path}: is missing; expected for every destination"
     expected = _EXPECTED.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "expected")
     return f"{path or 'the file'}: is {_shown(detail['input'])}; {expected}"
 
 
 def _shown(value: object) -> str:
-    kinds = {dict: "a mapping", list: "a list", type(None): "empty"}
-    return kinds.get(type(value)) or repr(value)[:80]
+    if value is None or value == []:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return repr(value)[:80]
 
 
 class _Loader(yaml.SafeLoader):

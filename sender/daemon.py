@@ -22,23 +22,27 @@ if TYPE_CHECKING:
     from sender.delivery import Delivery
 
 _LOG = logging.getLogger(__name__)
-_STOP = frozenset({signal.SIGTERM, signal.SIGINT})
+_STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _STOP_S = 4.0  # for a last attempt to deliver
 _AGAIN_S = 10.0
 
 
 def run(settings: Settings, tick: Callable[[], None], deliveries: Sequence[Delivery]) -> None:
-    """Call `tick` at every whole multiple of the interval and keep `deliveries` going, until SIGTERM or SIGINT."""
+    """Call `tick` at every whole multiple of the interval and keep `deliveries` going, until SIGTERM, SIGINT or SIGHUP."""
     # Blocked before there is any thread: every thread inherits it, and only sigwait below gets the signal.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     stop = threading.Event()
     threads = [threading.Thread(target=keep_going, args=(delivery, stop), daemon=True) for delivery in deliveries]
     scheduler = scheduler_for(settings.interval, tick)
 
-    _LOG.info("tcp-status-sender %s: host %r, a sample every %d s", __version__, settings.host, settings.interval)
     for thread in threads:
         thread.start()
     scheduler.start()
+    _LOG.info(
+        "tcp-status-sender %s: host %r, a sample every %d s from %s, to %s",
+        *(__version__, settings.host, settings.interval, scheduler.get_jobs()[0].next_run_time),
+        ", ".join(map(str, settings.destinations)) if deliveries else "standard output (dry run)",
+    )
 
     received = signal.sigwait(_STOP)
 
@@ -47,8 +51,10 @@ def run(settings: Settings, tick: Callable[[], None], deliveries: Sequence[Deliv
     stop.set()
     for delivery in deliveries:
         delivery.wake()
-    for thread in threads:
+    for thread, delivery in zip(threads, deliveries, strict=True):
         thread.join(_STOP_S)
+        if delivery.waiting:
+            _LOG.error("stopped with %d values undelivered to %s: they are lost", delivery.waiting, delivery.name)
 
 
 def stop() -> None:

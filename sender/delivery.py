@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _MAX_VALUES = 1_000  # in one request; from 250 up the size hardly matters
 _MAX_PAUSE_S = 60.0
+_ADVICE = (
+    "Zabbix does not say why; look there: a host of exactly this name (case matters), enabled; the template 'TCP states "
+    "by Zabbix trapper' linked to it (a server takes up to a minute to know, a proxy up to its ConfigFrequency, an hour "
+    "before 6.4); monitored by this very server or proxy; 'Connections from host' not without 'No encryption'; 'Allowed "
+    "hosts' of the items"
+)
 
 
 class Delivery:
@@ -41,7 +47,13 @@ class Delivery:
         self._jitter = jitter
         self._wake = threading.Event()
         self._failing_since: float | None = None
-        self._refusing: bool | None = None  # None until the first answer
+        self._cause: str | None = None  # of the failure that was logged last
+        self._refused: int | None = None  # values in a row of refusals; None until the first answer
+
+    @property
+    def waiting(self) -> int:
+        """How many values the destination has not settled."""
+        return self._spool.waiting(self.name)
 
     def wake(self) -> None:
         """Something new waits in the spool, or it is time to stop."""
@@ -56,7 +68,9 @@ class Delivery:
                 self._wake.wait()
                 self._wake.clear()
             else:
-                stop.wait(pause_s * (0.5 + self._jitter() / 2))
+                wait_s = pause_s * (0.5 + self._jitter() / 2)
+                _LOG.debug("delivery to %s: next attempt in %.1f s", self.name, wait_s)
+                stop.wait(wait_s)
                 pause_s = min(2 * pause_s, _MAX_PAUSE_S)
         if self._failing_since is None:
             self.drain()
@@ -73,6 +87,7 @@ class Delivery:
                 return False
             self._spool.settle(self.name, chunk, outcome)
             delivered += outcome.accepted
+            _LOG.debug("%s accepted %d values and refused %d", self.name, outcome.accepted, outcome.rejected)
             self._log_refusals(chunk, outcome)
         self._log_recovery(delivered)
         return True
@@ -80,27 +95,28 @@ class Delivery:
     def _log_failure(self, error: DeliveryError) -> None:
         if self._failing_since is None:
             self._failing_since = self._monotonic()
-            waiting = self._spool.waiting(self.name)
-            _LOG.warning("delivery to %s failed: %s; %d values are not delivered yet", self.name, error, waiting)
-        else:
-            _LOG.debug("delivery to %s still fails: %s", self.name, error)
+        if str(error) != self._cause:
+            self._cause = str(error)
+            _LOG.error("delivery to %s failed, %d values undelivered: %s", self.name, self.waiting, error)
 
     def _log_recovery(self, delivered: int) -> None:
         if self._failing_since is not None:
             down_s = self._monotonic() - self._failing_since
-            self._failing_since = None
+            self._failing_since = self._cause = None
             _LOG.info("delivery to %s works again after %.0f s; %d values delivered", self.name, down_s, delivered)
 
     def _log_refusals(self, chunk: Chunk, outcome: Outcome) -> None:
-        host, before = chunk.items[0].host, self._refusing
-        self._refusing = outcome.rejected > 0
-        if self._refusing and not before:
-            _LOG.warning(
-                "%s accepted %d of %d values of host %r and refused %d, which are lost. Zabbix does not say why. Likely: "
-                "no host of exactly this name (case matters), the template 'TCP states by Zabbix trapper' not linked to "
-                "it or linked less than a minute ago, host or items disabled, the host monitored by another proxy, or "
-                "encryption required of it",
-                *(self.name, outcome.accepted, len(chunk.items), host, outcome.rejected),
-            )
-        elif not self._refusing and before is not False:
-            _LOG.info("%s accepts every value of host %r", self.name, host)
+        host, count, refused_before = chunk.items[0].host, len(chunk.items), self._refused
+        if outcome.rejected:
+            self._refused = (refused_before or 0) + outcome.rejected
+            if not refused_before:
+                which = "all" if outcome.rejected == count else f"{outcome.rejected} of"
+                _LOG.error(
+                    "%s refused %s %d values of host %r; they are lost. %s", self.name, which, count, host, _ADVICE
+                )
+        else:
+            self._refused = 0
+            if refused_before:
+                _LOG.info("%s accepts every value of host %r again; %d were refused", self.name, host, refused_before)
+            elif refused_before is None:
+                _LOG.info("%s accepts every value of host %r", self.name, host)

@@ -15,16 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def _printable(text: str) -> str:
+    """`text` in one line that no terminal takes for a command: it may quote a file's or a server's bytes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 class SenderError(Exception):
     """Whatever this program expects to go wrong; `str()` is what the user reads."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(map(_printable, lines)))
 
 
 class ConfigError(SenderError):
     """Unusable configuration. `problems` are complete lines: `FILE: path.to.key: what is wrong, and what is expected`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        super().__init__(*problems)
+        self.problems = tuple(str(self).split("\n"))
 
 
 class KernelError(SenderError):

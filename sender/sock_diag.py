@@ -24,7 +24,6 @@ from pyroute2.netlink import (
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
-    NLMSG_NOOP,
     nlmsg,
 )
 from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, inet_addr_codec, inet_diag_req
@@ -243,10 +242,10 @@ class Tally:
         offset = self._add_alike(buffer, size)
         while offset < size:
             length, kind, state = head(buffer, offset)
-            if kind == expected and length >= SOCKET_LEN:
-                states[state] += 1
-            elif self._ends(buffer, offset, size):
+            if kind != expected or length < SOCKET_LEN:
+                self._check_end(buffer, offset, size)
                 return True
+            states[state] += 1
             offset += length + 3 & ~3  # NLMSG_ALIGN
         if offset > size:
             raise TornError("the kernel's dump of TCP sockets holds a message that is cut short")
@@ -270,21 +269,21 @@ class Tally:
             self.states[state] += states.count(state)
         return size
 
-    def _ends(self, buffer: bytearray, offset: int, size: int) -> bool:
-        """Whether the message at `offset`, which is not a socket's, ends the dump; False for one to pass over."""
+    def _check_end(self, buffer: bytearray, offset: int, size: int) -> None:
+        """Raise, unless the message at `offset`, which is not a socket's, is the good end of the dump."""
         length, kind, flags, sequence = self._HEADER.unpack_from(buffer, offset)
         if not HEADER_LEN <= length <= size - offset:
             raise TornError("the kernel's dump of TCP sockets holds a message that is cut short")
         if sequence != self._sequence:
             raise TornError("the kernel's dump of TCP sockets holds an answer to something else")
+        code = None
         if kind in (NLMSG_DONE, NLMSG_ERROR) and length >= ERRNO_LEN:
             (code,) = self._ERRNO.unpack_from(buffer, offset + HEADER_LEN)
             if code < 0:
                 raise refusal(-code)
         if flags & NLM_F_DUMP_INTR:
             raise TornError("the kernel's dump of TCP sockets was interrupted by a change")
-        if kind == NLMSG_DONE and length >= ERRNO_LEN and offset + length == size:
-            return True
-        if kind == NLMSG_NOOP:
-            return False
-        raise TornError(f"the kernel's dump of TCP sockets holds an unexpected message: type {kind}, {length} bytes")
+        if kind != NLMSG_DONE or code != 0 or offset + length != size:
+            raise TornError(
+                f"the kernel's dump of TCP sockets holds an unexpected message: type {kind}, {length} bytes"
+            )

@@ -8,6 +8,7 @@ passes through `_Answer`, which keeps one deadline and one size limit. Whatever 
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import socket
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from sender.config import Destination, Node
     from sender.model import Item
 
-_LOG = logging.getLogger(__name__)
+_LIBRARY_LOG = logging.getLogger("zabbix_utils")
+_PORTS = "is the port right? 10051 is a server's or a proxy's, 10050 an agent's"
 _MAX_ANSWER = 65536  # bytes; a trapper's answer has about 100
 
 
@@ -44,53 +46,83 @@ class Uplink:
 
         Raises DeliveryError when there is no such answer; none of the items may then be taken as accepted.
         """
-        packet: bytes = ZabbixProtocol.create_packet(to_request(items), _LOG, self._destination.compression)
+        packet: bytes = ZabbixProtocol.create_packet(to_request(items), _LIBRARY_LOG, self._destination.compression)
         failures = []
         for node in self._destination.nodes:
-            deadline = time.monotonic() + self._destination.timeout
             try:
                 connection = self._connect(node)
-            except OSError as error:
-                failures.append(f"{node}: {_cause(error)}")
+            except (OSError, UnicodeError) as error:
+                failures.append(f"{node}: {self._why_not_connected(error)}")
                 continue
             with connection:
-                return _outcome(node, _ask(node, connection, packet, deadline), sent=len(items))
+                return _outcome(node, _ask(node, connection, packet, self._destination.timeout), sent=len(items))
         raise DeliveryError("; ".join(failures))
 
     def _connect(self, node: Node) -> socket.socket:
         source = (self._destination.source_ip, 0) if self._destination.source_ip else None
         return socket.create_connection((node.address, node.port), self._destination.timeout, source)
 
+    def _why_not_connected(self, error: OSError | UnicodeError) -> str:
+        """In an admin's words, with what to look at."""
+        source_ip, timeout = self._destination.source_ip, self._destination.timeout
+        match error:
+            case ConnectionRefusedError():
+                return "connection refused; is zabbix_server (or the proxy) running there, and is this its ListenPort?"
+            case TimeoutError():
+                return f"no connection within {timeout} s; is a firewall in between?"
+            case socket.gaierror(errno=socket.EAI_ADDRFAMILY) if source_ip:
+                return f"it has no address of the IP version of source_ip {source_ip}"
+            case socket.gaierror() | UnicodeError():
+                return f"the name cannot be resolved ({getattr(error, 'strerror', error)}); look at `nodes` and at DNS"
+            case OSError(errno=errno.EADDRNOTAVAIL) if source_ip:
+                return f"source_ip {source_ip} is not an address of this host"
+            case _:
+                return f"no connection: {getattr(error, 'strerror', None) or error}"
+
 
 class _Answer:
     """A connection as ZabbixProtocol reads it, with one deadline for the whole answer and a limit to its size."""
 
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
+    def __init__(self, connection: socket.socket, timeout_s: float) -> None:
         self._connection = connection
-        self._deadline = deadline
+        self._deadline = time.monotonic() + timeout_s
+        self.seen = b""
+
+    def send(self, packet: bytes) -> None:
+        self._connection.settimeout(self._left_s())
+        self._connection.sendall(packet)
 
     def recv(self, size: int) -> bytes:
         if size > _MAX_ANSWER:
             raise ProcessingError(f"it announces an answer of {size} bytes")
-        self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        self._connection.settimeout(self._left_s())
         data = self._connection.recv(size)
         if not data:
-            raise ProcessingError("it closed the connection before it had answered")
+            raise ProcessingError("it closed the connection in the middle of its answer")
+        self.seen += data
         return data
 
+    def _left_s(self) -> float:
+        return max(self._deadline - time.monotonic(), 0.001)
 
-def _ask(node: Node, connection: socket.socket, packet: bytes, deadline: float) -> Any:
+
+def _ask(node: Node, connection: socket.socket, packet: bytes, timeout_s: float) -> Any:
     """The decoded answer. Raises DeliveryError."""
+    answer = _Answer(connection, timeout_s)
     try:
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))
-        connection.sendall(packet)
-        return json.loads(ZabbixProtocol.parse_sync_packet(_Answer(connection, deadline), _LOG, ProcessingError))
+        answer.send(packet)
+        return json.loads(ZabbixProtocol.parse_sync_packet(answer, _LIBRARY_LOG, ProcessingError))
+    except TimeoutError as error:
+        raise DeliveryError(
+            f"{node}: connected, but no whole answer within {timeout_s} s; is it overloaded?"
+        ) from error
     except OSError as error:
-        raise DeliveryError(f"{node}: {_cause(error)}") from error
-    except ProcessingError as error:
-        raise DeliveryError(f"{node} does not talk like a Zabbix trapper: {error}; is the port right?") from error
-    except (ValueError, zlib.error, RecursionError) as error:
-        raise DeliveryError(f"{node} gave an answer that cannot be read: {error}; is the port right?") from error
+        raise DeliveryError(f"{node}: the connection broke before the answer ({error.strerror or error})") from error
+    except (ProcessingError, ValueError, zlib.error, RecursionError) as error:
+        if not answer.seen:
+            raise DeliveryError(f"{node} closed the connection without an answer; {_PORTS}") from error
+        begin = answer.seen.removeprefix(b"ZBXD\x01")[:60]
+        raise DeliveryError(f"{node} does not answer like a Zabbix trapper, but {begin!r}; {_PORTS}") from error
 
 
 def _outcome(node: Node, answer: Any, *, sent: int) -> Outcome:
@@ -106,18 +138,3 @@ def _outcome(node: Node, answer: Any, *, sent: int) -> Outcome:
         raise DeliveryError(f"{node} answered for {counts.processed} values, but {sent} were sent")
     # A value that Zabbix cannot even read is not counted as failed: it shows only in what is missing from the sum.
     return Outcome(accepted=counts.processed, rejected=sent - counts.processed)
-
-
-def _cause(error: OSError) -> str:
-    """A network error in an admin's words, and what to look at."""
-    match error:
-        case ConnectionRefusedError():
-            return "connection refused; is zabbix_server (or the proxy) running there, and is this its ListenPort?"
-        case ConnectionResetError() | BrokenPipeError():
-            return "the connection broke before the answer"
-        case TimeoutError():
-            return "no answer in time; is it overloaded, or is a firewall in between?"
-        case socket.gaierror():
-            return f"the name cannot be resolved ({error.strerror}); look at `nodes` and at DNS"
-        case _:
-            return f"{error.strerror or error}"

@@ -24,9 +24,9 @@ DESCRIPTION = """\
 TCP sockets of a Linux host by state, pushed by the daemon tcp-status-sender. All items are trapper items: nothing is \
 polled, and no Zabbix agent is needed.
 
-Setup: link this template to the host, and on the host set `host:` of /etc/tcp-status-sender/config.yaml to exactly \
-the technical host name (case matters) and `destinations:` to this server or the host's proxy. Values appear within a \
-minute of linking."""
+Setup: link this template to the host, and on the host set host: of /etc/tcp-status-sender/config.yaml to exactly \
+the technical host name (case matters) and destinations: to this server or the host's proxy. The host needs no \
+interface. A server takes new items within a minute, a proxy after its ConfigFrequency (an hour before 6.4)."""
 
 STATES = {
     "ESTABLISHED": (
@@ -60,7 +60,7 @@ STATES = {
     ),
     "CLOSE_WAIT": (
         "The peer has closed, and the local program still has to call close(). Normally near zero: a number that stays "
-        "or grows is a leak in the local program, which ends when it has no file descriptors left."
+        "or grows means that the program leaks connections; it fails when it runs out of file descriptors."
     ),
     "LAST_ACK": (
         "The peer had closed, then the local program; the acknowledgement of the local close is still out. Many of "
@@ -96,9 +96,10 @@ NO_DATA = {
     "priority": "WARNING",
     "description": (
         "No TCP state has arrived for {$TCP.NODATA.TIMEOUT}. The host is down, the daemon is not running, it cannot "
-        "reach this server or proxy, or the kernel refuses to list its sockets.\n"
-        "Run on the host: `systemctl status tcp-status-sender`, then `journalctl -u tcp-status-sender -n 50`: the log "
-        "says in one sentence what failed and what to do. With an interval of more than a few minutes, raise the macro."
+        "reach this server or proxy, Zabbix refuses its values (host: in its configuration is not exactly this host's "
+        "name), or the kernel refuses to list its sockets.\n"
+        "Run on the host: systemctl status tcp-status-sender; journalctl -u tcp-status-sender -n 50. The log says in "
+        "one sentence what failed and what to do. The macro must be at least twice the interval of the daemon."
     ),
     "manual_close": "YES",
     "scope": "availability",
@@ -110,7 +111,7 @@ ITEMS = {
         for state, text in STATES.items()
     },
     "tcp.status[TOTAL]": TemplateItem(
-        name="TCP: All states",
+        name="TCP: Total",
         description="All TCP sockets of the host, IPv4 and IPv6, listening ones included: the sum of the states.",
         component="network",
         triggers=[NO_DATA],
@@ -158,13 +159,15 @@ ITEMS = {
         name="TCP sender: Values refused",
         description=(
             "Values that Zabbix refused since the daemon was started: a host or item that it does not know, or that "
-            "is disabled. The daemon's log says what to look at."
+            "is disabled. The daemon's log says what to look at. A number that no longer grows is history."
         ),
         component="application",
     ),
 }
 
-MACROS = {"{$TCP.NODATA.TIMEOUT}": ("10m", "No data for this long is a problem. Keep it above twice the interval.")}
+MACROS = {
+    "{$TCP.NODATA.TIMEOUT}": ("10m", "No data for this long is a problem. At least twice the interval of the daemon.")
+}
 
 
 def identity(what: str) -> str:

@@ -102,7 +102,7 @@ log_level: loud
 """)
     assert sorted(problems(path)) == sorted([
         "host: stands a second time in line 3; expected once",
-        "host: is 7; expected text, in quotes if it looks like a number or a date",
+        "host: is 7; expected text, in quotes where YAML takes it for something else",
         "intervall: unknown key; did you mean 'interval'?",
         "interval: is '2h'; expected a duration from 1s to 1h",
         f"destinations[0].nodes[1]: is 'x:99999'; {NODE}",
@@ -111,8 +111,8 @@ log_level: loud
         "destinations[0].compression: is 'maybe'; expected true or false",
         f"destinations[0].timeout: is 'soon'; {DURATION}",
         "destinations[0].source_ip: is 'here'; expected an IP address of this host, such as 192.0.2.10 or 2001:db8::10",
-        "destinations[1].nodes: is a list; expected at least one entry",
-        "destinations[2]: is 7; expected keys with values",
+        "destinations[1].nodes: is empty; expected at least one entry",
+        "destinations[2]: is 7; expected keys with values, such as `name: main`",
         "log_level: is 'loud'; expected 'debug', 'info', 'warning' or 'error'",
         "[2]: unknown key; expected one of host, interval, destinations, log_level",
     ])  # fmt: skip
@@ -140,14 +140,23 @@ log_level: loud
         ("host: a:b\n", "host: is 'a:b'; expected a technical host name"),
         ("interval: 0\n", "interval: is 0; expected a duration from 1s to 1h"),
         ("interval: 1.5\n", "interval: is 1.5; expected a duration in whole seconds"),
-        ("interval: true\n", "interval: is True; expected a duration in whole seconds"),
+        ("interval: true\n", "interval: is true; expected a duration in whole seconds"),
         ("interval: 61m\n", "interval: is '61m'; expected a duration from 1s to 1h"),
         ("destinations:\n", "destinations: is empty; expected a list"),
-        ("destinations: []\n", "destinations: is a list; expected at least one entry"),
+        ("destinations: []\n", "destinations: is empty; expected at least one entry"),
         ("destinations: {nodes: [a]}\n", "destinations: is a mapping; expected a list"),
         ("destinations: [{nodes: zbx}]\n", "destinations[0].nodes: is 'zbx'; expected a list"),
-        ("destinations: [{name: a}, {name: a}]\n", "destinations: is a list; expected a different name for each"),
-        ("destinations: [{timeout: 61s}]\n", "destinations[0].timeout: is '61s'; expected a duration from 1s to 1m"),
+        (
+            "destinations: [{nodes: [a]}, {nodes: [b]}]\n",
+            "destinations: is a list; expected a `name` of its own for each, but two are named 'main'",
+        ),
+        ('destinations: [{"no\\nname": a, nodes: [b]}]\n', r"destinations[0].no\nname: unknown key"),
+        ('destinations: [{name: "\\e[2J", nodes: [b]}]\n', "destinations[0].name: is '\\x1b[2J'; expected printable"),
+        ("destinations: [{name: a}]\n", "destinations[0].nodes: is missing; expected for every destination"),
+        (
+            "destinations: [{nodes: [a], timeout: 61s}]\n",
+            "destinations[0].timeout: is '61s'; expected a duration from 1s to 1m",
+        ),
     ],
 )
 def test_one_mistake(write: Callable[[str | bytes], Path], text: str | bytes, problem: str) -> None:
@@ -158,9 +167,15 @@ def test_one_mistake(write: Callable[[str | bytes], Path], text: str | bytes, pr
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """A file that was asked for by name must exist."""
-    assert problems(tmp_path / "none.yaml") == [
-        "cannot be read: No such file or directory; expected a YAML file that this user can read"
-    ]
+    assert problems(tmp_path / "none.yaml") == ["does not exist; expected a YAML file"]
+
+
+def test_a_default_file_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the file in /etc cannot be looked at, its being there is not taken for its absence."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "file" / "config.yaml")
+    with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
+        load()
 
 
 def test_a_directory_is_an_error(tmp_path: Path) -> None:

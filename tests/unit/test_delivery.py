@@ -46,6 +46,11 @@ def down(_count: int) -> Outcome:
     raise DeliveryError("zbx:10051: connection refused")
 
 
+def hung(_count: int) -> Outcome:
+    """The mood of a destination that says nothing."""
+    raise DeliveryError("zbx:10051: no answer")
+
+
 def fill(spool: Spool, *clocks: int) -> None:
     """One sample of ten values for each clock."""
     for clock in clocks:
@@ -86,7 +91,7 @@ def test_a_failure_ends_the_drain_and_loses_nothing() -> None:
 
 
 def test_what_changes_is_logged_once(logged: Callable[[], list[str]]) -> None:
-    """Working, failing and working again: one line each, with cause and numbers; nothing in between."""
+    """Working, failing, another cause and working again: one line each, with numbers; nothing in between."""
     clock = iter([100.0, 195.0])
     spool, destination = Spool(["main"]), Destination()
     delivery = Delivery("main", destination.send, spool, monotonic=lambda: next(clock))
@@ -98,7 +103,11 @@ def test_what_changes_is_logged_once(logged: Callable[[], list[str]]) -> None:
     for number in range(3):
         fill(spool, number)
         delivery.drain()
-    assert logged() == ["delivery to main failed: zbx:10051: connection refused; 10 values are not delivered yet"]
+    assert logged() == ["delivery to main failed, 10 values undelivered: zbx:10051: connection refused"]
+    destination.mood = hung
+    delivery.drain()
+    delivery.drain()
+    assert logged() == ["delivery to main failed, 30 values undelivered: zbx:10051: no answer"]
     destination.mood = lambda count: Outcome(accepted=count)
     delivery.drain()
     assert logged() == ["delivery to main works again after 95 s; 30 values delivered"]
@@ -113,15 +122,19 @@ def test_refusals_are_logged_with_advice(logged: Callable[[], list[str]]) -> Non
         fill(spool, number)
         assert delivery.drain()
     (message,) = logged()
-    assert message.startswith("main accepted 6 of 10 values of host 'web-01' and refused 4, which are lost. ")
-    for cause in ("no host of exactly this name", "'TCP states by Zabbix trapper'", "disabled", "proxy", "encryption"):
+    assert message.startswith("main refused 4 of 10 values of host 'web-01'; they are lost. Zabbix does not say why; ")
+    for cause in ("host of exactly this name", "'TCP states by Zabbix trapper'", "enabled", "proxy", "'No encryption'"):
         assert cause in message
     assert destination.taken == [clock for clock in range(3) for _ in range(10)]
     assert spool.rejected == 12
     destination.mood = lambda count: Outcome(accepted=count)
     fill(spool, 3)
     delivery.drain()
-    assert logged() == ["main accepts every value of host 'web-01'"]
+    assert logged() == ["main accepts every value of host 'web-01' again; 12 were refused"]
+    destination.mood = lambda count: Outcome(rejected=count)
+    fill(spool, 4)
+    delivery.drain()
+    assert logged()[0].startswith("main refused all 10 values of host 'web-01'; they are lost. ")
 
 
 def test_it_waits_between_attempts_longer_each_time() -> None:

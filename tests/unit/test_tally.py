@@ -158,6 +158,8 @@ def test_out_of_memory_is_worth_asking_again() -> None:
         (lambda seq: message(DONE, b"", seq), "unexpected message: type 3, 16 bytes"),
         (lambda seq: message(ERROR, bytes(24), seq), "unexpected message: type 2"),
         (lambda seq: message(OVERRUN, b"", seq), "unexpected message: type 4"),
+        (lambda seq: message(NOOP, b"", seq), "unexpected message: type 1"),
+        (lambda seq: message(DONE, struct.pack("=i", 7), seq), "unexpected message: type 3"),
         (lambda seq: message(99, bytes(72), seq), "unexpected message: type 99"),
         (lambda seq: done(seq) + a_socket(1, seq), "unexpected message: type 3"),
     ],
@@ -182,14 +184,6 @@ def test_an_impossible_state_is_torn(state: int, attributes: list[int]) -> None:
         [add(tally, datagram) for datagram in (others + a_socket(state, sequence), done(sequence))]
 
 
-def test_a_noop_is_passed_over() -> None:
-    """NLMSG_NOOP means nothing, and what stands behind it is counted."""
-    tally = Tally(one_walk())
-    sequence = sequence_of(tally)
-    assert add(tally, message(NOOP, bytes(5), sequence) + a_socket(7, sequence) + done(sequence))
-    assert counted(tally) == {7: 1}
-
-
 sockets = st.lists(st.tuples(st.integers(1, 11), st.sampled_from([0, 8, 36, 36, 36, 48])), max_size=40)
 
 
@@ -209,10 +203,10 @@ def test_any_dump_is_counted_exactly(datagrams: list[list[tuple[int, int]]], *, 
 def test_the_short_way_counts_as_the_long_way(states: list[int], attributes: int) -> None:
     """Messages of one length are counted in C's loops, others one by one: both give the same."""
     alike, single = Tally(one_walk()), Tally(one_walk())
-    for tally, before in ((alike, b""), (single, message(NOOP, b"", sequence_of(single)))):
-        sequence = sequence_of(tally)
-        raw = b"".join(a_socket(state, sequence, attributes=bytes(attributes)) for state in states)
-        assert not add(tally, before + raw)
+    for tally, last in ((alike, b""), (single, a_socket(7, sequence_of(single), attributes=bytes(attributes + 4)))):
+        raw = b"".join(a_socket(state, sequence_of(tally), attributes=bytes(attributes)) for state in states)
+        assert not add(tally, raw + last)
+    alike.states[7] += 1
     assert alike.states == single.states
 
 
@@ -229,18 +223,26 @@ def test_noise_is_never_counted(noise: bytes) -> None:
 
 @given(data=st.data(), lengths=st.lists(st.sampled_from([0, 8, 36]), min_size=1, max_size=10))
 def test_damaged_headers_never_pass_for_an_answer(data: st.DataObject, lengths: list[int]) -> None:
-    """With any byte of any header but the sender's port changed, the dump raises instead of being counted."""
+    """With any byte of any header but the sender's port changed, no dump comes to its end with a wrong count.
+
+    Save one change that nobody can tell: a length that reaches exactly to where a later message begins.
+    """
     tally = Tally(one_walk())
     sequence = sequence_of(tally)
     parts = [a_socket(1, sequence, attributes=bytes(length)) for length in lengths] + [done(sequence)]
     starts = [sum(map(len, parts[:count])) for count in range(len(parts))]
     raw = bytearray(b"".join(parts))
-    place = data.draw(st.sampled_from(starts)) + data.draw(st.integers(0, 11))
-    raw[place] ^= data.draw(st.integers(1, 255))
+    changed = data.draw(st.integers(0, len(starts) - 1))
+    start = starts[changed]
+    raw[start + data.draw(st.integers(0, 11))] ^= data.draw(st.integers(1, 255))
+    (length,) = struct.unpack_from("=I", raw, start)
+    if start + (length + 3 & ~3) in starts[changed + 2 :]:
+        return
     try:
         ended = add(tally, bytes(raw))
     except KernelError:
         return
-    # One change is harmless: a length that pads to the same multiple of four, or a flag on the end of the dump.
-    assert ended
-    assert counted(tally) == {1: len(lengths)}
+    # What is left is harmless: a length that pads to the same multiple of four, a flag on the end of the dump, or an
+    # end that was swallowed, so that the dump is still waited for.
+    if ended:
+        assert counted(tally) == {1: len(lengths)}

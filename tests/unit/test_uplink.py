@@ -90,23 +90,30 @@ def test_from_the_source_address() -> None:
 
 
 ANSWERS: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", "closed the connection before it had answered"),
-    "half a header": (b"ZBXD\x01", "closed the connection before it had answered"),
-    "half a body": (packet(b'{"resp', announced=90), "closed the connection before it had answered"),
-    "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not talk like a Zabbix trapper"),
-    "an agent": (packet(b"ZBX_NOTSUPPORTED\0Unsupported item key."), "cannot be read"),
-    "2 GB announced": (packet(b"", announced=2_000_000_000), "announces an answer of 2000000000 bytes"),
-    "a large packet": (packet(bytes(4), flags=5), "does not talk like a Zabbix trapper"),
-    "no JSON": (packet(b"processed: 10"), "cannot be read"),
-    "no UTF-8": (packet(b"\xff\xfe\xff"), "cannot be read"),
-    "bad compression": (packet(b"not zlib", flags=3), "cannot be read"),
-    "JSON too deep": (packet(b"[" * 60_000), "cannot be read"),
+    "nothing": (b"", " closed the connection without an answer; is the port right? 10051 is"),
+    "half a header": (b"ZBXD\x01", " does not answer like a Zabbix trapper, but b''; is the port right?"),
+    "half a body": (packet(b'{"resp', announced=90), "does not answer like a Zabbix trapper"),
+    "another protocol": (
+        b"SSH-2.0-OpenSSH_9.2p1\r\n",
+        "like a Zabbix trapper, but b'SSH-2.0-OpenS'; is the port right?",
+    ),
+    "an agent": (packet(b"ZBX_NOTSUPPORTED\0Unsupported item key."), "ZBX_NOTSUPPORTED"),
+    "2 GB announced": (packet(b"", announced=2_000_000_000), "does not answer like a Zabbix trapper"),
+    "a large packet": (packet(bytes(4), flags=5), "does not answer like a Zabbix trapper"),
+    "no JSON": (packet(b"processed: 10"), "does not answer like a Zabbix trapper"),
+    "no UTF-8": (packet(b"\xff\xfe\xff"), "does not answer like a Zabbix trapper"),
+    "bad compression": (packet(b"not zlib", flags=3), "does not answer like a Zabbix trapper"),
+    "JSON too deep": (packet(b"[" * 60_000), "does not answer like a Zabbix trapper"),
     "a number": (packet(b"7"), "did not take the values: 7"),
     "null": (packet(b"null"), "did not take the values: None"),
     "success without info": (packet(b'{"response":"success"}'), "without saying what it took"),
     "success with odd info": (packet(b'{"response":"success","info":"all well"}'), "without saying what it took"),
     "success with a list": (packet(b'{"response":"success","info":[1]}'), "without saying what it took"),
     "more than was sent": (counts(11, 0), "answered for 11 values, but 10 were sent"),
+    "an attack on the log": (
+        packet(b'{"response":"failed","info":"\\u001b[2J\\nINFO all is well"}'),
+        r"did not take the values: \x1b[2J\nINFO all is well",
+    ),
     "shutdown": (
         packet(b'{"response":"failed","info":"Zabbix server shutdown in progress"}'),
         "did not take the values: Zabbix server shutdown in progress",
@@ -148,7 +155,7 @@ def test_the_timeout_is_for_the_whole_answer(pause_s: float) -> None:
 
         trapper.answer = answer
         begin = time.monotonic()
-        with pytest.raises(DeliveryError, match="no answer in time"):
+        with pytest.raises(DeliveryError, match="connected, but no whole answer within 1 s"):
             uplink(trapper.port, timeout="1s").send(ITEMS)
         assert time.monotonic() - begin < 5
 
@@ -178,8 +185,32 @@ def test_an_unknown_name() -> None:
 
 def test_a_foreign_source_address(dead_port: int) -> None:
     """A source_ip that this host does not have is an error in words."""
-    with pytest.raises(DeliveryError, match="Cannot assign requested address"):
+    with pytest.raises(DeliveryError, match=r"source_ip 192\.0\.2\.1 is not an address of this host"):
         uplink(dead_port, source_ip="192.0.2.1").send(ITEMS)
+
+
+def test_a_source_address_of_the_other_version(dead_port: int) -> None:
+    """An IPv6 source_ip for a node that has only IPv4 is said to be just that."""
+    with pytest.raises(DeliveryError, match="no address of the IP version of source_ip ::1"):
+        uplink(dead_port, source_ip="::1").send(ITEMS)
+
+
+@pytest.mark.parametrize("name", ["a..b", "x" * 64 + ".example", "zbx\u3002"])
+def test_an_impossible_name(name: str) -> None:
+    """What the resolver cannot even ask for is a name that cannot be resolved, not a crash."""
+    with pytest.raises(DeliveryError, match="the name cannot be resolved"):
+        uplink(10051, address=name).send(ITEMS)
+
+
+def test_a_firewall_that_drops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no connection comes about in time, a firewall is the first suspect."""
+
+    def times_out(*_: object) -> socket.socket:
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", times_out)
+    with pytest.raises(DeliveryError, match=r"127\.0\.0\.1:1: no connection within 5 s; is a firewall in between\?"):
+        uplink(1).send(ITEMS)
 
 
 def test_failures_leave_nothing_open(dead_port: int) -> None:

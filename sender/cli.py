@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
+    if sys.stdout is None:  # closed before we began; to write to it is then no error, but in vain
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the process lives
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.verb(arguments)

@@ -16,14 +16,16 @@ from sender.errors import ConfigError
 DEFAULT_PATH = Path("/etc/tcp-status-sender/config.yaml")
 TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 
+_SHOWN_BITS = 128
+_MAX_BYTES = 1_000_000
 _PORTS = range(1, 65536)
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
 
 
 def _duration(value: object) -> int:
     """Whole seconds from what people write: `30s`, `5m`, `1h`, or a bare number of seconds."""
-    match = re.fullmatch(r"(\d{1,9})([smhdw]?)", str(value)) if isinstance(value, (str, int)) else None
-    if not match or isinstance(value, bool):
+    match = re.fullmatch(r"(\d{1,9})([smhdw]?)", value if isinstance(value, str) else _shown(value))
+    if not match:
         raise ValueError("expected a duration in whole seconds, minutes or hours, such as 30s, 5m or 1h")
     return int(match[1]) * _UNITS_S[match[2]]
 
@@ -148,7 +150,11 @@ def load(path: Path | None = None) -> Settings:
 
 def _read(path: Path) -> Settings:
     try:
-        text = path.read_bytes().decode()
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)  # no more: it might be /dev/zero
+        if len(raw) > _MAX_BYTES:
+            raise ConfigError([f"{path}: has more than {_MAX_BYTES} bytes; expected a YAML file of some lines"])
+        text = raw.decode()
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -211,6 +217,8 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, (dict, list)):
         return "a mapping" if isinstance(value, dict) else "a list"
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return "a huge number"  # of which Python refuses to make text
     return repr(value)[:80]
 
 

@@ -293,6 +293,14 @@ def test_a_reader_that_has_seen_enough() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("arguments", ["run --dry-run --once", "template", "--help"])
+def test_a_closed_output_is_no_traceback(arguments: str) -> None:
+    """Started without a standard output, as some supervisors do, the command runs as ever."""
+    shell = ["sh", "-c", f"exec {COMMAND} {arguments} >&-"]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_as_a_module(tmp_path: Path) -> None:
     """`python -m sender` is the same command."""
     command = [sys.executable, "-m", "sender", "--version"]

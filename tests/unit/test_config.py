@@ -139,6 +139,9 @@ log_level: loud
         ("host: ''\n", "host: is ''; expected a technical host name"),
         ("host: a:b\n", "host: is 'a:b'; expected a technical host name"),
         ("interval: 0\n", "interval: is 0; expected a duration from 1s to 1h"),
+        ("interval: 0x" + "f" * 5000, "interval: is a huge number; expected a duration in whole seconds"),
+        ("host: 0x" + "f" * 5000, "host: is a huge number; expected text"),
+        ("interval: " + "9" * 5000, "is not YAML: Exceeds the limit"),
         ("interval: 1.5\n", "interval: is 1.5; expected a duration in whole seconds"),
         ("interval: true\n", "interval: is true; expected a duration in whole seconds"),
         ("interval: 61m\n", "interval: is '61m'; expected a duration from 1s to 1h"),
@@ -176,6 +179,19 @@ def test_a_default_file_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "file" / "config.yaml")
     with pytest.raises(ConfigError, match="cannot be read: Not a directory"):
         load()
+
+
+def test_an_endless_file_is_an_error() -> None:
+    """A file without an end, such as a device, is given up after a million bytes."""
+    assert problems(Path("/dev/zero")) == ["has more than 1000000 bytes; expected a YAML file of some lines"]
+
+
+def test_aliases_do_not_multiply(write: Callable[[str | bytes], Path]) -> None:
+    """A file whose aliases stand for a billion entries is reported in one line, at once."""
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 10) + "]" for n in range(1, 10)]
+    found = problems(write("\n".join([*lines, "host: *a9", ""])))
+    assert "host: is a list; expected text, in quotes where YAML takes it for something else" in found
+    assert len(found) == 11
 
 
 def test_a_directory_is_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
+import os
 import re
 import socket
 from pathlib import Path
@@ -24,7 +26,7 @@ _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbi
 
 def _duration(value: object) -> int:
     """Whole seconds from what people write: `30s`, `5m`, `1h`, or a bare number of seconds."""
-    match = re.fullmatch(r"(\d{1,9})([smhdw]?)", value if isinstance(value, str) else _shown(value))
+    match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", value if isinstance(value, str) else _shown(value))
     if not match:
         raise ValueError("expected a duration in whole seconds, minutes or hours, such as 30s, 5m or 1h")
     return int(match[1]) * _UNITS_S[match[2]]
@@ -74,12 +76,17 @@ class Node(_Settings):
     @classmethod
     def parse(cls, text: object) -> Node:
         """From `name`, `name:port`, `192.0.2.1:port`, `2001:db8::1` or `[2001:db8::1]:port`. Raises ValueError."""
-        form = r"\[(?P<v6>[0-9A-Fa-f:.%\w]+)\](:(?P<p6>\d+))?|(?P<bare>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)"
-        form += r"|(?P<name>[^\s:/\[\],;]+)(:(?P<port>\d+))?"
-        match = re.fullmatch(form, text) if isinstance(text, str) else None
+        form = r"\[(?P<v6>[^]\s]+)\](:(?P<p6>[0-9]+))?|(?P<bare>[^\s\[\]]*:[^\s\[\]]*:[^\s\[\]]*)"
+        form += r"|(?P<name>[^\s:/\[\],;]+)(:(?P<port>[0-9]+))?"
+        match = re.fullmatch(form, text) if isinstance(text, str) and text.isprintable() else None
         port = int((match["p6"] or match["port"] or TRAPPER_PORT) if match else 0)
         if not match or port not in _PORTS:
             raise ValueError("expected a name or an address, with a port from 1 to 65535 or without (then 10051)")
+        if not match["name"]:
+            try:
+                ipaddress.IPv6Address(match["v6"] or match["bare"])
+            except ipaddress.AddressValueError as error:
+                raise ValueError(f"expected a name or an address, but for an IPv6 address: {error}") from error
         return cls(address=match["v6"] or match["bare"] or match["name"], port=port)
 
 
@@ -143,9 +150,9 @@ def load(path: Path | None = None) -> Settings:
     try:
         return _read(path or DEFAULT_PATH)
     except FileNotFoundError as error:
-        if path is None:
+        if path is None and not os.path.lexists(DEFAULT_PATH):
             return _checked({}, "defaults", [])
-        raise ConfigError([f"{path}: does not exist; expected a YAML file"]) from error
+        raise ConfigError([f"{path or DEFAULT_PATH}: does not exist; expected a YAML file"]) from error
 
 
 def _read(path: Path) -> Settings:
@@ -170,7 +177,7 @@ def _read(path: Path) -> Settings:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
         raise ConfigError([f"{path}: {where}: is not YAML: {error.problem or error.context}"]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise ConfigError([f"{path}: is not YAML: {' '.join(str(error).split())}"]) from error
     if data is None:
         raise ConfigError([f"{path}: is empty; expected at least one key, such as `host: web-01`"])
@@ -238,3 +245,12 @@ class _Loader(yaml.SafeLoader):
                 self.duplicates.append(f"{key.value}: stands a second time in line {line}; expected once")
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 takes 010 for 8, 1:30 for 90 and 1_000 for 1000. Here a number is what everybody takes for one.
+_INT = "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag != _INT]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile("[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))

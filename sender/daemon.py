@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,13 @@ def run(settings: Settings, tick: Callable[[], None], deliveries: Sequence[Deliv
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
     stop = threading.Event()
     threads = [threading.Thread(target=keep_going, args=(delivery, stop), daemon=True) for delivery in deliveries]
-    scheduler = scheduler_for(settings.interval, tick)
+    idle = threading.Lock()
+
+    def job() -> None:
+        with idle:
+            tick()
+
+    scheduler = scheduler_for(settings.interval, job)
 
     for thread in threads:
         thread.start()
@@ -47,14 +54,21 @@ def run(settings: Settings, tick: Callable[[], None], deliveries: Sequence[Deliv
     received = signal.sigwait(_STOP)
 
     _LOG.info("stopping on %s", signal.Signals(received).name)
-    scheduler.shutdown()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)  # a second signal ends it at once
+    deadline = time.monotonic() + _STOP_S
+    scheduler.shutdown(wait=False)
+    sampled = idle.acquire(timeout=_STOP_S)
     stop.set()
     for delivery in deliveries:
         delivery.wake()
     for thread, delivery in zip(threads, deliveries, strict=True):
-        thread.join(_STOP_S)
+        thread.join(max(0, deadline - time.monotonic()))
         if delivery.waiting:
             _LOG.error("stopped with %d values undelivered to %s: they are lost", delivery.waiting, delivery.name)
+    if not sampled:
+        _LOG.error("stopped in the middle of a sample that did not end within %.0f s", _STOP_S)
+        logging.shutdown()
+        os._exit(1)  # Python would wait for the thread that takes it
 
 
 def stop() -> None:

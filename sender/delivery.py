@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _MAX_VALUES = 1_000  # in one request; from 250 up the size hardly matters
-_MAX_PAUSE_S = 60.0
+_MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 _ADVICE = (
     "Zabbix does not say why; look there: a host of exactly this name (case matters), enabled; the template 'TCP states "
     "by Zabbix trapper' linked to it (a server takes up to a minute to know, a proxy up to its ConfigFrequency, an hour "
@@ -46,9 +46,11 @@ class Delivery:
         self._monotonic = monotonic
         self._jitter = jitter
         self._wake = threading.Event()
+        self._pause_s = _MIN_PAUSE_S
         self._failing_since: float | None = None
         self._cause: str | None = None  # of the failure that was logged last
-        self._refused: int | None = None  # values in a row of refusals; None until the first answer
+        self._refusing: str | None = None  # all, some or none of the last chunk; None before the first answer
+        self._refused = 0  # values, since every value was accepted last
 
     @property
     def waiting(self) -> int:
@@ -61,23 +63,20 @@ class Delivery:
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set (and `wake` called), then once more if the destination was taking values."""
-        pause_s = 1.0
         while not stop.is_set():
             if self.drain():
-                pause_s = 1.0
                 self._wake.wait()
                 self._wake.clear()
             else:
-                wait_s = pause_s * (0.5 + self._jitter() / 2)
+                wait_s = self._pause_s * (0.5 + self._jitter() / 2)
                 _LOG.debug("delivery to %s: next attempt in %.1f s", self.name, wait_s)
                 stop.wait(wait_s)
-                pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+                self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
         if self._failing_since is None:
             self.drain()
 
     def drain(self) -> bool:
         """Deliver all that waits, oldest first; False as soon as the destination does not answer."""
-        delivered = 0
         while (chunk := self._spool.read(self.name, max_values=_MAX_VALUES)) is not None:
             try:
                 outcome = self._send(chunk.items)
@@ -85,11 +84,11 @@ class Delivery:
                 self._spool.settle(self.name, chunk, Outcome(kept=len(chunk.items)))
                 self._log_failure(error)
                 return False
+            self._log_recovery()
             self._spool.settle(self.name, chunk, outcome)
-            delivered += outcome.accepted
+            self._pause_s = _MIN_PAUSE_S
             _LOG.debug("%s accepted %d values and refused %d", self.name, outcome.accepted, outcome.rejected)
             self._log_refusals(chunk, outcome)
-        self._log_recovery(delivered)
         return True
 
     def _log_failure(self, error: DeliveryError) -> None:
@@ -99,24 +98,23 @@ class Delivery:
             self._cause = str(error)
             _LOG.error("delivery to %s failed, %d values undelivered: %s", self.name, self.waiting, error)
 
-    def _log_recovery(self, delivered: int) -> None:
+    def _log_recovery(self) -> None:
         if self._failing_since is not None:
             down_s = self._monotonic() - self._failing_since
             self._failing_since = self._cause = None
-            _LOG.info("delivery to %s works again after %.0f s; %d values delivered", self.name, down_s, delivered)
+            _LOG.info("delivery to %s works again after %.0f s; %d values to deliver", self.name, down_s, self.waiting)
 
     def _log_refusals(self, chunk: Chunk, outcome: Outcome) -> None:
-        host, count, refused_before = chunk.items[0].host, len(chunk.items), self._refused
+        host, count, before = chunk.items[0].host, len(chunk.items), self._refusing
+        self._refusing = "all" if outcome.rejected == count else "some" if outcome.rejected else "none"
+        self._refused += outcome.rejected
+        if self._refusing == before:
+            return
         if outcome.rejected:
-            self._refused = (refused_before or 0) + outcome.rejected
-            if not refused_before:
-                which = "all" if outcome.rejected == count else f"{outcome.rejected} of"
-                _LOG.error(
-                    "%s refused %s %d values of host %r; they are lost. %s", self.name, which, count, host, _ADVICE
-                )
-        else:
+            which = "all" if self._refusing == "all" else f"{outcome.rejected} of"
+            _LOG.error("%s refused %s %d values of host %r; they are lost. %s", self.name, which, count, host, _ADVICE)
+        elif self._refused:
+            _LOG.info("%s accepts every value of host %r again; %d were refused", self.name, host, self._refused)
             self._refused = 0
-            if refused_before:
-                _LOG.info("%s accepts every value of host %r again; %d were refused", self.name, host, refused_before)
-            elif refused_before is None:
-                _LOG.info("%s accepts every value of host %r", self.name, host)
+        else:
+            _LOG.info("%s accepts every value of host %r", self.name, host)

@@ -3,6 +3,7 @@
 SenderError
 ├── ConfigError      the configuration cannot be used; carries every problem at once
 ├── KernelError      the kernel did not give a whole answer about its sockets
+│   ├── RefusedError it said no, with an errno: another way of asking may be taken
 │   └── TornError    the answer came in pieces that do not fit together: worth asking again
 └── DeliveryError    one destination did not take one request: worth trying again later
 """
@@ -37,6 +38,10 @@ class ConfigError(SenderError):
 
 class KernelError(SenderError):
     """The kernel refused to dump its TCP sockets, or did not finish. Never to be shown as a row of zeros."""
+
+
+class RefusedError(KernelError):
+    """The kernel answered with an errno."""
 
 
 class TornError(KernelError):

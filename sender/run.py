@@ -27,13 +27,18 @@ def dry(settings: Settings, *, once: bool) -> int:
         return 0
     from sender import daemon
 
+    failures: list[OSError] = []
+
     def publish(items: Sequence[Item]) -> None:
         try:
             _print(items)
-        except BrokenPipeError:  # nobody reads any more
+        except OSError as error:  # nobody reads any more, or the disk is full
+            failures.append(error)
             daemon.stop()
 
     daemon.run(settings, _sampling(settings, publish).tick, ())
+    if failures:
+        raise failures[0]
     return 0
 
 

@@ -28,7 +28,7 @@ from pyroute2.netlink import (
 )
 from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, inet_addr_codec, inet_diag_req
 
-from sender.errors import KernelError, TornError
+from sender.errors import KernelError, RefusedError, TornError
 from sender.model import Snapshot, TcpState
 
 if TYPE_CHECKING:
@@ -140,9 +140,7 @@ class SockDiag:
         for way in better:
             try:
                 return self._whole(way)
-            except TornError:
-                raise
-            except KernelError:
+            except RefusedError:
                 continue
         return self._whole(last)
 
@@ -201,7 +199,7 @@ def refusal(code: int | None) -> KernelError:
     """The error for an errno: its name, what it means, and what to do. ENOBUFS is a TornError: worth asking again."""
     name = errno.errorcode.get(code or 0, str(code))
     advice = _ADVICE.get(code or 0, os.strerror(code or 0))
-    kind = TornError if code == errno.ENOBUFS else KernelError
+    kind = TornError if code == errno.ENOBUFS else RefusedError
     return kind(f"the kernel refused to list its TCP sockets (sock_diag): {name}: {advice}")
 
 

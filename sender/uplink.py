@@ -1,9 +1,9 @@
 """One destination: one chunk, one request, one Outcome. The only importer of zabbix_utils' sender side.
 
-Of zabbix_utils this uses ZabbixProtocol (packets) and TrapperResponse (the answer's counts), not the whole Sender:
-Sender's time limit starts again with every byte that drips in, IPv6 needs to be known beforehand, an announced 2 GB is
-believed, and it stays with a node that it was once redirected to. So the connection is ours, and what is read from it
-passes through `_Answer`, which keeps one deadline and one size limit. Whatever goes wrong becomes a DeliveryError.
+Of zabbix_utils this uses ZabbixProtocol to make the packet, and not the whole Sender, whose time limit starts again with
+every byte that drips in, which needs to know IPv6 beforehand, and which stays with a node that it was once redirected to.
+Nor its reading of answers, which believes an announced 2 GB and unpacks 60 KB to a gigabyte: here an answer has one
+deadline and one limit, before and after unpacking. Whatever goes wrong becomes a DeliveryError.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import socket
+import struct
 import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from zabbix_utils.common import ZabbixProtocol
-from zabbix_utils.exceptions import ProcessingError
-from zabbix_utils.types import TrapperResponse
 
 from sender.errors import DeliveryError
 from sender.items import to_request
@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 _LIBRARY_LOG = logging.getLogger("zabbix_utils")
 _PORTS = "is the port right? 10051 is a server's or a proxy's, 10050 an agent's"
 _MAX_ANSWER = 65536  # bytes; a trapper's answer has about 100
+_HEADER = struct.Struct("<4sBII")  # "ZBXD", flags, length, length before compression
+_PLAIN, _COMPRESSED = 0x01, 0x03  # flags
 
 
 class Uplink:
-    """Sends to the first node of `destination` that takes a connection."""
+    """Sends to one node of `destination`: the last good one, or the next that takes a connection."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
+        self._begin = 0  # the node to try first
 
     def send(self, items: Sequence[Item]) -> Outcome:
         """Ask the destination to take `items`, which must be of one host; what it says became of them.
@@ -48,14 +51,19 @@ class Uplink:
         """
         packet: bytes = ZabbixProtocol.create_packet(to_request(items), _LIBRARY_LOG, self._destination.compression)
         failures = []
-        for node in self._destination.nodes:
+        nodes = self._destination.nodes
+        for number in range(self._begin, self._begin + len(nodes)):
+            node = nodes[number % len(nodes)]
             try:
                 connection = self._connect(node)
             except (OSError, UnicodeError) as error:
                 failures.append(f"{node}: {self._why_not_connected(error)}")
                 continue
             with connection:
-                return _outcome(node, _ask(node, connection, packet, self._destination.timeout), sent=len(items))
+                self._begin = number + 1  # a node that takes connections and gives no answer is not tried first again
+                outcome = _outcome(node, _ask(node, connection, packet, self._destination.timeout), sent=len(items))
+                self._begin = number % len(nodes)
+                return outcome
         raise DeliveryError("; ".join(failures))
 
     def _connect(self, node: Node) -> socket.socket:
@@ -81,7 +89,7 @@ class Uplink:
 
 
 class _Answer:
-    """A connection as ZabbixProtocol reads it, with one deadline for the whole answer and a limit to its size."""
+    """The answer on a connection, within one deadline; `seen` is what has come so far."""
 
     def __init__(self, connection: socket.socket, timeout_s: float) -> None:
         self._connection = connection
@@ -92,18 +100,35 @@ class _Answer:
         self._connection.settimeout(self._left_s())
         self._connection.sendall(packet)
 
-    def recv(self, size: int) -> bytes:
-        if size > _MAX_ANSWER:
-            raise ProcessingError(f"it announces an answer of {size} bytes")
-        self._connection.settimeout(self._left_s())
-        data = self._connection.recv(size)
-        if not data:
-            raise ProcessingError("it closed the connection in the middle of its answer")
-        self.seen += data
-        return data
+    def body(self) -> bytes:
+        """Read one packet (Zabbix manual: Appendix, Protocols, Header). Raises ValueError for anything else."""
+        magic, flags, length, _ = _HEADER.unpack(self._exactly(_HEADER.size))
+        if magic != ZabbixProtocol.ZABBIX_PROTOCOL or flags not in (_PLAIN, _COMPRESSED) or length > _MAX_ANSWER:
+            raise ValueError("not an answer")
+        body = self._exactly(length)
+        if flags == _PLAIN:
+            return body
+        unpacking = zlib.decompressobj()
+        body = unpacking.decompress(body, _MAX_ANSWER)
+        if not unpacking.eof:
+            raise ValueError("not a whole answer, or too large a one")
+        return body
+
+    def _exactly(self, size: int) -> bytes:
+        end = len(self.seen) + size
+        while len(self.seen) < end:
+            self._connection.settimeout(self._left_s())
+            data = self._connection.recv(end - len(self.seen))
+            if not data:
+                raise ValueError("not a whole answer")
+            self.seen += data
+        return self.seen[end - size :]
 
     def _left_s(self) -> float:
-        return max(self._deadline - time.monotonic(), 0.001)
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        return left_s
 
 
 def _ask(node: Node, connection: socket.socket, packet: bytes, timeout_s: float) -> Any:
@@ -111,14 +136,14 @@ def _ask(node: Node, connection: socket.socket, packet: bytes, timeout_s: float)
     answer = _Answer(connection, timeout_s)
     try:
         answer.send(packet)
-        return json.loads(ZabbixProtocol.parse_sync_packet(answer, _LIBRARY_LOG, ProcessingError))
+        return json.loads(answer.body())
     except TimeoutError as error:
         raise DeliveryError(
             f"{node}: connected, but no whole answer within {timeout_s} s; is it overloaded?"
         ) from error
     except OSError as error:
         raise DeliveryError(f"{node}: the connection broke before the answer ({error.strerror or error})") from error
-    except (ProcessingError, ValueError, zlib.error, RecursionError) as error:
+    except (ValueError, zlib.error, RecursionError) as error:
         if not answer.seen:
             raise DeliveryError(f"{node} closed the connection without an answer; {_PORTS}") from error
         begin = answer.seen.removeprefix(b"ZBXD\x01")[:60]
@@ -130,11 +155,11 @@ def _outcome(node: Node, answer: Any, *, sent: int) -> Outcome:
     if not isinstance(answer, dict) or answer.get("response") != "success":
         said = answer.get("info", answer) if isinstance(answer, dict) else answer
         raise DeliveryError(f"{node} did not take the values: {str(said)[:200]}")
-    try:
-        counts = TrapperResponse().add(answer)
-    except (ProcessingError, AttributeError, TypeError, ValueError) as error:
-        raise DeliveryError(f"{node} answered without saying what it took: {str(answer)[:200]}") from error
-    if counts.processed > sent:
-        raise DeliveryError(f"{node} answered for {counts.processed} values, but {sent} were sent")
+    counts = re.match(r"processed: ([0-9]{1,9}); failed: [0-9]{1,9}; total: [0-9]", str(answer.get("info")))
+    if not counts:
+        raise DeliveryError(f"{node} answered without saying what it took: {str(answer)[:200]}")
+    accepted = int(counts[1])
+    if accepted > sent:
+        raise DeliveryError(f"{node} answered for {accepted} values, but {sent} were sent")
     # A value that Zabbix cannot even read is not counted as failed: it shows only in what is missing from the sum.
-    return Outcome(accepted=counts.processed, rejected=sent - counts.processed)
+    return Outcome(accepted=accepted, rejected=sent - accepted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,6 +284,43 @@ def test_a_full_disk_under_the_output(arguments: list[str]) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "tcp-status-sender: cannot write the output: No space left on device\n"
+
+
+def test_a_full_disk_under_a_lasting_dry_run(config: Callable[..., Path]) -> None:
+    """A dry run that can no longer write ends, with one line, instead of failing at every interval."""
+    with Path("/dev/full").open("w") as full:
+        command = [str(COMMAND), "run", "--dry-run", "--config", str(config(9))]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.endswith("tcp-status-sender: cannot write the output: No space left on device\n")
+
+
+def test_a_signal_ends_a_dry_run_that_nobody_reads(config: Callable[..., Path]) -> None:
+    """Where the reader has stopped reading, so that a sample cannot be printed, SIGTERM still ends it within seconds."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    os.set_blocking(write, True)
+    command = [str(COMMAND), "run", "--dry-run", "--config", str(config(9))]
+    process = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    try:
+        until(process, "a sample every 1 s")
+        blocked = Path(f"/proc/{process.pid}/task")
+        deadline = time.monotonic() + 20
+        while not any("pipe_write" in (task / "wchan").read_text() for task in blocked.iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=10)
+    finally:
+        process.kill()
+        os.close(read)
+        os.close(write)
+    assert process.returncode == 1
+    assert "stopped in the middle of a sample" in log
 
 
 def test_a_reader_that_has_seen_enough() -> None:

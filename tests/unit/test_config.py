@@ -131,6 +131,13 @@ log_level: loud
         ("web-01\n", "the file: is 'web-01'; expected keys with values"),
         ("host: 2026-13-45\n", "is not YAML: month must be in 1..12"),
         ("host: a\n---\nhost: b\n", "line 2, column 1: is not YAML"),
+        ("host: !!bool x\n", "is not YAML: 'x'"),
+        ("host: !!timestamp x\n", "is not YAML: "),
+        ("interval: !!int ''\n", "is not YAML: "),
+        ("interval: 1:30\n", "interval: is '1:30'; expected a duration"),
+        ("interval: 0x1e\n", "interval: is '0x1e'; expected a duration"),
+        ("interval: 1_0\n", "interval: is '1_0'; expected a duration"),
+        ("interval: \u0663s\n", "interval: is '\u0663s'; expected a duration"),
         ("host: !!python/object:os.system {}\n", "line 1, column 7: is not YAML: could not determine a constructor"),
         ("host: " + "[" * 5000, "is not YAML: maximum recursion depth exceeded"),
         ("? [a]\n: b\n", "line 1, column 3: is not YAML: found unhashable key"),
@@ -139,8 +146,8 @@ log_level: loud
         ("host: ''\n", "host: is ''; expected a technical host name"),
         ("host: a:b\n", "host: is 'a:b'; expected a technical host name"),
         ("interval: 0\n", "interval: is 0; expected a duration from 1s to 1h"),
-        ("interval: 0x" + "f" * 5000, "interval: is a huge number; expected a duration in whole seconds"),
-        ("host: 0x" + "f" * 5000, "host: is a huge number; expected text"),
+        ("interval: " + "9" * 60, "interval: is a huge number; expected a duration in whole seconds"),
+        ("host: " + "9" * 60, "host: is a huge number; expected text"),
         ("interval: " + "9" * 5000, "is not YAML: Exceeds the limit"),
         ("interval: 1.5\n", "interval: is 1.5; expected a duration in whole seconds"),
         ("interval: true\n", "interval: is true; expected a duration in whole seconds"),
@@ -181,6 +188,14 @@ def test_a_default_file_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, 
         load()
 
 
+def test_a_default_file_that_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A link in /etc that leads nowhere is a mistake, not the wish to run with the defaults."""
+    (tmp_path / "config.yaml").symlink_to("nowhere")
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match=r"config\.yaml: does not exist"):
+        load()
+
+
 def test_an_endless_file_is_an_error() -> None:
     """A file without an end, such as a device, is given up after a million bytes."""
     assert problems(Path("/dev/zero")) == ["has more than 1000000 bytes; expected a YAML file of some lines"]
@@ -200,7 +215,8 @@ def test_a_directory_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("1", 1), ("1s", 1), ("30s", 30), ("5m", 300), ("60m", 3600), ("1h", 3600), ("'30'", 30)]
+    ("text", "seconds"),
+    [("1", 1), ("1s", 1), ("30s", 30), ("5m", 300), ("60m", 3600), ("1h", 3600), ("'30'", 30), ("010", 10)],
 )
 def test_durations(write: Callable[[str | bytes], Path], text: str, seconds: int) -> None:
     """Durations are written as Zabbix writes them."""
@@ -216,7 +232,13 @@ def test_durations(write: Callable[[str | bytes], Path], text: str, seconds: int
         ("[2001:db8::1]:10053", "2001:db8::1", 10053, "[2001:db8::1]:10053"),
         ("[::1]", "::1", 10051, "[::1]:10051"),
         ("2001:db8::1", "2001:db8::1", 10051, "[2001:db8::1]:10051"),
-        ("fe80::1%eth0", None, None, None),
+        ("fe80::1%eth0", "fe80::1%eth0", 10051, "[fe80::1%eth0]:10051"),
+        ("[::1::2]", None, None, None),
+        ("1:2:3", None, None, None),
+        ("[abc]:1", None, None, None),
+        ("zbx:\u0663", None, None, None),
+        ("zbx\0", None, None, None),
+        ("[fe80::1%br-lan]:10051", "fe80::1%br-lan", 10051, "[fe80::1%br-lan]:10051"),
         ("[fe80::1%eth0]:10051", "fe80::1%eth0", 10051, "[fe80::1%eth0]:10051"),
         ("zbx:", None, None, None),
         ("zbx:0", None, None, None),

@@ -110,7 +110,7 @@ def test_what_changes_is_logged_once(logged: Callable[[], list[str]]) -> None:
     assert logged() == ["delivery to main failed, 30 values undelivered: zbx:10051: no answer"]
     destination.mood = lambda count: Outcome(accepted=count)
     delivery.drain()
-    assert logged() == ["delivery to main works again after 95 s; 30 values delivered"]
+    assert logged() == ["delivery to main works again after 95 s; 30 values to deliver"]
 
 
 def test_refusals_are_logged_with_advice(logged: Callable[[], list[str]]) -> None:
@@ -131,10 +131,15 @@ def test_refusals_are_logged_with_advice(logged: Callable[[], list[str]]) -> Non
     fill(spool, 3)
     delivery.drain()
     assert logged() == ["main accepts every value of host 'web-01' again; 12 were refused"]
-    destination.mood = lambda count: Outcome(rejected=count)
+    destination.mood = lambda count: Outcome(accepted=count - 1, rejected=1)
     fill(spool, 4)
     delivery.drain()
-    assert logged()[0].startswith("main refused all 10 values of host 'web-01'; they are lost. ")
+    destination.mood = lambda count: Outcome(rejected=count)
+    fill(spool, 5)
+    delivery.drain()
+    some, every = logged()
+    assert some.startswith("main refused 1 of 10 values of host 'web-01'; they are lost. ")
+    assert every.startswith("main refused all 10 values of host 'web-01'; they are lost. ")
 
 
 def test_it_waits_between_attempts_longer_each_time() -> None:
@@ -156,6 +161,29 @@ def test_it_waits_between_attempts_longer_each_time() -> None:
     pauses.clear()
     Delivery("main", destination.send, spool, jitter=lambda: 0.0).run(Stop())
     assert pauses[:3] == [0.5, 1, 2]
+
+
+def test_progress_is_a_reason_to_try_again_soon() -> None:
+    """A destination that takes one request and fails at the next is not left alone for ever longer."""
+    spool, destination = Spool(["main"]), Destination()
+    moods = iter([down, down, down, *[lambda count: Outcome(accepted=count), down] * 3])
+
+    def mood(count: int) -> Outcome:
+        return next(moods)(count)
+
+    destination.mood = mood
+    pauses: list[float] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout or 0)
+            if len(pauses) == 6:
+                self.set()
+            return self.is_set()
+
+    fill(spool, *range(1000))
+    Delivery("main", destination.send, spool, jitter=lambda: 1.0).run(Stop())
+    assert pauses == [1, 2, 4, 1, 1, 1]
 
 
 def test_it_delivers_when_woken_and_once_more_when_stopped() -> None:

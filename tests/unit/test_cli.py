@@ -173,6 +173,23 @@ def test_what_is_lost_at_the_end_is_said(
     assert "undelivered to d1" not in log
 
 
+def test_silent_destinations_do_not_add_up(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """However many destinations hang in the middle of a request, the daemon stops within seconds."""
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(Trapper()) for _ in range(4)]
+        for each in silent:
+            each.answer = lambda _, each=each: each.closing.wait() and b""  # type: ignore[misc]
+        path = config(*(each.port for each in silent))
+        path.write_text(path.read_text().replace('"nodes"', '"timeout": "1m", "nodes"'))
+        process = start("run", "--config", path)
+        for each in silent:
+            each.wait_for(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
 def test_once_delivers_once(config: Callable[..., Path]) -> None:
     """`run --once` sends one sample to every destination and exits 0."""
     with Trapper() as one, Trapper() as other:

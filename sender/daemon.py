@@ -38,7 +38,8 @@ def run(settings: Settings, tick: Callable[[], None], deliveries: Sequence[Deliv
 
     def job() -> None:
         with idle:
-            tick()
+            if not stop.is_set():
+                tick()
 
     scheduler = scheduler_for(settings.interval, job)
 
@@ -59,6 +60,8 @@ def run(settings: Settings, tick: Callable[[], None], deliveries: Sequence[Deliv
     scheduler.shutdown(wait=False)
     sampled = idle.acquire(timeout=_STOP_S)
     stop.set()
+    if sampled:
+        idle.release()  # for a tick that was due just now: it finds that it is too late, and ends
     for delivery in deliveries:
         delivery.wake()
     for thread, delivery in zip(threads, deliveries, strict=True):

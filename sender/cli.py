@@ -16,6 +16,8 @@ from sender.errors import ConfigError, SenderError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sender.config import Settings
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
@@ -55,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(verb=_run)
 
+    status = verbs.add_parser("status", help="what waits for whom, and since when", description=_STATUS)
+    status.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
+    status.add_argument("--json", action="store_true", help="for programs: the same as JSON")
+    status.set_defaults(verb=_status)
+
     bundled = verbs.add_parser("template", help="print the Zabbix template, for import", description=_TEMPLATE)
     bundled.add_argument("--format", choices=template.FORMATS, default="6.0", help="default: %(default)s")
     bundled.set_defaults(verb=_template)
@@ -66,7 +73,12 @@ _DESCRIPTION = "Counts this host's TCP sockets by state, straight from the kerne
 _EPILOG = "exit codes: 0 done; 1 the work failed; 2 bad usage or bad configuration; 130 interrupted"
 _RUN = (
     "Takes a sample at every whole multiple of the interval and delivers it to every destination, in the foreground, "
-    "until SIGTERM, SIGINT or SIGHUP. With --once, exits 0 only if every destination accepted every value."
+    "until SIGTERM or SIGINT; SIGHUP reads the configuration again. With --once, exits 0 only if every destination "
+    "accepted every value."
+)
+_STATUS = (
+    "Prints what waits in the spool for each destination, since when, when it took values last, why it takes none, and "
+    "what was dropped or refused since the daemon's start. Works while the daemon runs and when it does not."
 )
 _TEMPLATE = (
     "Prints the template 'TCP states by Zabbix trapper' for import into Zabbix (Configuration or Data collection > "
@@ -77,15 +89,26 @@ _TEMPLATE = (
 def _run(arguments: argparse.Namespace) -> int:
     from sender import run
 
-    settings = load(arguments.config)
-    level = (arguments.log_level or settings.log_level).upper()
+    def settings() -> Settings:
+        settings = load(arguments.config)
+        logging.getLogger().setLevel((arguments.log_level or settings.log_level).upper())
+        return settings
+
     moment = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # systemd's journal has its own
-    logging.basicConfig(level=level, format=f"{moment}%(levelname)s %(message)s")
+    logging.basicConfig(format=f"{moment}%(levelname)s %(message)s")
     for library in ("apscheduler", "zabbix_utils"):  # their everyday news are none to an admin
-        logging.getLogger(library).setLevel(logging.WARNING)
-    if arguments.dry_run:
-        return run.dry(settings, once=arguments.once)
-    return run.live(settings, once=arguments.once)
+        logging.getLogger(library).setLevel(logging.ERROR)
+    if arguments.once:
+        return run.dry_once(settings()) if arguments.dry_run else run.once(settings())
+    return run.dry(settings(), settings) if arguments.dry_run else run.live(settings(), settings)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from sender import status
+
+    found = status.of(load(arguments.config))
+    print(status.as_json(found) if arguments.json else status.as_text(found))
+    return 0
 
 
 def _template(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""YAML to frozen settings, or every problem at once. Knows the file's format; knows nothing of what is done with it."""
+"""What can be configured, as frozen settings, or every problem at once. Knows nothing of what is done with them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from sender import yaml_file
 from sender.errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/tcp-status-sender/config.yaml")
 TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 
 _SHOWN_BITS = 128
-_MAX_BYTES = 1_000_000
 _PORTS = range(1, 65536)
+_SIZES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
 
 
@@ -42,6 +42,28 @@ def _between(low: str, high: str) -> BeforeValidator:
         return seconds
 
     return BeforeValidator(check)
+
+
+def _size(value: object) -> int:
+    """Bytes from what people write: `256MiB`. From 1MiB, below which nothing fits, to 1024GiB."""
+    match = re.fullmatch(r"([0-9]{1,9}) ?([KMG]iB)", str(value))
+    size = int(match[1]) * _SIZES[match[2]] if match else 0
+    if not _SIZES["MiB"] <= size <= 1024 * _SIZES["GiB"]:
+        raise ValueError("expected a size from 1MiB to 1024GiB, such as 256MiB")
+    return size
+
+
+def _spool_path(path: str) -> str:
+    if path != ":memory:" and not Path(path).is_absolute():
+        raise ValueError('expected an absolute path of a file, or ":memory:"')
+    if path.endswith("/") or Path(path).is_dir():
+        raise ValueError("expected the path of a file, not of a directory")
+    return path
+
+
+def _default_spool() -> str:
+    """Below systemd's StateDirectory= (systemd.exec(5)), which it names in the environment."""
+    return f"{os.environ.get('STATE_DIRECTORY', '/var/lib/tcp-status-sender').split(':')[0]}/spool.db"
 
 
 def _filled(entries: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -114,6 +136,16 @@ class Destination(_Settings):
         return f"{self.name} ({', '.join(map(str, self.nodes))})"
 
 
+class SpoolSettings(_Settings):
+    """Where samples wait, and how long: s of age, bytes on the disk."""
+
+    path: Annotated[str, AfterValidator(_printable), AfterValidator(_spool_path)] = Field(
+        default_factory=_default_spool, min_length=1, max_length=4000
+    )
+    max_age: Annotated[int, _between("1m", "365d")] = 7 * 86400
+    max_size: Annotated[int, BeforeValidator(_size)] = 256 * _SIZES["MiB"]
+
+
 class Settings(_Settings):
     """The whole configuration; every key has a default."""
 
@@ -122,6 +154,7 @@ class Settings(_Settings):
     destinations: Annotated[tuple[Destination, ...], _LIST, _FILLED] = (
         Destination.model_validate({"nodes": ["127.0.0.1"]}),
     )
+    spool: SpoolSettings = Field(default_factory=SpoolSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("host")
@@ -147,41 +180,22 @@ def load(path: Path | None = None) -> Settings:
 
     Raises ConfigError with every problem found.
     """
-    try:
-        return _read(path or DEFAULT_PATH)
-    except FileNotFoundError as error:
-        if path is None and not os.path.lexists(DEFAULT_PATH):
-            return _checked({}, "defaults", [])
-        raise ConfigError([f"{path or DEFAULT_PATH}: does not exist; expected a YAML file"]) from error
+    source = path or DEFAULT_PATH
+    if path is None and _is_missing(DEFAULT_PATH):
+        return _checked({}, "defaults", [])
+    data, duplicates = yaml_file.read(source)
+    return _checked(data, str(source), [f"{source}: {problem}" for problem in duplicates])
 
 
-def _read(path: Path) -> Settings:
+def _is_missing(path: Path) -> bool:
+    """Whether it is certain that there is no such file: one that this user cannot see is not missing."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_BYTES + 1)  # no more: it might be /dev/zero
-        if len(raw) > _MAX_BYTES:
-            raise ConfigError([f"{path}: has more than {_MAX_BYTES} bytes; expected a YAML file of some lines"])
-        text = raw.decode()
+        path.lstat()
     except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ConfigError(
-            [f"{path}: cannot be read: {error.strerror}; expected a YAML file that this user can read"]
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: is not text: byte {error.start} is not UTF-8; expected a YAML file"]) from error
-    try:
-        loader = _Loader(text)
-        data = loader.get_single_data()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
-        raise ConfigError([f"{path}: {where}: is not YAML: {error.problem or error.context}"]) from error
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        raise ConfigError([f"{path}: is not YAML: {' '.join(str(error).split())}"]) from error
-    if data is None:
-        raise ConfigError([f"{path}: is empty; expected at least one key, such as `host: web-01`"])
-    return _checked(data, str(path), [f"{path}: {problem}" for problem in loader.duplicates])
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _checked(data: object, source: str, problems: list[str]) -> Settings:
@@ -194,6 +208,7 @@ def _checked(data: object, source: str, problems: list[str]) -> Settings:
     return settings
 
 
+_MODELS: dict[str, type[_Settings]] = {"destinations": Destination, "spool": SpoolSettings}
 _EXPECTED = {
     "bool_type": "expected true or false",
     "model_type": "expected keys with values, such as `name: main`",
@@ -207,7 +222,7 @@ def _problem(detail: Any) -> str:
     location, kind, message = detail["loc"], detail["type"], detail["msg"]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     if kind in ("extra_forbidden", "invalid_key"):
-        model = Destination if len(location) > 1 else Settings
+        model = _MODELS[str(location[0])] if len(location) > 1 else Settings
         near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(model.model_fields)}"
         return f"{path}: unknown key; {hint}"
@@ -227,30 +242,3 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
         return "a huge number"  # of which Python refuses to make text
     return repr(value)[:80]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as it stands, and the keys that stand twice, of which PyYAML would silently drop the first."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.duplicates: list[str] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  PyYAML's own signature
-        """As in PyYAML, and noting what stands twice."""
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                self.duplicates.append(f"{key.value}: stands a second time in line {line}; expected once")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-# YAML 1.1 takes 010 for 8, 1:30 for 90 and 1_000 for 1000. Here a number is what everybody takes for one.
-_INT = "tag:yaml.org,2002:int"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, form) for tag, form in forms if tag != _INT]
-    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_INT, re.compile("[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))

@@ -1,4 +1,4 @@
-"""The daemon's life: start, run, stop, close. The only importer of APScheduler and of signals."""
+"""The daemon's life: start, run, reload, stop. The only importer of APScheduler and of signals; speaks to systemd."""
 
 from __future__ import annotations
 
@@ -8,66 +8,81 @@ import signal
 import threading
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.triggers.base import BaseTrigger
 
-from sender import __version__
+from sender import __version__, systemd
+from sender.clock import boottime
+from sender.errors import SenderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sender.config import Settings
-    from sender.delivery import Delivery
+    from sender.sampling import Sampling
 
 _LOG = logging.getLogger(__name__)
-_STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-_STOP_S = 4.0  # for a last attempt to deliver
-_AGAIN_S = 10.0
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_STOP_S = 4.0  # for what has begun to come to its end
+_LOOK_S = 0.5  # between two looks at the clocks
+_STEP_S = 1.0  # a smaller step of the wall clock costs less than a sample
+_SAMPLE = "sample"
 
 
-def run(settings: Settings, tick: Callable[[], None], deliveries: Sequence[Delivery]) -> None:
-    """Call `tick` at every whole multiple of the interval and keep `deliveries` going, until SIGTERM, SIGINT or SIGHUP."""
-    # Blocked before there is any thread: every thread inherits it, and only sigwait below gets the signal.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
-    stop = threading.Event()
-    threads = [threading.Thread(target=keep_going, args=(delivery, stop), daemon=True) for delivery in deliveries]
-    idle = threading.Lock()
+class Service(Protocol):
+    """What the daemon keeps alive."""
 
-    def job() -> None:
+    settings: Settings
+    sampling: Sampling
+
+    def start(self) -> None:
+        """Begin; called with every signal blocked."""
+
+    def tick(self) -> None:
+        """Called at every whole multiple of the interval, never twice at once."""
+
+    def reload(self) -> None:
+        """Read the configuration again. Raises SenderError when it cannot be used."""
+
+    def status(self) -> str:
+        """How things are, on one line."""
+
+    def close(self, within_s: float) -> None:
+        """End."""
+
+
+def run(service: Service) -> None:
+    """Keep `service` going until SIGTERM or SIGINT; SIGHUP reloads it."""
+    # Blocked before there is any thread: every thread inherits it, and only the wait in _watch gets the signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    stopping, idle = threading.Event(), threading.Lock()
+
+    def tick() -> None:
         with idle:
-            if not stop.is_set():
-                tick()
+            if not stopping.is_set():
+                _tick(service)
 
-    scheduler = scheduler_for(settings.interval, job)
-
-    for thread in threads:
-        thread.start()
+    scheduler = scheduler_for(service.settings.interval, tick)
+    service.start()
     scheduler.start()
-    _LOG.info(
-        "tcp-status-sender %s: host %r, a sample every %d s from %s, to %s",
-        *(__version__, settings.host, settings.interval, scheduler.get_jobs()[0].next_run_time),
-        ", ".join(map(str, settings.destinations)) if deliveries else "standard output (dry run)",
-    )
+    _say(service, "started", scheduler)
+    systemd.notify("READY=1")
 
-    received = signal.sigwait(_STOP)
+    received = _watch(service, scheduler)
 
-    _LOG.info("stopping on %s", signal.Signals(received).name)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)  # a second signal ends it at once
-    deadline = time.monotonic() + _STOP_S
+    _LOG.info("stopping on %s", received.name)
+    systemd.notify("STOPPING=1", "STATUS=a last attempt to deliver")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # a second signal ends it at once
     scheduler.shutdown(wait=False)
+    deadline = time.monotonic() + _STOP_S
     sampled = idle.acquire(timeout=_STOP_S)
-    stop.set()
+    stopping.set()
     if sampled:
         idle.release()  # for a tick that was due just now: it finds that it is too late, and ends
-    for delivery in deliveries:
-        delivery.wake()
-    for thread, delivery in zip(threads, deliveries, strict=True):
-        thread.join(max(0, deadline - time.monotonic()))
-        if delivery.waiting:
-            _LOG.error("stopped with %d values undelivered to %s: they are lost", delivery.waiting, delivery.name)
+    service.close(max(0, deadline - time.monotonic()))
     if not sampled:
         _LOG.error("stopped in the middle of a sample that did not end within %.0f s", _STOP_S)
         logging.shutdown()
@@ -79,21 +94,99 @@ def stop() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _tick(service: Service) -> None:
+    try:
+        service.tick()
+    except Exception:  # noqa: BLE001  a defect of ours in one sample must not end the next ones
+        _LOG.exception("a sample failed unexpectedly; the next one is taken when it is due")
+
+
+def _watch(service: Service, scheduler: BackgroundScheduler) -> signal.Signals:
+    """Reload when asked to, mend what a jumping clock does to the scheduler, report to systemd; the signal that ends it."""
+    ahead_s = time.time() - boottime()
+    watchdog = _Watchdog(service)
+    while True:
+        received = signal.sigtimedwait(_SIGNALS, _LOOK_S)
+        if received and received.si_signo == signal.SIGHUP:
+            _reload(service, scheduler)
+        elif received:
+            return signal.Signals(received.si_signo)
+        now_ahead_s = time.time() - boottime()
+        if abs(now_ahead_s - ahead_s) >= _STEP_S:
+            # APScheduler waits for a moment on the wall clock, which may now be hours away.
+            scheduler.modify_job(_SAMPLE, next_run_time=_next(service.settings.interval))
+            _LOG.warning("the wall clock was set by %+.0f s; sampling goes on by the new time", now_ahead_s - ahead_s)
+        ahead_s = now_ahead_s
+        watchdog.report()
+
+
+def _reload(service: Service, scheduler: BackgroundScheduler) -> None:
+    systemd.reloading()
+    interval_s = service.settings.interval
+    try:
+        service.reload()
+    except SenderError as error:
+        _LOG.error("the configuration was not reloaded, the one before stays in force: %s", error)
+    else:
+        if service.settings.interval != interval_s:
+            scheduler.reschedule_job(_SAMPLE, trigger=_Aligned(service.settings.interval))
+        _say(service, "reloaded", scheduler)
+    systemd.notify("READY=1")
+
+
+def _say(service: Service, what: str, scheduler: BackgroundScheduler) -> None:
+    settings = service.settings
+    _LOG.info(
+        "tcp-status-sender %s %s: host %r, a sample every %d s from %s, to %s",
+        *(__version__, what, settings.host, settings.interval, scheduler.get_job(_SAMPLE).next_run_time),
+        ", ".join(map(str, settings.destinations)),
+    )
+
+
+class _Watchdog:
+    """Tells systemd how things are when that changes, and that we are alive only while ticks really come to an end."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        within_s = systemd.watchdog_s()
+        self._every_s = within_s / 3 if within_s else None
+        self._fed = self._told = 0.0
+        self._status = ""
+
+    def report(self) -> None:
+        now, interval_s = boottime(), self._service.settings.interval
+        is_due = self._every_s and now - self._fed >= self._every_s
+        if is_due and now - self._service.sampling.ended <= 2 * interval_s + (self._every_s or 0):
+            systemd.notify("WATCHDOG=1")
+            self._fed = now
+        status = self._service.status()
+        if status != self._status:
+            self._status = status
+            systemd.notify(f"STATUS={status}")
+
+
+class _Aligned(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Fires at whole multiples of the interval since 1970. However many were missed, the next is one after now.
+
+    IntervalTrigger would compute each one that was missed: after a clock's jump by years, for minutes, in gigabytes.
+    """
+
+    def __init__(self, interval_s: int) -> None:
+        self._interval_s = interval_s
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        ticks = int(now.timestamp() // self._interval_s) + 1
+        return datetime.fromtimestamp(ticks * self._interval_s, timezone.utc)
+
+
+def _next(interval_s: int) -> datetime:
+    return _Aligned(interval_s).get_next_fire_time(None, datetime.now(timezone.utc))
+
+
 def scheduler_for(interval_s: int, tick: Callable[[], None]) -> BackgroundScheduler:
     """A scheduler that calls `tick` at every whole multiple of the interval, in one thread, never twice at once."""
-    # UTC throughout: no hour is missing or double, and an unset TZ does not matter. Late ticks still count.
-    epoch = datetime.fromtimestamp(0, timezone.utc)
-    aligned = IntervalTrigger(seconds=interval_s, start_date=epoch, timezone=timezone.utc)
+    # UTC throughout: no hour is missing or double, and an unset TZ does not matter.
     scheduler = BackgroundScheduler(timezone=timezone.utc, executors={"default": ThreadPoolExecutor(1)})
-    scheduler.add_job(tick, aligned, name="sample", misfire_grace_time=interval_s, coalesce=True, max_instances=1)
+    late_s = max(1, interval_s // 2)  # a tick later than that is left out: the next one is near
+    scheduler.add_job(tick, _Aligned(interval_s), id=_SAMPLE, misfire_grace_time=late_s, coalesce=True, max_instances=1)
     return scheduler
-
-
-def keep_going(delivery: Delivery, stop: threading.Event) -> None:
-    """Run `delivery` until `stop`, whatever happens in it."""
-    while not stop.is_set():
-        try:
-            delivery.run(stop)
-        except Exception:  # noqa: BLE001  a defect of ours in one delivery must end neither it nor anything else
-            _LOG.exception("delivery to %s met with an unexpected error and goes on in %.0f s", delivery.name, _AGAIN_S)
-            stop.wait(_AGAIN_S)

@@ -5,7 +5,11 @@ SenderError
 ├── KernelError      the kernel did not give a whole answer about its sockets
 │   ├── RefusedError it said no, with an errno: another way of asking may be taken
 │   └── TornError    the answer came in pieces that do not fit together: worth asking again
-└── DeliveryError    one destination did not take one request: worth trying again later
+├── DeliveryError    one destination did not take one request: worth trying again later
+└── SpoolError       the spool cannot be written or read now: worth trying again later
+    ├── FullError    the disk has no room for it
+    ├── DamagedError its content is void: nothing but a new file helps
+    └── TakenError   the file belongs to somebody else, who must be left alone
 """
 
 from __future__ import annotations
@@ -50,3 +54,19 @@ class TornError(KernelError):
 
 class DeliveryError(SenderError):
     """A destination did not answer a request properly; none of its values may be taken as accepted."""
+
+
+class SpoolError(SenderError):
+    """The spool's file cannot be opened, written or read now: a full disk, a read-only one, no permission."""
+
+
+class FullError(SpoolError):
+    """The disk under the spool's file is full."""
+
+
+class DamagedError(SpoolError):
+    """What is in the spool's file makes no sense, whole or in part."""
+
+
+class TakenError(SpoolError):
+    """Another daemon uses the spool's file, or it is a database of another program."""

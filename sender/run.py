@@ -1,8 +1,9 @@
-"""The verb `run`: puts the parts together in the order in which the data flows, and lets them go."""
+"""The verb `run`: the daemon, a dry run, or one sample."""
 
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from sender.items import to_request
@@ -15,64 +16,101 @@ if TYPE_CHECKING:
 
     from sender.config import Settings
     from sender.model import Item
-    from sender.spool import Spool
+
+_LOG = logging.getLogger(__name__)
 
 # What only the living daemon needs is imported where it is needed: it would double the time to the first dry-run sample.
 
 
-def dry(settings: Settings, *, once: bool) -> int:
-    """Print samples and send nothing; the exit code. Raises KernelError when a single sample fails."""
-    if once:
-        _sampling(settings, _print).once()
-        return 0
+def live(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Sample and deliver until stopped; `load` reads the configuration anew. Raises TakenError."""
+    from sender import daemon
+    from sender.pipeline import Pipeline
+
+    daemon.run(Pipeline(settings, load=load))
+    return 0
+
+
+def once(settings: Settings) -> int:
+    """Deliver one sample, and where some of it is refused a second one, to see which; the exit code. Raises KernelError.
+
+    It waits in memory: the daemon, which has the spool, may be running.
+    """
+    from sender.delivery import Delivery
+    from sender.spool import Spool
+    from sender.spool_sample import Limits
+    from sender.uplink import Uplink
+
+    names = [destination.name for destination in settings.destinations]
+    spool = Spool(":memory:", names, Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size))
+    deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
+    sampling = Sampling(
+        sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
+    )
+    sampling.serve(settings.host, settings.interval)
+    sampling.once()
+    done = [delivery.drain() for delivery in deliveries]
+    if any(delivery.is_curious for delivery in deliveries):
+        sampling.once()
+        done += [delivery.drain() for delivery in deliveries]
+    return 0 if all(done) and not spool.rejected else 1
+
+
+def dry(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Print samples and send nothing, until stopped; the exit code."""
     from sender import daemon
 
-    failures: list[OSError] = []
+    service = _DryRun(settings, load, daemon.stop)
+    daemon.run(service)
+    if service.failure:
+        raise service.failure
+    return 0
 
-    def publish(items: Sequence[Item]) -> None:
+
+def dry_once(settings: Settings) -> int:
+    """Print one sample; the exit code. Raises KernelError."""
+    sampling = Sampling(sample=SockDiag().sample, vitals=_no_vitals, publish=_print)
+    sampling.serve(settings.host, settings.interval)
+    sampling.once()
+    return 0
+
+
+class _DryRun:
+    """The daemon's service without spool and destinations; `failure` is what ended it, if its output did."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings], stop: Callable[[], None]) -> None:
+        self.settings = settings
+        self.failure: OSError | None = None
+        self._load, self._stop = load, stop
+        self.sampling = Sampling(sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
+
+    def start(self) -> None:
+        _LOG.info("a dry run: samples go to standard output, and to no destination")
+        self.sampling.serve(self.settings.host, self.settings.interval)
+
+    def tick(self) -> None:
+        self.sampling.tick()
+
+    def reload(self) -> None:
+        self.settings = self._load()
+        self.start()
+
+    def status(self) -> str:
+        return "a dry run"
+
+    def close(self, within_s: float) -> None:
+        """Nothing is open."""
+
+    def _publish(self, items: Sequence[Item]) -> None:
         try:
             _print(items)
         except OSError as error:  # nobody reads any more, or the disk is full
-            failures.append(error)
-            daemon.stop()
-
-    daemon.run(settings, _sampling(settings, publish).tick, ())
-    if failures:
-        raise failures[0]
-    return 0
+            self.failure = error
+            self._stop()
 
 
-def live(settings: Settings, *, once: bool) -> int:
-    """Sample and deliver; the exit code. Raises KernelError when a single sample fails."""
-    from sender import daemon
-    from sender.delivery import Delivery
-    from sender.spool import Spool
-    from sender.uplink import Uplink
-
-    spool = Spool([destination.name for destination in settings.destinations])
-    deliveries = [Delivery(destination.name, Uplink(destination).send, spool) for destination in settings.destinations]
-
-    def publish(items: Sequence[Item]) -> None:
-        spool.append(items)
-        for delivery in deliveries:
-            delivery.wake()
-
-    sampling = _sampling(settings, publish, spool)
-    if once:
-        sampling.once()
-        done = [delivery.drain() for delivery in deliveries]
-        return 0 if all(done) and not spool.rejected else 1
-    daemon.run(settings, sampling.tick, deliveries)
-    return 0
-
-
-def _sampling(settings: Settings, publish: Callable[[Sequence[Item]], None], spool: Spool | None = None) -> Sampling:
-    def vitals(uptime_s: int) -> Vitals:
-        if spool is None:
-            return Vitals(uptime_s=uptime_s)
-        return Vitals(uptime_s=uptime_s, backlog=spool.backlog, dropped=spool.dropped, rejected=spool.rejected)
-
-    return Sampling(settings.host, sample=SockDiag().sample, vitals=vitals, publish=publish)
+def _no_vitals(uptime_s: int) -> Vitals:
+    return Vitals(uptime_s=uptime_s)
 
 
 def _print(items: Sequence[Item]) -> None:

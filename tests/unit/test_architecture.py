@@ -11,11 +11,14 @@ SOURCE = Path(__file__).parents[2] / "sender"
 MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 LAYERS = [
-    {"__init__", "errors", "model"},
+    {"__init__", "errors", "model", "clock"},
+    {"yaml_file"},
     {"items", "config", "template"},
-    {"sock_diag", "spool", "uplink"},
-    {"sampling", "delivery"},
-    {"daemon"},
+    {"sock_diag", "spool_lock", "spool_sample", "uplink", "systemd"},
+    {"spool_file"},
+    {"spool", "status", "refusals", "sampling"},
+    {"delivery"},
+    {"pipeline", "daemon"},
     {"run"},
     {"cli"},
     {"__main__"},
@@ -25,7 +28,9 @@ OWNERS = {
     "zabbix_utils": {"uplink"},
     "apscheduler": {"daemon"},
     "signal": {"daemon"},
-    "yaml": {"config"},
+    "fcntl": {"spool_lock"},
+    "sqlite3": {"spool_file"},
+    "yaml": {"yaml_file"},
     "pydantic": {"config"},
     "argparse": {"cli"},
 }

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import config
-from sender.config import Destination, Node, Settings, load
+from sender.config import Destination, Node, Settings, SpoolSettings, load
 from sender.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,14 +70,19 @@ def test_the_example_holds_the_defaults() -> None:
 def test_the_example_explains_every_key() -> None:
     """Each key of each section stands in the example, at least commented out."""
     text = EXAMPLE.read_text()
-    for key in [*Settings.model_fields, *Destination.model_fields]:
+    for key in [*Settings.model_fields, *Destination.model_fields, *SpoolSettings.model_fields]:
         assert f"{key}:" in text, key
 
 
 def test_the_examples_beyond_the_defaults_are_valid(write: Callable[[str | bytes], Path]) -> None:
     """The commented-out examples are valid too, each in its place."""
-    settings = load(write(EXAMPLE.read_text().replace("#host:", "host:").replace("#source_ip:", "source_ip:")))
+    text = EXAMPLE.read_text()
+    for key in ("host", "source_ip", "path"):
+        assert f"#{key}:" in text
+        text = text.replace(f"#{key}:", f"{key}:")
+    settings = load(write(text))
     assert settings.host == "web-01"
+    assert settings.spool.path == "/var/lib/tcp-status-sender/spool.db"
     assert settings.destinations[0].source_ip == "192.0.2.10"
 
 
@@ -98,6 +103,7 @@ destinations:
   - nodes: []
   - 7
 log_level: loud
+spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
 2: 3
 """)
     assert sorted(problems(path)) == sorted([
@@ -114,7 +120,11 @@ log_level: loud
         "destinations[1].nodes: is empty; expected at least one entry",
         "destinations[2]: is 7; expected keys with values, such as `name: main`",
         "log_level: is 'loud'; expected 'debug', 'info', 'warning' or 'error'",
-        "[2]: unknown key; expected one of host, interval, destinations, log_level",
+        "spool.path: is 'spool.db'; expected an absolute path of a file, or \":memory:\"",
+        "spool.max_age: is '1s'; expected a duration from 1m to 365d",
+        "spool.max_size: is 3; expected a size from 1MiB to 1024GiB, such as 256MiB",
+        "spool.max_sise: unknown key; did you mean 'max_size'?",
+        "[2]: unknown key; expected one of host, interval, destinations, spool, log_level",
     ])  # fmt: skip
 
 
@@ -287,3 +297,18 @@ def test_noise_is_a_config_error(tmp_path_factory: pytest.TempPathFactory, noise
     path.write_bytes(noise)
     with pytest.raises(ConfigError):
         load(path)
+
+
+def test_the_spool_is_where_systemd_says(write: Callable[[str | bytes], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a path the spool lies in the StateDirectory= of the unit, or in /var/lib; sizes are powers of 1024."""
+    assert load(write("host: a")).spool.path == "/var/lib/tcp-status-sender/spool.db"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/private/one:/var/lib/two")
+    settings = load(write("spool: {max_size: 3GiB, max_age: 2h}"))
+    assert settings.spool.path == "/var/lib/private/one/spool.db"
+    assert (settings.spool.max_size, settings.spool.max_age) == (3 * 2**30, 7200)
+
+
+@pytest.mark.parametrize("path", ["/", "/var/", "/var", "a", "", "/a\\n"])
+def test_a_spool_that_is_no_file(write: Callable[[str | bytes], Path], path: str) -> None:
+    """A path that cannot be that of a file is a mistake in the configuration."""
+    assert problems(write(f'spool: {{path: "{path}"}}'))[0].startswith("spool.path: is ")

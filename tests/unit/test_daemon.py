@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import threading
+import os
+import signal
+import time
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from apscheduler.executors import base as executors
+from apscheduler.schedulers import base as schedulers
 
-from sender import daemon
+from sender import daemon, pipeline
+from sender.clock import boottime
+from sender.config import Settings
+from sender.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
     from sender.delivery import Delivery
+    from sender.sampling import Sampling
 
 
 @pytest.mark.parametrize("interval_s", [1, 7, 30, 60, 90, 3600])
@@ -24,51 +37,147 @@ def test_ticks_fall_on_whole_multiples_of_the_interval(interval_s: int, now_s: f
     first = job.trigger.get_next_fire_time(None, now)
     second = job.trigger.get_next_fire_time(first, first)
     assert first.timestamp() % interval_s == 0
-    assert timedelta(0) <= first - now < timedelta(seconds=interval_s)
+    assert timedelta(0) < first - now <= timedelta(seconds=interval_s)
     assert second - first == timedelta(seconds=interval_s)
+
+
+def test_a_clock_that_jumps_by_years_costs_nothing() -> None:
+    """However many ticks a jump of the clock leaves out, the next one is the one after now, found in one step."""
+    (job,) = daemon.scheduler_for(1, lambda: None).get_jobs()
+    then = datetime.fromtimestamp(0, timezone.utc)
+    now = datetime.fromtimestamp(4_102_444_800.5, timezone.utc)
+    assert job.trigger.get_next_fire_time(then, now).timestamp() == 4_102_444_801
+
+
+class Service:
+    """A service whose ticks do what the test wants."""
+
+    def __init__(self, tick: Callable[[], None] = lambda: None, **settings: Any) -> None:
+        self.settings = Settings.model_validate({"interval": 1, **settings})
+        self.sampling = cast("Sampling", SimpleNamespace(ended=boottime()))
+        self.tick = tick
+        self.reload: Callable[[], None] = lambda: None
+        self.closed: list[float] = []
+
+    def start(self) -> None:
+        """As Service.start."""
+
+    def status(self) -> str:
+        """As Service.status."""
+        return "all is well"
+
+    def close(self, within_s: float) -> None:
+        """As Service.close."""
+        self.closed.append(within_s)
 
 
 def test_a_failing_tick_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:
     """A defect in a tick leaves its traceback in the log and does not end the ticks."""
     ticks: list[int] = []
-    twice = threading.Event()
 
     def tick() -> None:
         ticks.append(1)
-        if len(ticks) > 1:
-            twice.set()
+        if len(ticks) == 2:
+            daemon.stop()
         raise RuntimeError("a defect")
 
-    scheduler = daemon.scheduler_for(1, tick)
-    scheduler.start()
-    assert twice.wait(20)
-    scheduler.shutdown()
-    assert "RuntimeError: a defect" in caplog.text
+    service = Service(tick)
+    daemon.run(service)
+    assert len(ticks) == 2
+    assert caplog.text.count("RuntimeError: a defect") == 2
+    assert "a sample failed unexpectedly; the next one is taken when it is due" in caplog.text
+    assert len(service.closed) == 1
 
 
 def test_a_defect_in_a_delivery_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
     """An error that nobody foresaw is logged with its traceback, and the delivery is taken up again after a pause."""
 
-    class Stop(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            pauses.append(timeout or 0)
-            return False
-
     class Defective:
         name = "main"
         runs = 0
 
-        def run(self, stop: threading.Event) -> None:
+        def run(self) -> None:
             self.runs += 1
-            if self.runs == 3:
-                stop.set()
-                return
-            raise RuntimeError("a defect")
+            if self.runs < 3:
+                raise RuntimeError("a defect")
+
+        def pause(self, seconds: float) -> None:
+            pauses.append(seconds)
 
     pauses: list[float] = []
     defective = Defective()
     caplog.set_level(logging.INFO)
-    daemon.keep_going(cast("Delivery", defective), Stop())
+    pipeline.keep_going(cast("Delivery", defective))
     assert (defective.runs, pauses) == (3, [10, 10])
     assert caplog.text.count("RuntimeError: a defect") == 2
     assert "delivery to main met with an unexpected error and goes on in 10 s" in caplog.text
+
+
+@pytest.mark.parametrize("step_s", [-3600, -86400 * 365, 3600, 86400 * 365 * 20])
+def test_a_clock_that_is_set_does_not_stop_the_ticks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step_s: int
+) -> None:
+    """Set by hours or years, back or forth, the next ticks come within two intervals, by the new time, and it is said."""
+    real_time, real_now, offset_s = time.time, datetime.now, [0]
+
+    class Datetime(datetime):
+        """The wall clock as APScheduler and the daemon read it."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Datetime:
+            return cast("Datetime", real_now(tz) + timedelta(seconds=offset_s[0]))
+
+    monkeypatch.setattr(time, "time", lambda: real_time() + offset_s[0])
+    for module in (daemon, schedulers, executors):
+        monkeypatch.setattr(module, "datetime", Datetime)
+    ticks: list[float] = []
+
+    def tick() -> None:
+        ticks.append(boottime())
+        if len(ticks) == 2:
+            offset_s[0] = step_s
+        if len(ticks) == 5:
+            daemon.stop()
+
+    daemon.run(Service(tick))
+    gaps = [after - before for before, after in itertools.pairwise(ticks)]
+    assert len(ticks) == 5
+    assert max(gaps) < 2.5
+    assert f"the wall clock was set by {step_s:+d} s; sampling goes on by the new time" in caplog.text
+
+
+def test_a_reload_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """SIGHUP with a bad configuration is reported with all its problems, and the ticks go on as before."""
+
+    def reload() -> None:
+        raise ConfigError(["config.yaml: host: is empty", "config.yaml: interval: is loud"])
+
+    def tick() -> None:
+        if ticks:
+            daemon.stop()
+        ticks.append(1)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    ticks: list[int] = []
+    service = Service(tick)
+    service.reload = reload
+    daemon.run(service)
+    assert (
+        "was not reloaded, the one before stays in force: config.yaml: host: is empty\nconfig.yaml: inter"
+        in caplog.text
+    )
+
+
+def test_a_reload_with_another_interval(caplog: pytest.LogCaptureFixture) -> None:
+    """The ticks follow the interval of the configuration that was read last."""
+    caplog.set_level(logging.INFO)
+    service = Service(interval=3600)
+
+    def reload() -> None:
+        service.settings = Settings.model_validate({"interval": 1, "host": "web-02"})
+
+    service.reload = reload
+    service.tick = daemon.stop
+    service.start = lambda: os.kill(os.getpid(), signal.SIGHUP)  # type: ignore[method-assign]  # signals are blocked then
+    daemon.run(service)
+    assert "reloaded: host 'web-02', a sample every 1 s from " in caplog.text

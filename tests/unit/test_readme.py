@@ -10,7 +10,6 @@ import yaml
 
 from sender.config import Settings
 from sender.items import KEYS
-from sender.spool import MAX_SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,11 +21,6 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 def test_the_table_of_items_is_complete() -> None:
     """Every key that is sent has its line in the table, in the order in which it is sent."""
     assert re.findall(r"^\| `(tcp\.[^`]+)` \|", README, re.MULTILINE) == list(KEYS)
-
-
-def test_the_limit_is_the_one_that_holds() -> None:
-    """The number of samples that wait at most is the spool's."""
-    assert f"up to {MAX_SAMPLES:,} of them" in README
 
 
 def snippets() -> Iterator[str]:

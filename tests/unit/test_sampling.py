@@ -12,7 +12,7 @@ from sender.model import Item, Snapshot, TcpState, Vitals
 from sender.sampling import Sampling
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SNAPSHOT = Snapshot(clock=1, ns=1, duration_s=0.1, states=dict.fromkeys(TcpState, 3))
 REFUSAL = "the kernel refused to list its TCP sockets (sock_diag): EPERM: a policy forbids it"
@@ -30,16 +30,29 @@ class Kernel:
         return SNAPSHOT
 
 
-def sampling(kernel: Kernel, published: list[Sequence[Item]]) -> Sampling:
-    """A Sampling of host web-01 that was started 75.9 s ago."""
-    moments = iter([100.0, *[175.9] * 100])
-    return Sampling(
-        "web-01",
+class Clock:
+    """Stands still until it is told otherwise."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """As boottime."""
+        return self.now
+
+
+def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | None = None) -> Sampling:
+    """A Sampling of host web-01 every 10 s that was started 75.9 s ago."""
+    clock = clock or Clock(100.0)
+    subject = Sampling(
         sample=kernel.sample,
         vitals=lambda uptime_s: Vitals(uptime_s=uptime_s, backlog=7),
         publish=published.append,
-        monotonic=lambda: next(moments),
+        elapsed=clock,
     )
+    clock.now += 75.9
+    subject.serve("web-01", 10)
+    return subject
 
 
 def test_a_sample_is_published_with_the_daemons_own_figures() -> None:
@@ -78,3 +91,74 @@ def test_a_single_sample_lets_the_refusal_out() -> None:
     kernel.refuses = True
     with pytest.raises(KernelError):
         sampling(kernel, []).once()
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Gives the messages logged since it was called last, from INFO up."""
+    caplog.set_level(logging.INFO)
+
+    def logged() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return messages
+
+    return logged
+
+
+def test_a_pause_leaves_a_line(logged: Callable[[], list[str]]) -> None:
+    """Where the process was stopped or the machine suspended, the log says how many samples are missing."""
+    clock = Clock(0.0)
+    subject = sampling(Kernel(), [], clock)
+    for pause_s in (10.0, 9.99, 10.6, 19.0):  # ticks come late, and off their raster after the clock was set
+        subject.tick()
+        clock.now += pause_s
+    subject.tick()
+    assert logged() == []
+    clock.now += 130.0
+    subject.tick()
+    (message,) = logged()
+    assert message.startswith(
+        "12 samples are missing: for 130 s this process did not run; it or the whole machine was "
+    )
+
+
+def test_samples_that_take_too_long_are_said_once(logged: Callable[[], list[str]]) -> None:
+    """A sample longer than the interval is said when it begins to happen, and when it no longer does."""
+    clock = Clock(0.0)
+
+    class Slow(Kernel):
+        takes_s = 25.0
+
+        def sample(self) -> Snapshot:
+            clock.now += self.takes_s
+            return SNAPSHOT
+
+    kernel = Slow()
+    subject = sampling(kernel, [], clock)
+    for _ in range(3):
+        subject.tick()
+        clock.now += 5.0  # to the next whole multiple
+    kernel.takes_s = 1.0
+    for _ in range(2):
+        subject.tick()
+        clock.now += 9.0
+    slow, again = logged()
+    assert slow.startswith(
+        "a sample took 25.0 s, longer than the interval of 10 s: those due meanwhile are skipped, for "
+    )
+    assert again == "samples fit into the interval of 10 s again"
+
+
+def test_a_new_interval_is_no_gap(logged: Callable[[], list[str]]) -> None:
+    """After a reload that shortens the interval, nothing is missing; the host is the new one from then on."""
+    clock = Clock(0.0)
+    published: list[Sequence[Item]] = []
+    subject = sampling(Kernel(), published, clock)
+    subject.tick()
+    subject.serve("web-02", 1)
+    clock.now += 10.0
+    subject.tick()
+    assert logged() == []
+    assert [items[0].host for items in published] == ["web-01", "web-02"]
+    assert subject.ended == clock.now

@@ -1,155 +1,355 @@
-"""The spool: every destination gets every sample once, in order; what falls out is the oldest, and is counted."""
+"""The spool: every destination gets every sample once, in order, over any restart; what falls out is the oldest, counted."""
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sender.errors import TakenError
 from sender.model import Chunk, Item, Outcome
 from sender.spool import Spool
+from sender.spool_sample import Limits
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable, Iterator
+
+NOW = 1_795_400_000
+WEEK = Limits(max_age_s=7 * 86400, max_bytes=2**28)
 
 
 def sample(number: int, *, host: str = "web-01", values: int = 2) -> tuple[Item, ...]:
-    """A sample whose clock is its number."""
-    return tuple(Item(host=host, key=f"key[{each}]", value="1", clock=number, ns=1) for each in range(values))
+    """A sample whose clock is NOW and its number."""
+    return tuple(Item(host=host, key=f"key[{n}]", value="1", clock=NOW + number, ns=number + 1) for n in range(values))
 
 
-def clocks(chunk: Chunk | None) -> list[int]:
+def numbers(chunk: Chunk | None) -> list[int]:
     """The samples in a chunk, one number per value."""
-    return [item.clock for item in chunk.items] if chunk else []
+    return [item.clock - NOW for item in chunk.items] if chunk else []
 
 
-def settle(spool: Spool, name: str, outcome: Outcome | None = None) -> Chunk:
+def settle(spool: Spool, name: str, outcome: Outcome | None = None, error: str = "") -> Chunk:
     """Read all that waits, as one chunk, and settle it: accepted, unless told otherwise."""
     chunk = spool.read(name, max_values=10**9)
     assert chunk is not None
-    spool.settle(name, chunk, outcome or Outcome(accepted=len(chunk.items)))
+    spool.settle(name, chunk, outcome or Outcome(accepted=len(chunk.items)), error)
     return chunk
 
 
-def test_an_empty_spool_has_nothing_to_read() -> None:
+def opened(path: Path | str, *names: str, limits: Limits = WEEK, **clocks: Any) -> Spool:
+    """A spool for these destinations (main, if none is given) at a moment shortly after NOW."""
+    return Spool(str(path), names or ["main"], limits, now=lambda: NOW + 1000.0, **clocks)
+
+
+@pytest.fixture(params=[":memory:", "file"])
+def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Spool]]:
+    """Makes a spool of either kind."""
+    made: list[Spool] = []
+
+    def spool(*names: str, **settings: Any) -> Spool:
+        path = ":memory:" if request.param == ":memory:" else tmp_path / "spool.db"
+        made.append(opened(path, *names, **settings))
+        return made[-1]
+
+    yield spool
+    for each in made:
+        each.close()
+
+
+def test_an_empty_spool_has_nothing_to_read(spool: Callable[..., Spool]) -> None:
     """Nothing waits before the first sample, nor after the last was settled."""
-    spool = Spool(["main"])
-    assert spool.read("main", max_values=100) is None
-    spool.append(sample(1))
-    settle(spool, "main")
-    assert spool.read("main", max_values=100) is None
-    assert spool.backlog == spool.waiting("main") == 0
+    subject = spool("main")
+    assert subject.read("main", max_values=100) is None
+    subject.append(sample(1))
+    settle(subject, "main")
+    assert subject.read("main", max_values=100) is None
+    assert subject.backlog == subject.waiting("main") == 0
 
 
-def test_a_chunk_is_whole_samples_oldest_first() -> None:
-    """A chunk holds as many whole samples as fit, but at least one, in clock order."""
-    spool = Spool(["main"])
+def test_items_come_back_as_they_went_in(spool: Callable[..., Spool]) -> None:
+    """Host, key, value and moment survive, whatever characters they have."""
+    subject = spool("main")
+    items = tuple(Item(host="web 01", key=f'k["\u20ac",{n}]', value=f'\u00fc"\n{n}', clock=NOW, ns=9) for n in range(3))
+    subject.append(items)
+    chunk = subject.read("main", max_values=100)
+    assert chunk is not None
+    assert chunk.items == items
+
+
+def test_a_chunk_is_whole_samples_oldest_first(spool: Callable[..., Spool]) -> None:
+    """A chunk holds as many whole samples as fit, but at least one, in order."""
+    subject = spool("main")
     for number in range(1, 6):
-        spool.append(sample(number))
-    assert clocks(spool.read("main", max_values=5)) == [1, 1, 2, 2]
-    assert clocks(spool.read("main", max_values=1)) == [1, 1]
-    assert clocks(spool.read("main", max_values=100)) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+        subject.append(sample(number))
+    assert numbers(subject.read("main", max_values=5)) == [1, 1, 2, 2]
+    assert numbers(subject.read("main", max_values=1)) == [1, 1]
+    assert numbers(subject.read("main", max_values=100)) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
-def test_a_chunk_is_of_one_host() -> None:
+def test_a_chunk_is_of_one_host(spool: Callable[..., Spool]) -> None:
     """Zabbix decides on redirects by the first host of a request, so a chunk ends where the host changes."""
-    spool = Spool(["main"])
-    spool.append(sample(1, host="old"))
-    spool.append(sample(2, host="new"))
-    assert clocks(spool.read("main", max_values=100)) == [1, 1]
+    subject = spool("main")
+    subject.append(sample(1, host="old"))
+    subject.append(sample(2, host="new"))
+    assert numbers(settle(subject, "main")) == [1, 1]
+    assert numbers(settle(subject, "main")) == [2, 2]
 
 
-def test_nothing_is_gone_before_it_is_settled() -> None:
+def test_nothing_is_gone_before_it_is_settled(spool: Callable[..., Spool]) -> None:
     """Reading removes nothing; neither does an outcome that keeps any of the chunk."""
-    spool = Spool(["main"])
-    spool.append(sample(1))
-    first = settle(spool, "main", Outcome(kept=2))
-    assert spool.read("main", max_values=100) == first
-    assert spool.waiting("main") == 2
+    subject = spool("main")
+    subject.append(sample(1))
+    first = settle(subject, "main", Outcome(kept=2), "connection refused")
+    assert subject.read("main", max_values=100) == first
+    assert subject.waiting("main") == 2
 
 
-def test_rejected_is_settled_and_counted() -> None:
+def test_rejected_is_settled_and_counted(spool: Callable[..., Spool]) -> None:
     """What Zabbix refused is not sent again for ever, and shows in the count."""
-    spool = Spool(["main"])
-    spool.append(sample(1))
-    settle(spool, "main", Outcome(accepted=1, rejected=1))
-    assert spool.read("main", max_values=100) is None
-    assert spool.rejected == 1
+    subject = spool("main")
+    subject.append(sample(1))
+    settle(subject, "main", Outcome(accepted=1, rejected=1))
+    assert subject.read("main", max_values=100) is None
+    assert subject.rejected == 1
 
 
-def test_each_destination_goes_at_its_own_pace() -> None:
+def test_each_destination_goes_at_its_own_pace(spool: Callable[..., Spool]) -> None:
     """One destination that settles nothing takes nothing from another, nor gets less itself."""
-    spool = Spool(["fast", "slow"])
+    subject = spool("fast", "slow")
     for number in (1, 2):
-        spool.append(sample(number))
-        assert clocks(settle(spool, "fast")) == [number, number]
-    assert spool.waiting("fast") == 0
-    assert spool.waiting("slow") == spool.backlog == 4
-    assert clocks(settle(spool, "slow")) == [1, 1, 2, 2]
-    assert spool.backlog == 0
+        subject.append(sample(number))
+        assert numbers(settle(subject, "fast")) == [number, number]
+    assert subject.waiting("fast") == 0
+    assert subject.waiting("slow") == subject.backlog == 4
+    assert numbers(settle(subject, "slow")) == [1, 1, 2, 2]
+    assert subject.backlog == 0
 
 
-def test_past_the_limit_the_oldest_falls_out(caplog: pytest.LogCaptureFixture) -> None:
-    """The newest samples are held, the lost values counted, and it is said once, not with every sample."""
-    caplog.set_level(logging.INFO)
-    spool = Spool(["main"], max_samples=3)
-    for number in range(1, 7):
-        spool.append(sample(number))
-    assert clocks(settle(spool, "main")) == [4, 4, 5, 5, 6, 6]
-    assert spool.dropped == 6
+def test_past_its_age_the_oldest_falls_out(spool: Callable[..., Spool], caplog: pytest.LogCaptureFixture) -> None:
+    """What is older than max_age is thrown away with the next sample, counted, and said once an hour, not each time."""
+    elapsed = [0.0]
+    subject = spool("main", limits=Limits(max_age_s=1000, max_bytes=2**28), elapsed=lambda: elapsed[0])
+    for number in range(6):
+        subject.append(sample(number))
+    for number in range(6, 9):
+        elapsed[0] += 1.5
+        subject.append(sample(number))
+    assert numbers(settle(subject, "main")) == [number for number in (5, 6, 7, 8) for _ in range(2)]
+    assert subject.dropped == 10
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert message.startswith(
+        "the spool has reached its limit (spool.max_age or spool.max_size): the oldest samples are"
+    )
+    assert message.endswith("thrown away, 4 values so far; the next such line comes in an hour")
+    elapsed[0] += 3600
+    subject.append(sample(9))
+    assert subject.read("main", max_values=100) is None
+    assert subject.dropped == 12
+    assert len(caplog.records) == 2
+
+
+def test_past_its_size_the_oldest_fall_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file stays within max_size however long a destination is away; the newest are kept; each lost value counts."""
+    path = tmp_path / "spool.db"
+    subject = opened(path, limits=Limits(max_age_s=1e9, max_bytes=2**20))
+    for number in range(4000):
+        subject.append(sample(number, values=20))
+    kept = numbers(settle(subject, "main"))
+    subject.close()
+    assert path.stat().st_size <= 2**20
+    assert kept[-1] == 3999
+    assert kept == [number for number in range(kept[0], 4000) for _ in range(20)]
+    assert subject.dropped == kept[0] * 20 > 0
+    assert len(caplog.records) == 1
+
+
+def test_space_is_given_back(tmp_path: Path) -> None:
+    """After a backlog was delivered, the file is as small as at the beginning."""
+    path = tmp_path / "spool.db"
+    subject = opened(path)
+    for number in range(2000):
+        subject.append(sample(number, values=20))
+    settle(subject, "main")
+    subject.close()
+    assert path.stat().st_size < 40_000
+    assert not Path(f"{path}-wal").exists()
+
+
+def test_what_falls_out_in_flight_is_lost_only_if_it_fails(spool: Callable[..., Spool]) -> None:
+    """A chunk whose samples reach their age while they are sent settles nothing else, and counts as lost only if kept."""
+    for outcome, lost in ((Outcome(accepted=2), 0), (Outcome(kept=2), 2)):
+        elapsed = [0.0]
+        limits = Limits(max_age_s=1000, max_bytes=2**28)
+        subject = spool("main", limits=limits, elapsed=lambda elapsed=elapsed: elapsed[0])
+        subject.append(sample(1))
+        in_flight = subject.read("main", max_values=100)
+        assert in_flight is not None
+        elapsed[0] = 2.5
+        subject.append(sample(3))
+        assert subject.dropped == 0
+        subject.settle("main", in_flight, outcome)
+        assert subject.dropped == lost
+        assert numbers(settle(subject, "main")) == [3, 3]
+        assert subject.dropped == lost
+        subject.close()
+
+
+def test_a_wall_clock_that_jumps_throws_nothing_away(tmp_path: Path) -> None:
+    """Age is not measured by a clock that somebody may set to another year."""
+    wall = [float(NOW)]
+    subject = Spool(str(tmp_path / "spool.db"), ["main"], WEEK, now=lambda: wall[0])
+    subject.append(sample(0))
+    wall[0] += 10 * 365 * 86400
+    subject.append(tuple(Item(host="web-01", key="key", value="1", clock=int(wall[0]), ns=1) for _ in range(2)))
+    assert subject.waiting("main") == 4
+    assert subject.dropped == 0
+    subject.close()
+
+
+def test_what_waits_survives_a_restart(tmp_path: Path) -> None:
+    """A new daemon goes on exactly where the one before ended, for each destination, also after an idle end."""
+    path = tmp_path / "spool.db"
+    subject = opened(path, "a", "b")
+    for number in (1, 2, 3):
+        subject.append(sample(number))
+    first = subject.read("a", max_values=4)
+    assert first is not None
+    subject.settle("a", first, Outcome(accepted=4))
+    subject.close()
+    subject = opened(path, "a", "b")
+    assert (subject.waiting("a"), subject.waiting("b")) == (2, 6)
+    subject.append(sample(4))
+    assert numbers(settle(subject, "a")) == [3, 3, 4, 4]
+    assert numbers(settle(subject, "b")) == [1, 1, 2, 2, 3, 3, 4, 4]
+    subject.close()
+    subject = opened(path, "a", "b")
+    assert subject.backlog == 0
+    subject.append(sample(5))
+    assert numbers(settle(subject, "a")) == [5, 5]
+    subject.close()
+
+
+def test_a_new_destination_gets_what_still_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A destination that was renamed, while its values wait, loses none of them; at a restart as at a reload."""
+    path = tmp_path / "spool.db"
+    subject = opened(path, "a", "old")
+    subject.append(sample(1))
+    settle(subject, "a")
+    subject.serve(["a", "new"], WEEK)
+    assert subject.read("old", max_values=100) is None
+    assert (subject.waiting("a"), subject.waiting("new"), subject.waiting("old")) == (0, 2, 0)
+    subject.close()
+    subject = opened(path, "a", "newest")
+    assert numbers(settle(subject, "newest")) == [1, 1]
+    assert subject.read("a", max_values=100) is None
+    subject.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "3 samples wait, as many as are held: each new one now costs the oldest"
+        f"destination {name} is not configured any more; 2 values that waited for it go to the others only"
+        for name in ("old", "new")
     ]
 
 
-def test_losing_what_everybody_has_is_no_loss() -> None:
-    """A sample that was settled everywhere makes room without being counted as lost."""
-    spool = Spool(["main"], max_samples=1)
-    for number in range(1, 4):
-        spool.append(sample(number))
-        settle(spool, "main")
-    assert spool.dropped == 0
+def test_what_only_a_removed_destination_lacked_is_gone(tmp_path: Path) -> None:
+    """Samples that nobody waits for any more do not stay in the file."""
+    subject = opened(tmp_path / "spool.db", "a", "b")
+    subject.append(sample(1))
+    settle(subject, "a")
+    subject.serve(["a"], WEEK)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        assert db.execute("SELECT count(*) FROM sample").fetchone() == (0,)
+    subject.close()
 
 
-def test_a_chunk_that_fell_out_while_it_was_sent_settles_nothing_else() -> None:
-    """A chunk in flight whose samples fall out meanwhile does not take the newer ones with it."""
-    spool = Spool(["main"], max_samples=2)
-    spool.append(sample(1))
-    in_flight = spool.read("main", max_values=100)
-    assert in_flight is not None
-    for number in (2, 3, 4):
-        spool.append(sample(number))
-    spool.settle("main", in_flight, Outcome(accepted=2))
-    assert clocks(spool.read("main", max_values=100)) == [3, 3, 4, 4]
+def test_a_chunk_of_a_removed_destination_settles_nothing(tmp_path: Path) -> None:
+    """What was on the wire when the destination was taken out of the configuration is nobody's any more."""
+    subject = opened(tmp_path / "spool.db", "a", "b")
+    subject.append(sample(1))
+    chunk = subject.read("b", max_values=100)
+    assert chunk is not None
+    subject.serve(["a"], WEEK)
+    subject.settle("b", chunk, Outcome(rejected=2))
+    assert (subject.rejected, subject.waiting("a")) == (0, 2)
+    subject.close()
+
+
+def test_two_daemons_do_not_share_a_spool(tmp_path: Path) -> None:
+    """The second is told by whom the spool is used; when the first has ended, it may have it."""
+    path = tmp_path / "spool.db"
+    subject = opened(path)
+    with pytest.raises(
+        TakenError, match=r"spool .*spool\.db is in use by process \d+: a tcp-status-sender runs already"
+    ):
+        opened(path)
+    subject.close()
+    opened(path).close()
 
 
 actions = st.one_of(
-    st.just("append"),
+    st.sampled_from(["append", "restart"]),
     st.tuples(st.sampled_from("ab"), st.sampled_from(["accept", "reject", "keep"]), st.integers(1, 9)),
 )
 
 
-@given(st.lists(actions, max_size=60))
-def test_each_gets_every_sample_once_in_order(script: list[str | tuple[str, str, int]]) -> None:
-    """Whatever the order of appends, deliveries, refusals and failures: exactly once, in order, at each destination."""
-    spool, appended, got = Spool(["a", "b"]), 0, defaultdict[str, list[int]](list)
+@given(st.lists(actions, max_size=40))
+def test_each_gets_every_sample_once_in_order(
+    tmp_path_factory: pytest.TempPathFactory, script: list[str | tuple[str, str, int]]
+) -> None:
+    """Whatever the order of appends, deliveries, refusals, failures and restarts: exactly once, in order, everywhere."""
+    path = tmp_path_factory.mktemp("any") / "spool.db"
+    subject, appended, got = opened(path, "a", "b"), 0, defaultdict[str, list[int]](list)
     for action in script:
+        if action == "restart":
+            subject.close()
+            subject = opened(path, "a", "b")
+            continue
         if isinstance(action, str):
             appended += 1
-            spool.append(sample(appended, values=1))
+            subject.append(sample(appended, values=appended % 3 + 1))
             continue
         name, verdict, max_values = action
-        chunk = spool.read(name, max_values=max_values)
+        chunk = subject.read(name, max_values=max_values)
         if chunk is None:
             continue
         count = len(chunk.items)
         outcomes = {"accept": Outcome(accepted=count), "reject": Outcome(rejected=count), "keep": Outcome(kept=count)}
-        spool.settle(name, chunk, outcomes[verdict])
+        subject.settle(name, chunk, outcomes[verdict])
         if verdict != "keep":
-            got[name] += clocks(chunk)
+            got[name] += numbers(chunk)
+    everything = [number for number in range(1, appended + 1) for _ in range(number % 3 + 1)]
     for name in "ab":
-        got[name] += clocks(spool.read(name, max_values=10**9))
-        assert got[name] == list(range(1, appended + 1))
+        assert subject.waiting(name) == len(everything) - len(got[name])
+        got[name] += numbers(subject.read(name, max_values=10**9))
+        assert got[name] == everything
+    subject.close()
+
+
+def test_the_time_of_success_and_the_cause_of_failure_are_noted(tmp_path: Path) -> None:
+    """What `status` shows stands in the file: last success, failing since, why; and outlives a restart."""
+    path = tmp_path / "spool.db"
+    subject = opened(path)
+    subject.append(sample(1))
+    settle(subject, "main")
+    subject.append(sample(2))
+    settle(subject, "main", Outcome(kept=2), "connection refused")
+    subject.close()
+    opened(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        (row,) = db.execute("SELECT name, succeeded_at, failing_since, error FROM destination")
+    assert row == ("main", NOW + 1000, NOW + 1000, "connection refused")
+
+
+def test_the_log_is_silent_while_all_is_well(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A spool that works says nothing."""
+    caplog.set_level(logging.DEBUG)
+    subject = opened(tmp_path / "new" / "folder" / "spool.db")
+    subject.append(sample(1))
+    settle(subject, "main")
+    subject.close()
+    assert caplog.records == []

@@ -1,0 +1,159 @@
+"""The living daemon's parts, put together in the order in which the data flows, and again when the settings change."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sender.delivery import Delivery
+from sender.model import Vitals
+from sender.sampling import Sampling
+from sender.sock_diag import SockDiag
+from sender.spool import Spool
+from sender.spool_sample import Limits
+from sender.uplink import Uplink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sender.config import Destination, Settings
+    from sender.model import Item
+
+_LOG = logging.getLogger(__name__)
+_AGAIN_S = 10.0
+_MAX_OFFSET_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A delivery at work."""
+
+    destination: Destination
+    delivery: Delivery
+    thread: threading.Thread
+
+
+class Pipeline:
+    """Samples at each `tick`, delivers in a thread per destination. Raises TakenError when the spool is in use."""
+
+    def __init__(self, settings: Settings, *, load: Callable[[], Settings]) -> None:
+        self.settings = settings
+        self._load = load
+        self._spool = Spool(settings.spool.path, _names(settings), _limits(settings))
+        self._lines: dict[str, _Line] = {}
+        self.sampling = Sampling(sample=SockDiag().sample, vitals=self._vitals, publish=self._publish)
+        if settings.spool.path == ":memory:":
+            _LOG.warning("spool.path is :memory:, so what waits for a destination is lost when this daemon ends")
+
+    def start(self) -> None:
+        """Start delivering."""
+        self._follow(self.settings)
+
+    def tick(self) -> None:
+        """Take one sample."""
+        self.sampling.tick()
+
+    def reload(self) -> None:
+        """Read the configuration again and go on with it, without a gap. Raises ConfigError: the old one goes on."""
+        settings = self._load()
+        if settings.spool.path != self.settings.spool.path:
+            _LOG.warning(
+                "spool.path takes effect at the next start; what waits then stays behind: stop the daemon and move %s",
+                self.settings.spool.path,
+            )
+        self._spool.serve(_names(settings), _limits(settings))
+        self._follow(settings)
+
+    def status(self) -> str:
+        """How things are, on one line."""
+        parts = [self.sampling.trouble or f"a sample every {self.settings.interval} s"]
+        for name, line in self._lines.items():
+            waits = f"{self._spool.waiting(name)} values wait: {line.delivery.cause}"
+            parts.append(f"{name}: {waits if line.delivery.cause else 'delivered'}")
+        if self._spool.held:
+            parts.append("the spool takes no samples, see the log")
+        return "; ".join(parts)
+
+    def close(self, within_s: float) -> None:
+        """Stop delivering, after a last attempt."""
+        deadline = time.monotonic() + within_s
+        for line in self._lines.values():
+            line.delivery.stop()
+        for name, line in self._lines.items():
+            line.thread.join(max(0, deadline - time.monotonic()))
+            self._say_what_waits(name)
+        self._spool.close()
+
+    def _follow(self, settings: Settings) -> None:
+        """Let what does not change run on; a changed destination's new delivery begins where its old one has ended."""
+        self.settings = settings
+        self.sampling.serve(settings.host, settings.interval)
+        before, self._lines = self._lines, {}
+        for destination in settings.destinations:
+            line = before.pop(destination.name, None)
+            if line and line.destination != destination:
+                line.delivery.stop()
+            if not line or line.destination != destination:
+                line = self._begin(destination, after=line)
+            line.delivery.offset_s = _offset_s(settings, destination.name)
+            self._lines[destination.name] = line
+        for line in before.values():
+            line.delivery.stop()
+
+    def _begin(self, destination: Destination, *, after: _Line | None) -> _Line:
+        delivery = Delivery(destination.name, Uplink(destination).send, self._spool)
+
+        def run() -> None:
+            if after:
+                after.thread.join()
+            keep_going(delivery)
+
+        thread = threading.Thread(target=run, name=f"delivery to {destination.name}", daemon=True)
+        thread.start()
+        return _Line(destination, delivery, thread)
+
+    def _publish(self, items: Sequence[Item]) -> None:
+        self._spool.append(items)
+        for line in self._lines.values():
+            line.delivery.wake()
+
+    def _vitals(self, uptime_s: int) -> Vitals:
+        spool = self._spool
+        return Vitals(uptime_s=uptime_s, backlog=spool.backlog, dropped=spool.dropped, rejected=spool.rejected)
+
+    def _say_what_waits(self, name: str) -> None:
+        waiting = self._spool.waiting(name)
+        if waiting and (self._spool.held or self._spool.path == ":memory:"):
+            _LOG.error("stopped with %d values undelivered to %s; those in memory are lost", waiting, name)
+        elif waiting:
+            _LOG.info("stopped with %d values undelivered to %s; they wait in %s", waiting, name, self._spool.path)
+
+
+def _names(settings: Settings) -> list[str]:
+    return [destination.name for destination in settings.destinations]
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size)
+
+
+def _offset_s(settings: Settings, name: str) -> float:
+    """How long after a sample it is sent: the same for this host each time, and another for most others."""
+    share = zlib.crc32(f"{settings.host} {name}".encode()) / 2**32
+    return share * min(settings.interval / 2, _MAX_OFFSET_S)
+
+
+def keep_going(delivery: Delivery) -> None:
+    """Run `delivery` until it is stopped, whatever happens in it."""
+    while True:
+        try:
+            delivery.run()
+        except Exception:  # noqa: BLE001  a defect of ours in one delivery must end neither it nor anything else
+            _LOG.exception("delivery to %s met with an unexpected error and goes on in %.0f s", delivery.name, _AGAIN_S)
+            delivery.pause(_AGAIN_S)
+        else:
+            return

@@ -1,0 +1,99 @@
+"""What one destination refuses: says so when it changes, and finds out which keys. Knows no spool and no retry policy.
+
+Zabbix says how many values it refused, never which or why. So after a refusal of some, the next sample is sent one value
+at a time: each value still goes out once, and the refused keys get their names.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from sender.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sender.model import Chunk, Item
+
+_LOG = logging.getLogger(__name__)
+_PROBE_AGAIN_S = 600.0  # at the earliest
+_PROBE_PAUSE_S = 0.1  # between two values: a thousand hosts may be at it at once
+_NAMED = 20  # keys, at most, in one line
+
+_ADVICE_ALL = (
+    "Zabbix does not say why; look there: a host of exactly this name (case matters), enabled; the template 'TCP states "
+    "by Zabbix trapper' linked to it (a server takes up to a minute to know, a proxy up to its ConfigFrequency, an hour "
+    "before 6.4); monitored by this very server or proxy; 'Connections from host' not without 'No encryption'; 'Allowed "
+    "hosts' of the items"
+)
+_ADVICE_SOME = (
+    "Zabbix does not say why; look there: the template 'TCP states by Zabbix trapper' in this version's form (import it "
+    "again); these items enabled, of type Zabbix trapper, and their 'Allowed hosts'"
+)
+
+
+class Refusals:
+    """Of destination `name`."""
+
+    def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._monotonic = monotonic
+        self.is_curious = False  # the next sample is to be probed
+        self._kind: str | None = None  # all, some or none of the last values; None before the first answer
+        self._lost = 0  # values refused since every value was accepted last
+        self._keys: list[str] = []  # those refused, as far as is known
+        self._probe_at = 0.0
+        self._moment: tuple[int, int] | None = None  # of the sample that is being probed,
+        self._verdicts: list[bool] = []  # and which of its values were refused so far
+
+    def note(self, chunk: Chunk, outcome: Outcome) -> None:
+        """Take in what became of `chunk`, sent in one request."""
+        host, count = chunk.items[0].host, len(chunk.items)
+        kind = "none" if not outcome.rejected else "all" if outcome.rejected == count else "some"
+        before, self._kind = self._kind, kind
+        self._lost += outcome.rejected
+        if kind == "some":
+            self._wonder(outcome.rejected, samples=len({(item.clock, item.ns) for item in chunk.items}))
+        if kind == before:
+            return
+        if kind == "all":
+            self._keys = []
+            _LOG.error("%s refused all %d values of host %r; they are lost. %s", self._name, count, host, _ADVICE_ALL)
+        elif kind == "some":
+            refused = f"{outcome.rejected} of {count} values"
+            which = "The next sample is sent value by value, to see which" if self.is_curious else _ADVICE_SOME
+            _LOG.error("%s refused %s of host %r; they are lost. %s", self._name, refused, host, which)
+        else:
+            self._keys = []
+            again = f" again; {self._lost} were refused" if self._lost else ""
+            _LOG.info("%s accepts every value of host %r%s", self._name, host, again)
+            self._lost = 0
+
+    def _wonder(self, rejected: int, *, samples: int) -> None:
+        if rejected != len(self._keys) * samples and self._monotonic() >= self._probe_at:
+            self._probe_at = self._monotonic() + _PROBE_AGAIN_S
+            self.is_curious = True
+
+    def probe(
+        self, chunk: Chunk, send: Callable[[Sequence[Item]], Outcome], pause: Callable[[float], object]
+    ) -> Outcome:
+        """Send the one sample in `chunk` value by value. What `send` raises ends it; the next probe goes on from there."""
+        moment = (chunk.items[0].clock, chunk.items[0].ns)
+        if moment != self._moment:
+            self._moment, self._verdicts = moment, []
+        for item in chunk.items[len(self._verdicts) :]:
+            self._verdicts.append(bool(send([item]).rejected))
+            pause(_PROBE_PAUSE_S)
+        keys = [item.key for item, refused in zip(chunk.items, self._verdicts, strict=True) if refused]
+        self.is_curious, self._moment = False, None
+        outcome = Outcome(accepted=len(chunk.items) - len(keys), rejected=len(keys))
+        if 0 < len(keys) < len(chunk.items):
+            self._kind, self._keys = "some", keys
+            self._lost += len(keys)
+            named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
+            _LOG.error("%s refuses of host %r: %s. %s", self._name, chunk.items[0].host, named, _ADVICE_SOME)
+        else:
+            self.note(chunk, outcome)
+        return outcome

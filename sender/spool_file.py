@@ -1,0 +1,271 @@
+"""One SQLite file: the samples that wait, and how far each destination has got. Knows SQL and files; knows no policy.
+
+Values are numbered from 1 in the order in which they were taken, over the whole life of the file; a sample's number is
+that of its last value. So the number of the last value that a destination is done with is its cursor, and differences
+of numbers are counts of values.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, contextmanager, suppress
+from dataclasses import astuple, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sender import spool_lock
+from sender.errors import DamagedError, FullError, SpoolError, TakenError
+from sender.spool_sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MEMORY = ":memory:"
+_APPLICATION_ID = 0x74637073  # "tcps", in the place where SQLite lets a file say whose it is
+_SCHEMA = 1
+_TABLES = (
+    "CREATE TABLE sample (last INTEGER PRIMARY KEY, host TEXT, clock INTEGER, ns INTEGER, body BLOB, crc INTEGER)",
+    """CREATE TABLE destination (name TEXT PRIMARY KEY, settled INTEGER, dropped INTEGER, rejected INTEGER,
+    succeeded_at INTEGER, failing_since INTEGER, error TEXT)""",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_SCHEMA}",
+)
+_PRAGMAS = (
+    "auto_vacuum = FULL",  # space goes back to the disk; must stand before the first table
+    "journal_mode = WAL",  # `status` reads while the daemon writes
+    "synchronous = FULL",  # what was said to be on the disk is there after a power failure
+    "journal_size_limit = 4194304",  # the journal's space goes back too
+)
+_NEWEST = """SELECT max((SELECT coalesce(max(last), 0) FROM sample),
+    (SELECT coalesce(max(settled), 0) FROM destination))"""
+_TRIM = 64  # samples to throw away at a time where the file is too large
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one destination has got: its cursor, values dropped and rejected, and moments in s since 1970, 0 for none."""
+
+    name: str
+    settled: int = 0
+    dropped: int = 0
+    rejected: int = 0
+    succeeded_at: int = 0
+    failing_since: int = 0
+    error: str = ""
+
+
+class SpoolFile:
+    """The file at `path`, locked against other daemons; MEMORY is one that lives as long as this object.
+
+    Each method is one transaction. Raises SpoolError when the disk does not let it, DamagedError when the content makes
+    no sense; the constructor also raises TakenError.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = -1 if path == MEMORY else spool_lock.take(path)
+        self.was_empty = path != MEMORY and Path(path).exists() and not Path(path).stat().st_size
+        try:
+            with _errors_of(path):
+                self._db = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
+                self._prepare()
+        except SpoolError:
+            self.close()
+            raise
+        self._inode = self._inode_now()
+
+    def _prepare(self) -> None:
+        owner, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
+        if owner != _APPLICATION_ID and self._number("SELECT count(*) FROM sqlite_master"):
+            raise TakenError(f"{self.path} is a database of another program; give spool.path a place of its own")
+        if version > _SCHEMA:
+            raise DamagedError(f"it was written by a newer version (schema {version}; this one knows {_SCHEMA})")
+        for pragma in _PRAGMAS:
+            self._db.execute(f"PRAGMA {pragma}").fetchall()
+        if not version:
+            with self._transaction():
+                for statement in _TABLES:
+                    self._db.execute(statement)
+
+    def verify(self) -> None:
+        """Read the whole file; raises DamagedError unless it is sound."""
+        with _errors_of(self.path):
+            found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise DamagedError(" ".join(str(found).split()))
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to this file."""
+        return self.path == MEMORY or self._inode_now() == self._inode
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest value that was ever in the file."""
+        with _errors_of(self.path):
+            return self._number(_NEWEST)
+
+    def progress(self) -> dict[str, Progress]:
+        """Of every destination, by name."""
+        with _errors_of(self.path):
+            return {row[0]: Progress(*row) for row in self._db.execute("SELECT * FROM destination")}
+
+    def read(self, after: int, *, max_values: int) -> list[Sample]:
+        """The samples that follow value number `after`, oldest first: those with at most `max_values`, but at least one."""
+        sql = "SELECT * FROM sample WHERE last > :after AND last <= max(:after + :max_values,"
+        sql += " (SELECT last FROM sample WHERE last > :after ORDER BY last LIMIT 1)) ORDER BY last"
+        with _errors_of(self.path):
+            rows = self._db.execute(sql, {"after": after, "max_values": max_values}).fetchall()
+        return [_checked(row) for row in rows]
+
+    def rescue(self, after: int) -> Iterator[Sample]:
+        """The samples that follow value number `after`, up to the first that cannot be read."""
+        with suppress(SpoolError), _errors_of(self.path):
+            for row in self._db.execute("SELECT * FROM sample WHERE last > ? ORDER BY last", [after]):
+                yield _checked(row)
+
+    def save(
+        self, samples: Iterable[Sample], progress: Iterable[Progress], *, oldest_clock: float, max_bytes: int
+    ) -> int:
+        """Add samples, note progress, delete what every destination has settled, and what is past the limits.
+
+        Limits: samples before `oldest_clock` (s since 1970), and the oldest of what is more than `max_bytes`. The number
+        of the last value that fell to them, 0 if none did.
+        """
+        with _errors_of(self.path), self._transaction():
+            rows = ((*astuple(sample), sample.crc) for sample in samples)
+            self._db.executemany("INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?)", rows)
+            noted = [astuple(each) for each in progress]
+            self._delete(min(each[1] for each in noted))
+            trimmed = max(self._trim_age(oldest_clock), self._trim_size(max_bytes))
+            self._db.execute("DELETE FROM destination")
+            rows = ((name, max(settled, trimmed), *others) for name, settled, *others in noted)
+            self._db.executemany("INSERT INTO destination VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            return trimmed
+
+    def _trim_age(self, oldest_clock: float) -> int:
+        """Oldest first, up to the first sample that is young enough: a clock may have gone back in between."""
+        young = "SELECT last FROM sample WHERE clock >= ? ORDER BY last LIMIT 1"
+        sql = f"SELECT coalesce(max(last), 0) FROM sample WHERE last < coalesce(({young}), 9e18)"  # noqa: S608
+        return self._delete(self._number(sql, oldest_clock))
+
+    def _trim_size(self, max_bytes: int) -> int:
+        page_size, trimmed = self._number("PRAGMA page_size"), 0
+        while (self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")) * page_size > max_bytes:
+            oldest = "SELECT last FROM sample ORDER BY last LIMIT ?"
+            last = self._number(f"SELECT coalesce(max(last), 0) FROM ({oldest})", _TRIM)  # noqa: S608
+            if not last:
+                break
+            trimmed = self._delete(last)
+        return trimmed
+
+    def _delete(self, last: int) -> int:
+        self._db.execute("DELETE FROM sample WHERE last <= ?", [last])
+        return last
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with suppress(AttributeError, sqlite3.Error):  # it may never have been opened
+            self._db.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _number(self, sql: str, *parameters: float) -> int:
+        return int(self._db.execute(sql, parameters).fetchone()[0])
+
+    def _inode_now(self) -> int:
+        try:
+            return os.stat(self.path).st_ino  # noqa: PTH116
+        except OSError:
+            return 0
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # a full disk may have rolled it back already
+                self._db.execute("ROLLBACK")
+            raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What waits in a spool for one destination: values, and the moment of the oldest, s since 1970, None for none."""
+
+    progress: Progress
+    values: int
+    since: int | None
+
+
+def inspect(path: str) -> dict[str, Waiting]:
+    """What waits in the spool at `path`, by destination, whether a daemon uses it or not. Changes nothing.
+
+    Raises SpoolError when the file cannot be read, DamagedError when it makes no sense.
+    """
+    since = "SELECT clock FROM sample WHERE last > ? ORDER BY last LIMIT 1"
+    with _errors_of(path), closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)) as db:
+        db.execute("BEGIN")
+        newest = db.execute(_NEWEST).fetchone()[0]
+        found = {}
+        for row in db.execute("SELECT * FROM destination").fetchall():
+            progress = Progress(*row)
+            oldest = db.execute(since, [progress.settled]).fetchone()
+            values = newest - progress.settled
+            found[progress.name] = Waiting(progress=progress, values=values, since=oldest and oldest[0])
+    return found
+
+
+def set_aside(path: str) -> str:
+    """Give the file at `path`, which must be closed, a name with the date in it; that name, "" where there is no file.
+
+    Raises SpoolError.
+    """
+    aside = f"{path}.{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}"
+    if not os.path.lexists(path):
+        return ""
+    try:
+        os.replace(path, aside)  # noqa: PTH105
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}-wal", f"{aside}-wal")  # noqa: PTH105  its journal belongs to it
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be moved aside: {error.strerror}") from error
+    return aside
+
+
+def remove(path: str) -> None:
+    """Delete the file at `path`, which must be closed. Raises SpoolError."""
+    try:
+        for part in (path, f"{path}-wal"):
+            Path(part).unlink(missing_ok=True)
+    except OSError as error:
+        raise SpoolError(f"{path} cannot be deleted: {error.strerror}") from error
+
+
+def _checked(row: tuple[int, str, int, int, bytes, int]) -> Sample:
+    """SQLite does not notice every changed byte, and a wrong number is worse than none. Raises DamagedError."""
+    last, host, clock, ns, body, crc = row
+    sample = Sample(last, host, clock, ns, body)
+    if not isinstance(body, bytes) or sample.crc != crc:
+        raise DamagedError("a sample in it is not what was written")
+    return sample
+
+
+@contextmanager
+def _errors_of(path: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours. OperationalError, a full disk say, is a DatabaseError too, as is real damage."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
+        kind = FullError if "full" in str(error) else SpoolError  # Python 3.10 does not give SQLite's number
+        raise kind(f"{path}: {error}") from error
+    except sqlite3.Error as error:
+        raise DamagedError(str(error)) from error
+    except OSError as error:
+        raise SpoolError(f"{path}: {error.strerror}") from error

@@ -1,0 +1,46 @@
+"""One daemon per spool: an flock(2) on a file beside it, which the kernel ends with the process. Knows nothing of SQL."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from sender.errors import SpoolError, TakenError
+
+
+def daemon_of(path: str) -> int | None:
+    """The process that holds the lock on the spool at `path`, found without touching the lock (proc_locks(5))."""
+    with suppress(OSError, ValueError, IndexError):
+        inode = os.stat(_lock_path(path)).st_ino  # noqa: PTH116
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            _, kind, *_, pid, file, _, _ = line.split()
+            if kind == "FLOCK" and file.endswith(f":{inode}"):
+                return int(pid)
+    return None
+
+
+def _lock_path(path: str) -> str:
+    return f"{path}.lock"
+
+
+def take(path: str) -> int:
+    """A file descriptor that holds the lock on the spool at `path`; it ends with the process, however that ends.
+
+    Raises TakenError when somebody else holds it, SpoolError when there cannot be one.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SpoolError(f"{error.filename}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise TakenError(
+            f"spool {path} is in use by process {daemon_of(path)}: a tcp-status-sender runs already. Stop that one, or "
+            "give this one a host and a spool.path of its own"
+        ) from error
+    return lock

@@ -1,0 +1,72 @@
+"""One YAML file as it stands, or a ConfigError in words. The only importer of yaml; knows no key."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sender.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MAX_BYTES = 1_000_000
+
+
+def read(path: Path) -> tuple[Any, list[str]]:
+    """What the file holds, and a line for each key that stands twice. Raises ConfigError for what is no such file."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)  # no more: it might be /dev/zero
+        if len(raw) > _MAX_BYTES:
+            raise ConfigError([f"{path}: has more than {_MAX_BYTES} bytes; expected a YAML file of some lines"])
+        text = raw.decode()
+    except FileNotFoundError as error:
+        raise ConfigError([f"{path}: does not exist; expected a YAML file"]) from error
+    except OSError as error:
+        raise ConfigError(
+            [f"{path}: cannot be read: {error.strerror}; expected a YAML file that this user can read"]
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: is not text: byte {error.start} is not UTF-8; expected a YAML file"]) from error
+    try:
+        loader = _Loader(text)
+        data = loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise ConfigError([f"{path}: {where}: is not YAML: {error.problem or error.context}"]) from error
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        raise ConfigError([f"{path}: is not YAML: {' '.join(str(error).split())}"]) from error
+    if data is None:
+        raise ConfigError([f"{path}: is empty; expected at least one key, such as `host: web-01`"])
+    return data, loader.duplicates
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as it stands, and the keys that stand twice, of which PyYAML would silently drop the first."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.duplicates: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  PyYAML's own signature
+        """As in PyYAML, and noting what stands twice."""
+        seen: set[str] = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                self.duplicates.append(f"{key.value}: stands a second time in line {line}; expected once")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 takes 010 for 8, 1:30 for 90 and 1_000 for 1000. Here a number is what everybody takes for one.
+_INT = "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag != _INT]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile("[-+]?(0|[1-9][0-9]*)$"), list("-+0123456789"))

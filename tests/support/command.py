@@ -1,0 +1,27 @@
+"""The installed command, as a user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sysconfig
+from pathlib import Path
+
+COMMAND = Path(sysconfig.get_path("scripts")) / "tcp-status-sender"
+
+
+def tcp_status_sender(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end; whatever it says, it must not be a traceback."""
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def until(process: subprocess.Popen[str], words: str) -> str:
+    """The log up to and with the first line that holds `words`."""
+    assert process.stderr
+    log = ""
+    for line in process.stderr:
+        log += line
+        if words in line:
+            return log
+    raise AssertionError(f"{words!r} never came:\n{log}")

@@ -1,0 +1,45 @@
+"""What the tests of the command share: a configuration of the test's own, and processes that end with the test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.command import COMMAND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command and gives the process, which the end of the test kills."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str | Path) -> subprocess.Popen[str]:
+        process = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a configuration for host web-01 every second, to the given ports as destinations d0, d1 and so on."""
+
+    def config(*ports: int, **settings: Any) -> Path:
+        destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
+        path = tmp_path / "config.yaml"
+        values = {"host": "web-01", "interval": 1, "destinations": destinations}
+        path.write_text(json.dumps({**values, "spool": {"path": str(tmp_path / "spool.db")}, **settings}))
+        return path
+
+    return config

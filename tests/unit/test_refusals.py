@@ -1,0 +1,133 @@
+"""What the log says of refusals: once when something changes, with the names of the keys and what to do."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sender.model import Chunk, Item, Outcome
+from sender.refusals import Refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def chunk(*clocks: int, values: int = 10) -> Chunk:
+    """One sample for each clock."""
+    items = [Item(host="web-01", key=f"k{n}", value="1", clock=clock, ns=1) for clock in clocks for n in range(values)]
+    return Chunk(items=tuple(items), last=len(items))
+
+
+class Clock:
+    """Stands still until it is told otherwise."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """As time.monotonic."""
+        return self.now
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Gives the messages logged since it was called last, from INFO up."""
+    caplog.set_level(logging.INFO)
+
+    def logged() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return messages
+
+    return logged
+
+
+def probe(subject: Refusals, refused: set[str], *, values: int = 10) -> Outcome:
+    """Probe one sample at a destination that refuses these keys."""
+
+    def send(items: Sequence[Item]) -> Outcome:
+        (item,) = items
+        return Outcome(rejected=1) if item.key in refused else Outcome(accepted=1)
+
+    return subject.probe(chunk(2, values=values), send, lambda _: None)
+
+
+def test_that_all_is_well_is_said_once(logged: Callable[[], list[str]]) -> None:
+    """The first answer is worth a line, the next ones are not."""
+    subject = Refusals("main")
+    for clock in range(3):
+        subject.note(chunk(clock), Outcome(accepted=10))
+    assert logged() == ["main accepts every value of host 'web-01'"]
+    assert not subject.is_curious
+
+
+def test_all_refused_is_advice_about_the_host(logged: Callable[[], list[str]]) -> None:
+    """Where every value is refused the cause is the host, its template or the destination: no key is asked for."""
+    subject = Refusals("main")
+    for clock in range(3):
+        subject.note(chunk(clock), Outcome(rejected=10))
+    (message,) = logged()
+    assert message.startswith("main refused all 10 values of host 'web-01'; they are lost. Zabbix does not say why; ")
+    for cause in ("host of exactly this name", "'TCP states by Zabbix trapper'", "enabled", "proxy", "'No encryption'"):
+        assert cause in message
+    assert not subject.is_curious
+    subject.note(chunk(4), Outcome(accepted=10))
+    assert logged() == ["main accepts every value of host 'web-01' again; 30 were refused"]
+
+
+def test_some_refused_are_named(logged: Callable[[], list[str]]) -> None:
+    """After a refusal of some, one sample is sent value by value, and the log names the keys and what to look at."""
+    subject = Refusals("main", Clock())
+    subject.note(chunk(1), Outcome(accepted=8, rejected=2))
+    assert subject.is_curious
+    assert probe(subject, {"k3", "k7"}) == Outcome(accepted=8, rejected=2)
+    assert not subject.is_curious
+    for clock in range(3, 6):
+        subject.note(chunk(clock, clock + 10), Outcome(accepted=16, rejected=4))
+    first, second = logged()
+    assert first == (
+        "main refused 2 of 10 values of host 'web-01'; they are lost. The next sample is sent value by value, to see which"
+    )
+    assert second.startswith("main refuses of host 'web-01': k3, k7. Zabbix does not say why; look there: the template")
+    subject.note(chunk(7), Outcome(accepted=10))
+    assert logged() == ["main accepts every value of host 'web-01' again; 16 were refused"]
+
+
+def test_other_keys_are_asked_for_again_but_not_often(logged: Callable[[], list[str]]) -> None:
+    """When another number of keys is refused than was named, they are looked for again, at most every ten minutes."""
+    clock = Clock()
+    subject = Refusals("main", clock)
+    subject.note(chunk(1), Outcome(accepted=9, rejected=1))
+    probe(subject, {"k1"})
+    subject.note(chunk(3), Outcome(accepted=7, rejected=3))
+    assert not subject.is_curious
+    clock.now += 600
+    subject.note(chunk(4), Outcome(accepted=9, rejected=1))
+    assert not subject.is_curious
+    subject.note(chunk(5), Outcome(accepted=7, rejected=3))
+    assert subject.is_curious
+    probe(subject, {"k1", "k2", "k3"})
+    assert [message for message in logged() if "refuses" in message][1].startswith(
+        "main refuses of host 'web-01': k1, k2, k3. "
+    )
+
+
+def test_a_probe_that_finds_nothing(logged: Callable[[], list[str]]) -> None:
+    """If meanwhile all is accepted, or nothing, that is what is said."""
+    for refused, words in (
+        (set(), "accepts every value of host 'web-01' again"),
+        ({"k0", "k1"}, "refused all 2 values"),
+    ):
+        subject = Refusals("main")
+        subject.note(chunk(1, values=2), Outcome(accepted=1, rejected=1))
+        probe(subject, refused, values=2)
+        assert words in logged()[-1]
+
+
+def test_a_line_stays_readable(logged: Callable[[], list[str]]) -> None:
+    """With hundreds of refused keys, twenty are named and the others counted."""
+    subject = Refusals("main")
+    subject.note(chunk(1, values=300), Outcome(accepted=1, rejected=299))
+    probe(subject, {f"k{n}" for n in range(1, 300)}, values=300)
+    assert "k19, k20 and 279 more. " in logged()[-1]

@@ -1,0 +1,301 @@
+"""`run`: the whole daemon, and `run --once`, against trappers that fail in a way of the test's choosing."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender import __version__
+from sender.items import KEYS
+from support.command import COMMAND, tcp_status_sender, until
+from support.trapper import Trapper, counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_the_daemon_delivers_and_stops(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], ending: signal.Signals
+) -> None:
+    """Every sample arrives at each destination, once, in order; a signal ends it within seconds, code 0."""
+    with Trapper() as one, Trapper() as other:
+        process = start("run", "--config", config(one.port, other.port))
+        one.wait_for(3)
+        other.wait_for(3)
+        process.send_signal(ending)
+        assert process.wait(5) == 0
+        clocks = [value["clock"] for value in one.values if value["key"] == "tcp.status[TOTAL]"]
+        assert clocks == sorted(set(clocks))
+        assert len(one.values) == len(clocks) * len(KEYS)
+        assert one.values == other.values
+        assert process.stderr
+        log = process.stderr.read()
+    assert f"tcp-status-sender {__version__} started: host 'web-01', a sample every 1 s from " in log
+    assert f", to d0 (127.0.0.1:{one.port}), d1 (127.0.0.1:{other.port})" in log
+    assert "lost" not in log
+    assert "d0 accepts every value of host 'web-01'" in log
+    assert f"stopping on {ending.name}" in log
+
+
+def test_a_dead_destination_gets_it_all_later(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """While one destination answers nothing, the other gets every sample; when it returns, it gets them all, once."""
+    with Trapper(lambda _: b"") as dead, Trapper() as alive:
+        process = start("run", "--config", config(dead.port, alive.port))
+        until(process, "delivery to d0 failed")
+        alive.wait_for(4)
+        attempts = len(dead.requests)
+        dead.answer = alive.answer  # this request, and all that follow, are accepted
+        until(process, "delivery to d0 works again")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert [value for request in dead.requests[attempts:] for value in request["data"]] == alive.values
+        assert len({value["clock"] for value in alive.values}) * len(KEYS) == len(alive.values)
+        backlogs = [value["value"] for value in alive.values if value["key"] == "tcp.sender.backlog"]
+        assert backlogs[:3] == ["0", str(len(KEYS)), str(2 * len(KEYS))]
+
+
+def test_what_waits_at_the_end_arrives_after_the_next_start(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """Stopped while a destination is away, the daemon says how many values wait, and its next run delivers them."""
+    with Trapper(lambda _: b"") as dead, Trapper() as alive:
+        path = config(dead.port, alive.port)
+        process = start("run", "--config", path)
+        alive.wait_for(2)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+        taken = list(alive.values)
+        assert f"stopped with {len(taken)} values undelivered to d0; they wait in {path.parent}/spool.db" in log
+        assert "undelivered to d1" not in log
+        dead.requests.clear()
+        dead.answer = alive.answer
+        process = start("run", "--config", path)
+        dead.wait_for(1)
+        assert dead.values[: len(taken)] == taken
+
+
+def test_what_waits_in_memory_is_lost_and_said(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """With a spool in memory, the log says at the start what that means, and at the end how much was lost."""
+    with Trapper(lambda _: b"") as dead:
+        process = start("run", "--config", config(dead.port, spool={"path": ":memory:"}))
+        log = until(process, "delivery to d0 failed")
+        process.send_signal(signal.SIGTERM)
+        log += process.communicate(timeout=20)[1]
+    assert "spool.path is :memory:, so what waits for a destination is lost when this daemon ends" in log
+    assert "values undelivered to d0; those in memory are lost" in log
+
+
+def test_kill_loses_nothing(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """After kill -9 the next run delivers every sample that waited, with its own time, and goes on."""
+    with Trapper(lambda _: b"") as dead, Trapper() as alive:
+        path = config(dead.port, alive.port)
+        process = start("run", "--config", path)
+        alive.wait_for(3)
+        process.kill()
+        process.wait()
+        dead.requests.clear()
+        dead.answer = alive.answer
+        start("run", "--config", path)
+        dead.wait_for(2)
+        alive.wait_for(5)
+        arrived = [(value["clock"], value["ns"], value["key"]) for value in dead.values]
+        assert len(arrived) == len(set(arrived))
+        both = [(value["clock"], value["ns"], value["key"]) for value in alive.values]
+        count = min(len(arrived), len(both))
+        assert arrived[:count] == both[:count]
+
+
+def test_a_second_daemon_refuses_to_start(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """Two daemons on one spool would lose and double samples: the second says who is there, exit code 1."""
+    with Trapper() as trapper:
+        path = config(trapper.port)
+        process = start("run", "--config", path)
+        until(process, "started")
+        done = tcp_status_sender("run", "--config", path)
+        assert tcp_status_sender("run", "--once", "--config", path).returncode == 0
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"is in use by process {process.pid}: a tcp-status-sender runs already" in done.stderr
+
+
+def test_a_hangup_applies_the_changed_file(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """SIGHUP: another host, another destination, one gone, and nothing lost; a bad file is reported and nothing changes."""
+    with Trapper() as stays, Trapper() as goes, Trapper() as comes:
+        path = config(stays.port, goes.port)
+        process = start("run", "--config", path)
+        stays.wait_for(2)
+        goes.wait_for(2)
+        path.write_text("interval: loud\n")
+        process.send_signal(signal.SIGHUP)
+        log = until(process, "was not reloaded, the one before stays in force")
+        assert f"{path}: interval: is 'loud'; expected a duration" in log
+        config(stays.port, comes.port, host="web-02")
+        process.send_signal(signal.SIGHUP)
+        until(process, "reloaded: host 'web-02'")
+        comes.wait_for(2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    clocks = [value["clock"] for value in stays.values if value["key"] == "tcp.status[TOTAL]"]
+    assert clocks == list(range(clocks[0], clocks[-1] + 1))
+    hosts = [value["host"] for value in stays.values]
+    assert hosts == sorted(hosts)
+    assert set(hosts) == {"web-01", "web-02"}
+    assert [value for value in goes.values + comes.values if value["key"] == "tcp.status[TOTAL]"] == [
+        value for value in stays.values if value["key"] == "tcp.status[TOTAL]"
+    ]
+
+
+def test_systemd_is_told_how_things_are(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """READY=1 once samples are taken, the state of each destination, WATCHDOG=1, RELOADING=1, STOPPING=1."""
+    with Trapper(lambda _: b"") as dead, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        path = config(dead.port)
+        systemd.bind(str(path.parent / "notify"))
+        systemd.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path.parent / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+        process = start("run", "--config", path)
+
+        def told(words: str) -> str:
+            while words not in (message := systemd.recv(4096).decode()):
+                pass
+            return message
+
+        told("READY=1")
+        assert "a sample every 1 s; d0: " in told("STATUS=")
+        told("WATCHDOG=1")
+        assert f"values wait: 127.0.0.1:{dead.port} closed the connection" in told("d0: ")
+        process.send_signal(signal.SIGHUP)
+        told("RELOADING=1\nMONOTONIC_USEC=")
+        told("READY=1")
+        process.send_signal(signal.SIGTERM)
+        told("STOPPING=1")
+        assert process.wait(20) == 0
+
+
+def test_the_watchdog_is_not_fed_without_samples(config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon whose samples do not come to an end stops telling systemd that it is alive, though its main thread is."""
+    read, write = os.pipe()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, contextlib.ExitStack() as stack:
+        stack.callback(os.close, read)
+        stack.callback(os.close, write)
+        path = config(9)
+        systemd.bind(str(path.parent / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path.parent / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "600000")
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)  # full after a sample or two, that nobody reads
+        command = [str(COMMAND), "run", "--dry-run", "--config", str(path)]
+        process = subprocess.Popen(command, stdout=write, stderr=subprocess.DEVNULL)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        fed = 0
+        systemd.settimeout(5)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                fed += b"WATCHDOG=1" in systemd.recv(4096)
+        assert fed > 5
+        assert process.poll() is None
+
+
+def test_silent_destinations_do_not_add_up(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """However many destinations hang in the middle of a request, the daemon stops within seconds."""
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(Trapper()) for _ in range(4)]
+        for each in silent:
+            each.answer = lambda _, each=each: each.closing.wait() and b""  # type: ignore[misc]
+        path = config(*(each.port for each in silent))
+        path.write_text(path.read_text().replace('"nodes"', '"timeout": "1m", "nodes"'))
+        process = start("run", "--config", path)
+        for each in silent:
+            each.wait_for(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_once_delivers_once(config: Callable[..., Path]) -> None:
+    """`run --once` sends one sample to every destination and exits 0."""
+    with Trapper() as one, Trapper() as other:
+        done = tcp_status_sender("run", "--once", "--config", config(one.port, other.port))
+    assert done.returncode == 0, done.stderr
+    assert len(one.requests) == len(other.requests) == 1
+    assert one.requests == other.requests
+    assert [value["key"] for value in one.values] == list(KEYS)
+
+
+def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> None:
+    """`run --once` delivers to the living destination, names the dead one and exits 1."""
+    with Trapper(lambda _: b"") as dead, Trapper() as alive:
+        done = tcp_status_sender("run", "--once", "--config", config(dead.port, alive.port))
+    assert done.returncode == 1
+    assert len(alive.requests) == 1
+    assert f"delivery to d0 failed, 18 values undelivered: 127.0.0.1:{dead.port} closed the connection" in done.stderr
+
+
+def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> None:
+    """`run --once` exits 1 and says why where Zabbix refuses values."""
+    with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
+        done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
+    assert done.returncode == 1
+    assert "d0 refused all 18 values of host 'web-01'; they are lost" in done.stderr
+
+
+def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> None:
+    """`run --once` takes a second sample where some values are refused, and names their keys."""
+
+    def answer(request: dict[str, Any]) -> bytes:
+        refused = sum(value["key"] in ("tcp.status[CLOSING]", "tcp.sender.version") for value in request["data"])
+        return counts(len(request["data"]) - refused, refused)
+
+    with Trapper(answer) as trapper:
+        done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
+    assert done.returncode == 1
+    assert (
+        "d0 refused 2 of 18 values of host 'web-01'; they are lost. The next sample is sent value by value"
+        in done.stderr
+    )
+    assert (
+        "d0 refuses of host 'web-01': tcp.status[CLOSING], tcp.sender.version. Zabbix does not say why" in done.stderr
+    )
+    assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 36
+
+
+def test_once_can_be_interrupted(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """Ctrl-C while a destination is silent ends `run --once` with 130, as a shell expects, and without a word."""
+    with Trapper() as silent:
+        silent.answer = lambda _: silent.closing.wait() and b""
+        process = start("run", "--once", "--config", config(silent.port))
+        silent.wait_for(1)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=20)
+    assert (process.returncode, log) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags", "shown"),
+    [({}, [], True), ({"log_level": "error"}, [], False), ({"log_level": "error"}, ["--log-level", "info"], True)],
+)
+def test_the_log_level(config: Callable[..., Path], settings: dict[str, str], flags: list[str], *, shown: bool) -> None:
+    """The level comes from the config, and the command line wins over it."""
+    with Trapper() as trapper:
+        done = tcp_status_sender("run", "--once", "--config", config(trapper.port, **settings), *flags)
+    assert ("INFO" in done.stderr) == shown

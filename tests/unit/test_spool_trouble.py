@@ -1,0 +1,256 @@
+"""What happens to the spool when its file is damaged, gone, foreign or not to be written. Full disks: tests/disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sender.errors import TakenError
+from sender.model import Item, Outcome
+from sender.spool import Spool
+from sender.spool_sample import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NOW = 1_795_400_000
+LIMITS = Limits(max_age_s=7 * 86400, max_bytes=2**28)
+
+
+def opened(path: Path, *names: str, limits: Limits = LIMITS) -> Spool:
+    """A spool for these destinations (main, if none is given) at a moment shortly after NOW."""
+    return Spool(str(path), names or ["main"], limits, now=lambda: NOW + 1000.0)
+
+
+def append(spool: Spool, *numbers: int) -> None:
+    """One sample of two values for each number."""
+    for number in numbers:
+        spool.append(
+            [Item(host="web-01", key=f"key[{n}]", value="x" * 100, clock=NOW + number, ns=1) for n in range(2)]
+        )
+
+
+def drain(spool: Spool, name: str = "main") -> list[int]:
+    """The numbers of all samples that wait, in order, which are settled by this."""
+    numbers = []
+    while chunk := spool.read(name, max_values=100):
+        numbers += [item.clock - NOW for item in chunk.items[::2]]
+        spool.settle(name, chunk, Outcome(accepted=len(chunk.items)))
+    return numbers
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the spool is to be."""
+    return tmp_path / "spool.db"
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    """A closed spool in which 300 samples wait for main."""
+    spool = opened(path)
+    append(spool, *range(300))
+    spool.close()
+    return path
+
+
+def noise(path: Path) -> None:
+    """Overwrite all of it."""
+    path.write_bytes(os.urandom(path.stat().st_size))
+
+
+def cut(path: Path) -> None:
+    """Cut it in the middle of a page."""
+    os.truncate(path, path.stat().st_size // 2 + 100)
+
+
+def scratch(path: Path) -> None:
+    """Overwrite a piece in the middle."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(os.urandom(5000))
+
+
+@pytest.mark.parametrize(("damage", "rescued"), [(noise, False), (cut, False), (scratch, True)])
+def test_a_damaged_file_is_kept_and_a_new_one_begun(
+    filled: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], *, rescued: bool
+) -> None:
+    """Found at the start: the file gets a name with its date, sampling goes on in a new one, and one line says so."""
+    damage(filled)
+    damaged = filled.read_bytes()
+    spool = opened(filled)
+    append(spool, 300)
+    found = drain(spool)
+    spool.close()
+    (aside,) = filled.parent.glob("spool.db.2*Z")
+    assert len(aside.read_bytes()) == len(damaged)
+    assert found[-1] == 300
+    assert found[:-1] == list(range(len(found) - 1))
+    assert bool(found[:-1]) == rescued
+    (message,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
+    assert message.startswith(f"spool {filled} is void: ")
+    assert message.endswith(f"it is kept as {aside}")
+
+
+def test_a_changed_byte_is_not_sent(filled: Path) -> None:
+    """A value that is not what was written, though SQLite sees nothing wrong, is never delivered as one."""
+    content = filled.read_bytes()
+    place = content.rindex(b"xxx")
+    filled.write_bytes(content[:place] + b"y" + content[place + 1 :])
+    with closing(sqlite3.connect(filled)) as db:
+        assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        assert db.execute("SELECT count(*) FROM sample WHERE CAST(body AS TEXT) LIKE '%y%\"]]'").fetchone() != (0,)
+    spool = opened(filled)
+    values = set()
+    while chunk := spool.read("main", max_values=100):
+        values |= {item.value for item in chunk.items}
+        spool.settle("main", chunk, Outcome(accepted=len(chunk.items)))
+    spool.close()
+    assert values == {"x" * 100}
+
+
+@pytest.mark.parametrize("damage", [noise, cut, scratch])
+def test_damage_under_a_running_daemon_does_not_stop_it(
+    filled: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    """Samples go on, what can be read is delivered in order, and what is lost is counted and said."""
+    spool = opened(filled)
+    damage(filled)
+    append(spool, *range(300, 350))
+    found = drain(spool)
+    append(spool, 350)
+    assert drain(spool) == [350]
+    assert found == sorted(set(found))
+    assert len(found) + spool.dropped // 2 == 350
+    spool.close()
+    if len(found) < 350:
+        assert "is void: " in caplog.text
+    again = opened(filled)
+    append(again, 7)
+    assert drain(again) == [7]
+    again.close()
+
+
+def test_an_empty_file_is_said(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that was truncated to nothing is used again, but the loss is not silent."""
+    path.touch()
+    spool = opened(path)
+    append(spool, 1)
+    assert drain(spool) == [1]
+    spool.close()
+    assert f"spool {path} was an empty file: if anything waited in it, it is lost" in caplog.text
+
+
+def test_a_directory_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Removed while the daemon runs, it is made again, with all that waited and was still in the open file."""
+    spool = opened(filled)
+    shutil.rmtree(filled.parent)
+    append(spool, 300)
+    spool.close()
+    assert "is void: it was removed or replaced. A new one is begun; of 600 values that waited in it, 600 could be" in (
+        caplog.text
+    )
+    spool = opened(filled)
+    assert drain(spool) == list(range(301))
+    spool.close()
+
+
+def test_a_file_that_is_replaced(filled: Path) -> None:
+    """A file put in the place of the open one is moved aside, and what waited is delivered."""
+    spool = opened(filled)
+    filled.unlink()
+    filled.write_text("something else")
+    append(spool, 300)
+    assert drain(spool) == list(range(301))
+    spool.close()
+    (aside,) = filled.parent.glob("spool.db.2*Z")
+    assert aside.read_text() == "something else"
+
+
+def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+    """A path that leads to somebody else's database is an error, and the database is as it was."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (a)")
+        db.commit()
+    before = path.read_bytes()
+    with pytest.raises(
+        TakenError, match=r"spool\.db is a database of another program; give spool\.path a place of its"
+    ):
+        opened(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_version_is_set_aside(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a downgrade the daemon runs, and what the newer one left is kept for it."""
+    with closing(sqlite3.connect(filled)) as db:
+        db.execute("PRAGMA user_version = 2")
+    spool = opened(filled)
+    append(spool, 1)
+    assert drain(spool) == [1]
+    spool.close()
+    assert "it was written by a newer version (schema 2; this one knows 1)" in caplog.text
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Samples are held in memory, delivered from there, and written as soon as there is a place for them."""
+    caplog.set_level(logging.INFO)
+    obstacle = tmp_path / "file"
+    obstacle.touch()
+    path = obstacle / "spool.db"
+    spool = opened(path, "a", "b")
+    append(spool, 1, 2)
+    assert drain(spool, "a") == [1, 2]
+    assert (spool.waiting("a"), spool.waiting("b"), spool.held) == (0, 4, 2)
+    append(spool, 3)
+    obstacle.unlink()
+    append(spool, 4)
+    assert spool.held == 0
+    assert drain(spool, "a") == [3, 4]
+    spool.close()
+    spool = opened(path, "a", "b")
+    assert drain(spool, "a") == []
+    assert drain(spool, "b") == [1, 2, 3, 4]
+    spool.close()
+    complaint, relief = (record.getMessage() for record in caplog.records)
+    assert complaint.startswith(f"the spool takes no samples: {obstacle}: ")
+    assert complaint.endswith("would be lost with the daemon")
+    assert relief == "the spool takes samples again, and the 4 that memory held are in it"
+
+
+def test_what_memory_holds_comes_after_what_the_file_holds(filled: Path) -> None:
+    """Where the file could not be opened at the start and later can, nothing of either is lost, and the order is right."""
+    away = filled.parent / "away"
+    away.mkdir()
+    filled.rename(away / "spool.db")
+    filled.mkdir()  # a directory in the file's place cannot be opened as one
+    spool = opened(filled)
+    append(spool, 300, 301)
+    chunk = spool.read("main", max_values=1)
+    assert chunk is not None
+    filled.rmdir()
+    (away / "spool.db").rename(filled)
+    append(spool, 302)
+    spool.settle("main", chunk, Outcome(accepted=2))  # its numbers are void: it is sent again, after the older ones
+    assert spool.waiting("main") == 606
+    assert drain(spool) == list(range(303))
+    assert spool.dropped == 0
+    spool.close()
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """Where the disk takes nothing for too long, the oldest samples fall out, and are counted."""
+    (tmp_path / "file").touch()
+    spool = opened(tmp_path / "file" / "spool.db", limits=Limits(max_age_s=1e9, max_bytes=2**28, max_held=10_000))
+    append(spool, *range(1000))
+    found = drain(spool)
+    assert found == list(range(found[0], 1000))
+    assert 35 <= len(found) <= 45
+    assert spool.dropped == 2 * found[0]
+    spool.close()

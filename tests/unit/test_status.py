@@ -1,0 +1,80 @@
+"""`status`: what an admin learns of the spool while the daemon runs, when it does not, and when there is none."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from typing import TYPE_CHECKING
+
+from support.command import tcp_status_sender, until
+from support.trapper import Trapper
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """Destination by destination: what waits, since when, last success, and why one takes nothing; nothing is disturbed."""
+    with Trapper(lambda _: b"") as dead, Trapper() as alive:
+        path = config(dead.port, alive.port)
+        process = start("run", "--config", path)
+        until(process, "delivery to d0 failed")
+        alive.wait_for(2)
+        done = tcp_status_sender("status", "--config", path)
+        found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)
+        assert process.poll() is None
+    assert (done.returncode, done.stderr) == (0, "")
+    head, empty, titles, d0, d1, again, failing = done.stdout.splitlines()
+    assert head.startswith(f"spool {path.parent}/spool.db, ")
+    assert head.endswith(f"; the daemon runs, process {process.pid}")
+    assert titles.split() == ["DESTINATION", "WAITING", "SINCE", "LAST", "SUCCESS", "DROPPED", "REFUSED"]
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    assert re.fullmatch(rf"d0 +\d+  {moment}  - +0 +0", d0)
+    assert re.fullmatch(rf"d1 +\d+  (-  |{moment}) +{moment} +0 +0", d1)
+    assert (empty, again) == ("", "")
+    assert re.match(
+        rf"d0 takes nothing since {moment}: 127\.0\.0\.1:{dead.port} closed the connection without", failing
+    )
+    first, second = found["destinations"]
+    assert found["daemon_pid"] == process.pid
+    assert first["nodes"] == [f"127.0.0.1:{dead.port}"]
+    assert first["waiting"] % 18 == 0
+    assert first["waiting"] > 0
+    assert abs(first["waiting_since"] - first["failing_since"]) <= 2
+    assert first["last_success"] is None
+    assert second["last_success"] >= first["waiting_since"]
+    assert second["last_error"] is None
+    assert (first["dropped"], second["rejected"]) == (0, 0)
+
+
+def test_when_no_daemon_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """After the daemon has ended, what waits is still to be seen; a destination that is new has nothing yet."""
+    with Trapper(lambda _: b"") as dead:
+        process = start("run", "--config", config(dead.port))
+        until(process, "delivery to d0 failed")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        path = config(dead.port, 9)
+    for _ in range(2):
+        found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)
+        assert found["daemon_pid"] is None
+        assert found["destinations"][0]["waiting"] >= 18
+        assert found["destinations"][1]["waiting"] == 0
+    assert "; no daemon runs" in tcp_status_sender("status", "--config", path).stdout
+
+
+def test_where_there_is_nothing_to_see(config: Callable[..., Path], tmp_path: Path) -> None:
+    """No spool yet, one in memory, one that is none: a sentence and exit code 1."""
+    done = tcp_status_sender("status", "--config", config(9))
+    assert done.returncode == 1
+    assert "there is no spool" in done.stderr
+    assert "has the daemon run with this configuration?" in done.stderr
+    assert not (tmp_path / "spool.db").exists()
+    done = tcp_status_sender("status", "--config", config(9, spool={"path": ":memory:"}))
+    assert (done.returncode, "only the daemon itself can look into" in done.stderr) == (1, True)
+    (tmp_path / "spool.db").write_bytes(b"noise" * 1000)
+    done = tcp_status_sender("status", "--config", config(9))
+    assert (done.returncode, "the spool cannot be read: file is not a database" in done.stderr) == (1, True)

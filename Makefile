@@ -5,9 +5,10 @@ VERSIONS := $(foreach python,$(PYTHONS),$(firstword $(subst =, ,$(python))))
 NEWEST := .venv/$(lastword $(VERSIONS))
 SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
 
-# What the tests run: a real PostgreSQL, zabbix_server and its web frontend; ip, ss, unshare, nsenter and setpriv.
-TEST_PACKAGES := python3-venv iproute2 util-linux postgresql zabbix-server-pgsql zabbix-frontend-php php-cli php-pgsql \
-	php-bcmath php-gd php-mbstring php-xml
+# What the tests run: a real PostgreSQL, zabbix_server and its web frontend; a real systemd; ip, ss, unshare, nsenter and
+# setpriv.
+TEST_PACKAGES := python3-venv iproute2 util-linux procps systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
+	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
 

@@ -6,13 +6,17 @@ standard input closes. So nothing is left over, whatever way the test ends.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 EMPTY = (sys.executable, "-c", "import sys; print('{}', flush=True); sys.stdin.read()")
@@ -48,3 +52,16 @@ class Namespace:
     def run(self, *command: str) -> str:
         """Standard output of `command` run in this namespace; raises CalledProcessError when it fails."""
         return subprocess.run(self.inside(*command), check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def entered(pid: int) -> Iterator[None]:
+    """Let this thread be in the network namespace of `pid`. A socket made meanwhile stays in there for good."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/proc/{pid}/ns/net").open() as there:
+        if libc.setns(there.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        try:
+            yield
+        finally:
+            libc.setns(home.fileno(), 0)

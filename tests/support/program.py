@@ -98,9 +98,16 @@ class Program:
         tail = self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return StackError("\n".join([f"{self.name}: {what}; its log ends so:", *tail]))
 
-    def _signal(self, number: signal.Signals) -> None:
-        """Signal the program itself, the only child of `unshare`, which lives on until the whole cage is empty."""
+    @property
+    def pid(self) -> int | None:
+        """The program itself, the only child of `unshare`, which lives on until the whole cage is empty."""
         cage = self._cage.pid
         with suppress(FileNotFoundError, ProcessLookupError):
             for pid in Path(f"/proc/{cage}/task/{cage}/children").read_text().split():
-                os.kill(int(pid), number)
+                return int(pid)
+        return None  # not forked yet, or already gone
+
+    def _signal(self, number: signal.Signals) -> None:
+        if pid := self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sender import __version__
@@ -41,4 +40,7 @@ def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str) -> tuple[Item, ..
 
 def to_request(items: Sequence[Item]) -> dict[str, Any]:
     """The body of a "sender data" request (Zabbix manual: Appendix, Protocols, Zabbix sender protocol)."""
-    return {"request": "sender data", "data": [asdict(item) for item in items]}
+    data = [  # not asdict, which takes ten times as long
+        {"host": item.host, "key": item.key, "value": item.value, "clock": item.clock, "ns": item.ns} for item in items
+    ]
+    return {"request": "sender data", "data": data}

@@ -1,165 +1,253 @@
-"""One destination: one chunk, one request, one Outcome. The only importer of zabbix_utils' sender side.
+"""One destination: one chunk, one request, one Outcome; knows nodes, addresses, redirects and what can go wrong there.
 
-Of zabbix_utils this uses ZabbixProtocol to make the packet, and not the whole Sender, whose time limit starts again with
-every byte that drips in, which needs to know IPv6 beforehand, and which stays with a node that it was once redirected to.
-Nor its reading of answers, which believes an announced 2 GB and unpacks 60 KB to a gigabyte: here an answer has one
-deadline and one limit, before and after unpacking. Whatever goes wrong becomes a DeliveryError.
+Of zabbix_utils nothing is used here, and in protocol.py next to nothing. Its Sender has a time limit that starts again
+with every byte that drips in; it needs to know IPv6 beforehand; it runs in a circle of redirects and stays for good where
+one led; it hides what was accepted before an error; and most errors come out of it as they are. Here whatever goes wrong
+becomes a DeliveryError.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import re
+import reprlib
 import socket
-import struct
 import time
-import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zabbix_utils.common import ZabbixProtocol
-
+from sender.config import Node
 from sender.errors import DeliveryError
 from sender.items import to_request
 from sender.model import Outcome
+from sender.protocol import from_packet, missing, to_packet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sender.config import Destination, Node
+    from sender.config import Destination
     from sender.model import Item
 
-_LIBRARY_LOG = logging.getLogger("zabbix_utils")
+_LOG = logging.getLogger(__name__)
 _PORTS = "is the port right? 10051 is a server's or a proxy's, 10050 an agent's"
-_MAX_ANSWER = 65536  # bytes; a trapper's answer has about 100
-_HEADER = struct.Struct("<4sBII")  # "ZBXD", flags, length, length before compression
-_PLAIN, _COMPRESSED = 0x01, 0x03  # flags
+_ROUTES = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EINVAL}  # EINVAL: a blackhole route
+_MAX_QUOTE = 200  # characters of an answer in an error
+_MAX_REDIRECT = (
+    255  # characters of an address (it costs time to parse one); ZBX_REDIRECT_ADDRESS_LEN, include/zbxcomms.h
+)
+_MAX_ADDRESSES = 8  # of one name that are tried
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Whom to ask: a configured node or, by redirect from that one, another proxy of its group (Zabbix 7)."""
+
+    node: Node
+    redirected_by: Node | None = None
+    revision: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.node} (by redirect from {self.redirected_by})" if self.redirected_by else str(self.node)
 
 
 class Uplink:
-    """Sends to one node of `destination`: the last good one, or the next that takes a connection."""
+    """Sends to where a redirect led last, else to the last good node of `destination`, or the next that connects."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self._begin = 0  # the node to try first
+        self._number = 0  # of the configured node that was asked last, or is to be asked first
+        self._failures: dict[int, str] = {}  # of the configured nodes, since values were taken last
+        self._redirect: _Target | None = None
+        self._logged: Node | None = None  # where the redirect that was logged last led
 
     def send(self, items: Sequence[Item]) -> Outcome:
         """Ask the destination to take `items`, which must be of one host; what it says became of them.
 
         Raises DeliveryError when there is no such answer; none of the items may then be taken as accepted.
+
+        It takes at most one timeout for each connection that is tried (each configured node once and, where there are
+        redirects, two more) and one for each answer, of which there are at most three. On top of that comes what has no
+        bound here: where a node is a name, getaddrinfo waits for DNS as long as resolv.conf makes it.
         """
-        packet: bytes = ZabbixProtocol.create_packet(to_request(items), _LIBRARY_LOG, self._destination.compression)
-        failures = []
+        packet = to_packet(to_request(items), compression=self._destination.compression)
+        try:
+            outcome = self._deliver(packet, sent=len(items))
+        except DeliveryError as error:
+            self._redirect = None
+            self._failures[self._number] = str(error)
+            self._number = (self._number + 1) % len(self._destination.nodes)  # a mute one shall not hide the others
+            # Those of all nodes, though not all were asked this time: one trouble has one text, whoever has the turn.
+            raise DeliveryError("; ".join(text for _, text in sorted(self._failures.items()))) from error
+        self._failures.clear()
+        self._log_redirect()
+        return outcome
+
+    def _log_redirect(self) -> None:
+        node = self._redirect.node if self._redirect else None
+        if node != self._logged:
+            self._logged = node
+            where = self._redirect or f"{self._destination.nodes[self._number]} again, without a redirect"
+            _LOG.info("%s takes values at %s", self._destination.name, where)
+
+    def _deliver(self, packet: bytes, *, sent: int) -> Outcome:
+        """Follow one reset and one redirect, in this order: the way home and out again. More would be a circle."""
+        target, answer = self._ask(packet)
+        if self._redirect and _redirect(answer).get("reset") is True:
+            self._redirect = None
+            target, answer = self._ask(packet)
+        if "address" in _redirect(answer):
+            self._redirect = self._redirected(target, _redirect(answer))
+            target, answer = self._ask(packet)
+        return _outcome(target, answer, sent=sent)
+
+    def _redirected(self, target: _Target, redirect: dict[str, Any]) -> _Target:
+        try:
+            node, revision = _where_to(redirect)
+        except ValueError as error:
+            where = reprlib.repr(redirect["address"])
+            raise DeliveryError(f"{target} redirects to {where}, which cannot be followed: {error}") from error
+        if self._redirect and revision < self._redirect.revision:
+            raise DeliveryError(f"{target} redirects to {node}, but by an older revision than the one that led here")
+        return _Target(node, self._destination.nodes[self._number], revision)
+
+    def _ask(self, packet: bytes) -> tuple[_Target, dict[str, Any]]:
+        """What is said where we were redirected, else at the first configured node that takes a connection."""
+        target, connection = self._connected()
+        with connection:
+            return target, _answer(target, connection, packet, self._destination.timeout)
+
+    def _connected(self) -> tuple[_Target, socket.socket]:
+        if self._redirect:
+            return self._redirect, self._connect(self._redirect)
         nodes = self._destination.nodes
-        for number in range(self._begin, self._begin + len(nodes)):
-            node = nodes[number % len(nodes)]
+        for self._number in [(self._number + step) % len(nodes) for step in range(len(nodes))]:
+            target = _Target(nodes[self._number])
             try:
-                connection = self._connect(node)
-            except (OSError, UnicodeError) as error:
-                failures.append(f"{node}: {self._why_not_connected(error)}")
-                continue
-            with connection:
-                self._begin = number + 1  # a node that takes connections and gives no answer is not tried first again
-                outcome = _outcome(node, _ask(node, connection, packet, self._destination.timeout), sent=len(items))
-                self._begin = number % len(nodes)
-                return outcome
-        raise DeliveryError("; ".join(failures))
+                return target, self._connect(target)
+            except DeliveryError as error:
+                self._failures[self._number] = str(error)
+        raise DeliveryError(self._failures[self._number])
 
-    def _connect(self, node: Node) -> socket.socket:
-        source = (self._destination.source_ip, 0) if self._destination.source_ip else None
-        return socket.create_connection((node.address, node.port), self._destination.timeout, source)
+    def _connect(self, target: _Target) -> socket.socket:
+        """To one of its addresses. They share the time: one that says nothing leaves some to those after it."""
+        found = self._addresses(target)
+        end_s, failures = time.monotonic() + self._destination.timeout, set()
+        for number, (family, _, _, _, address) in enumerate(found):
+            left_s = max(end_s - time.monotonic(), 0.1)
+            try:
+                return self._open(family, address, left_s / (len(found) - number))
+            except OSError as error:
+                failures.add(self._why_not_connected(error))
+        raise DeliveryError(f"{target}: {', and '.join(sorted(failures))}")
 
-    def _why_not_connected(self, error: OSError | UnicodeError) -> str:
+    def _addresses(self, target: _Target) -> list[Any]:
+        """As getaddrinfo gives them, those that `source_ip` can reach. Raises DeliveryError where there is none."""
+        try:
+            found = socket.getaddrinfo(target.node.address, target.node.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise DeliveryError(f"{target}: the name cannot be resolved ({why}); look at `nodes` and at DNS") from error
+        if source_ip := self._destination.source_ip:
+            found = [entry for entry in found if (entry[0] == socket.AF_INET6) == (":" in source_ip)]
+        if not found:
+            raise DeliveryError(f"{target}: it has no address of the IP version of source_ip {source_ip}")
+        return found[:_MAX_ADDRESSES]
+
+    def _open(self, family: int, address: Any, timeout_s: float) -> socket.socket:
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout_s)
+            if self._destination.source_ip:
+                connection.bind((self._destination.source_ip, 0))
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def _why_not_connected(self, error: OSError) -> str:
         """In an admin's words, with what to look at."""
-        source_ip, timeout = self._destination.source_ip, self._destination.timeout
+        source_ip = self._destination.source_ip
         match error:
             case ConnectionRefusedError():
                 return "connection refused; is zabbix_server (or the proxy) running there, and is this its ListenPort?"
             case TimeoutError():
-                return f"no connection within {timeout} s; is a firewall in between?"
-            case socket.gaierror(errno=socket.EAI_ADDRFAMILY) if source_ip:
-                return f"it has no address of the IP version of source_ip {source_ip}"
-            case socket.gaierror() | UnicodeError():
-                return f"the name cannot be resolved ({getattr(error, 'strerror', error)}); look at `nodes` and at DNS"
+                return f"no connection within {self._destination.timeout} s; is a firewall in between?"
             case OSError(errno=errno.EADDRNOTAVAIL) if source_ip:
                 return f"source_ip {source_ip} is not an address of this host"
+            case OSError(errno=errno.EADDRNOTAVAIL | errno.EADDRINUSE):
+                return "this host has no address or port left to connect from; look at net.ipv4.ip_local_port_range"
+            case OSError(errno=code) if code in _ROUTES:
+                return f"no connection: {error.strerror}; look at this host's routes (`ip route get`) and firewall"
             case _:
-                return f"no connection: {getattr(error, 'strerror', None) or error}"
+                return f"no connection: {error.strerror or error}"
 
 
-class _Answer:
-    """The answer on a connection, within one deadline; `seen` is what has come so far."""
-
-    def __init__(self, connection: socket.socket, timeout_s: float) -> None:
-        self._connection = connection
-        self._deadline = time.monotonic() + timeout_s
-        self.seen = b""
-
-    def send(self, packet: bytes) -> None:
-        self._connection.settimeout(self._left_s())
-        self._connection.sendall(packet)
-
-    def body(self) -> bytes:
-        """Read one packet (Zabbix manual: Appendix, Protocols, Header). Raises ValueError for anything else."""
-        magic, flags, length, _ = _HEADER.unpack(self._exactly(_HEADER.size))
-        if magic != ZabbixProtocol.ZABBIX_PROTOCOL or flags not in (_PLAIN, _COMPRESSED) or length > _MAX_ANSWER:
-            raise ValueError("not an answer")
-        body = self._exactly(length)
-        if flags == _PLAIN:
-            return body
-        unpacking = zlib.decompressobj()
-        body = unpacking.decompress(body, _MAX_ANSWER)
-        if not unpacking.eof:
-            raise ValueError("not a whole answer, or too large a one")
-        return body
-
-    def _exactly(self, size: int) -> bytes:
-        end = len(self.seen) + size
-        while len(self.seen) < end:
-            self._connection.settimeout(self._left_s())
-            data = self._connection.recv(end - len(self.seen))
-            if not data:
-                raise ValueError("not a whole answer")
-            self.seen += data
-        return self.seen[end - size :]
-
-    def _left_s(self) -> float:
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
-
-
-def _ask(node: Node, connection: socket.socket, packet: bytes, timeout_s: float) -> Any:
-    """The decoded answer. Raises DeliveryError."""
-    answer = _Answer(connection, timeout_s)
+def _answer(target: _Target, connection: socket.socket, packet: bytes, timeout_s: float) -> dict[str, Any]:
+    """Send `packet` and read the answer, both within one deadline. Raises DeliveryError."""
+    end_s, seen = time.monotonic() + timeout_s, b""
     try:
-        answer.send(packet)
-        return json.loads(answer.body())
-    except TimeoutError as error:
-        raise DeliveryError(
-            f"{node}: connected, but no whole answer within {timeout_s} s; is it overloaded?"
-        ) from error
-    except OSError as error:
-        raise DeliveryError(f"{node}: the connection broke before the answer ({error.strerror or error})") from error
-    except (ValueError, zlib.error, RecursionError) as error:
-        if not answer.seen:
-            raise DeliveryError(f"{node} closed the connection without an answer; {_PORTS}") from error
-        begin = answer.seen.removeprefix(b"ZBXD\x01")[:60]
-        raise DeliveryError(f"{node} does not answer like a Zabbix trapper, but {begin!r}; {_PORTS}") from error
+        connection.settimeout(timeout_s)
+        connection.sendall(packet)
+        while size := missing(seen):
+            if (left_s := end_s - time.monotonic()) <= 0:
+                raise TimeoutError
+            connection.settimeout(left_s)
+            data = connection.recv(size)
+            if not data:
+                raise ConnectionResetError
+            seen += data
+        return from_packet(seen)
+    except (OSError, ValueError) as error:
+        raise DeliveryError(f"{target}{_why_no_answer(error, seen, timeout_s)}") from error
 
 
-def _outcome(node: Node, answer: Any, *, sent: int) -> Outcome:
+def _why_no_answer(error: OSError | ValueError, seen: bytes, timeout_s: float) -> str:
+    match error:
+        case TimeoutError():
+            return f": connected, but no whole answer within {timeout_s} s; is it overloaded?"
+        case ConnectionResetError() | BrokenPipeError() if not seen:  # or simply an end; which of them is chance
+            return f" closed the connection without an answer; {_PORTS}"
+        case OSError() if not isinstance(error, ConnectionResetError):
+            return f": the connection broke before the answer ({error.strerror or error})"
+        case _:
+            begin = seen.removeprefix(b"ZBXD\x01")[:60]
+            return f" does not answer like a Zabbix trapper, but {begin!r}; {_PORTS}"
+
+
+def _redirect(answer: dict[str, Any]) -> dict[str, Any]:
+    """Empty where there is none."""
+    redirect = answer.get("redirect") if answer.get("response") == "failed" else None
+    return redirect if isinstance(redirect, dict) else {}
+
+
+def _where_to(redirect: dict[str, Any]) -> tuple[Node, int]:
+    """Node and revision. Raises ValueError."""
+    address, revision = redirect["address"], redirect.get("revision")
+    if not isinstance(revision, int):
+        raise ValueError("it has no revision")  # noqa: TRY004  a caller's mistake it is not
+    if not isinstance(address, str) or len(address) > _MAX_REDIRECT:
+        raise ValueError("expected a name or an address")
+    return Node.parse(address), revision
+
+
+def _outcome(target: _Target, answer: dict[str, Any], *, sent: int) -> Outcome:
     """What the counts in `answer` say. Raises DeliveryError when there are none."""
-    if not isinstance(answer, dict) or answer.get("response") != "success":
-        said = answer.get("info", answer) if isinstance(answer, dict) else answer
-        raise DeliveryError(f"{node} did not take the values: {str(said)[:200]}")
-    counts = re.match(r"processed: ([0-9]{1,9}); failed: [0-9]{1,9}; total: [0-9]", str(answer.get("info")))
+    match _redirect(answer):
+        case {"address": address}:
+            raise DeliveryError(f"{target} redirects on to {reprlib.repr(address)}: in a circle, or not agreed yet")
+        case {"reset": True}:
+            raise DeliveryError(f"{target} wants another node to be asked: a proxy that has lost its server, probably")
+    info = answer.get("info")
+    said = info[:_MAX_QUOTE] if isinstance(info, str) else reprlib.repr(answer)
+    if answer.get("response") != "success":
+        raise DeliveryError(f"{target} did not take the values: {said}")
+    counts = re.match(r"processed: ([0-9]{1,9}); failed: [0-9]{1,9}; total: [0-9]", said)
     if not counts:
-        raise DeliveryError(f"{node} answered without saying what it took: {str(answer)[:200]}")
+        raise DeliveryError(f"{target} answered without saying what it took: {said}")
     accepted = int(counts[1])
     if accepted > sent:
-        raise DeliveryError(f"{node} answered for {accepted} values, but {sent} were sent")
+        raise DeliveryError(f"{target} answered for more values than were sent")
     # A value that Zabbix cannot even read is not counted as failed: it shows only in what is missing from the sum.
     return Outcome(accepted=accepted, rejected=sent - accepted)

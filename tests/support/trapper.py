@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 RESET = b"reset"  # an answer that is none: the connection is reset instead
+MUTE = b"mute"  # nor this: nothing is said until the client gives up
 
 
 def packet(body: bytes, *, flags: int = 1, announced: int | None = None) -> bytes:
@@ -36,14 +37,27 @@ def accept(request: dict[str, Any]) -> bytes:
     return counts(len(request["data"]), 0)
 
 
+def redirect(**to: Any) -> bytes:
+    """The answer of a proxy to whom the host does not belong: `address` and `revision`, or `reset`."""
+    return packet(json.dumps({"redirect": to, "response": "failed"}).encode())
+
+
 class Trapper:
     """Listens while the context lasts. `answer(request)` gives the bytes to answer with, before the connection closes.
 
-    `answer` may be changed at any time; an iterable of bytes is sent piece by piece. `requests` are those received, `peers` where from.
+    `answer` may be changed at any time; an iterable of bytes is sent piece by piece. `requests` are those received, `peers`
+    where each connection came from. With `reads`, only so many bytes of a request are read before the answer is made.
     """
 
-    def __init__(self, answer: Callable[[dict[str, Any]], Any] = accept, *, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Any]], Any] = accept,
+        *,
+        address: str = "127.0.0.1",
+        reads: int | None = None,
+    ) -> None:
         self.answer = answer
+        self._reads = reads
         self.requests: list[dict[str, Any]] = []
         self.peers: list[str] = []
         self.closing = threading.Event()
@@ -51,6 +65,7 @@ class Trapper:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
+        self.node = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
         self._threads = [threading.Thread(target=self._serve)]
 
     def __enter__(self) -> Trapper:
@@ -96,13 +111,22 @@ class Trapper:
                 if reply is RESET:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
+                if reply is MUTE:
+                    while connection.recv(65536):
+                        pass
+                    return
                 for piece in [reply] if isinstance(reply, bytes) else reply:
                     connection.sendall(piece)
             except OSError:
                 return  # the client has had enough
 
     def _read(self, connection: socket.socket) -> dict[str, Any]:
+        if self._reads is not None:
+            connection.recv(self._reads, socket.MSG_WAITALL)
+            return {}
         header = connection.recv(13, socket.MSG_WAITALL)
+        if len(header) < 13:
+            raise ConnectionError("the client has gone")
         magic, flags, length, plain_length = struct.unpack("<4sBII", header)
         body = connection.recv(length, socket.MSG_WAITALL)
         assert magic == b"ZBXD"

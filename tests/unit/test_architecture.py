@@ -13,7 +13,7 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 LAYERS = [
     {"__init__", "errors", "model", "clock"},
     {"yaml_file"},
-    {"items", "config", "template"},
+    {"items", "config", "template", "protocol"},
     {"sock_diag", "spool_lock", "spool_sample", "uplink", "systemd"},
     {"spool_file"},
     {"spool", "status", "refusals", "sampling"},
@@ -25,7 +25,7 @@ LAYERS = [
 ]
 OWNERS = {
     "pyroute2": {"sock_diag"},
-    "zabbix_utils": {"uplink"},
+    "zabbix_utils": {"protocol"},
     "apscheduler": {"daemon"},
     "signal": {"daemon"},
     "fcntl": {"spool_lock"},

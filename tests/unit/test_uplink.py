@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 import socket
 import time
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,8 @@ from sender.errors import DeliveryError
 from sender.items import to_request
 from sender.model import Item, Outcome
 from sender.uplink import Uplink
-from support.trapper import RESET, Trapper, accept, counts, packet
+from support.seccomp import refuse_family
+from support.trapper import MUTE, RESET, Trapper, accept, counts, packet, redirect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +76,7 @@ def test_a_name_with_several_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")]
     with Trapper() as trapper:
         found = [(family, socket.SOCK_STREAM, 6, "", (address, trapper.port)) for family, address in both]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         assert uplink(trapper.port, address="zbx").send(ITEMS) == Outcome(accepted=10)
 
 
@@ -108,12 +112,17 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
         packet('{"response":"success","info":"processed: \u0663; failed: 0; total: 3"}'.encode()),
         "without saying what it took",
     ),
-    "a number": (packet(b"7"), "did not take the values: 7"),
-    "null": (packet(b"null"), "did not take the values: None"),
+    "a number": (packet(b"7"), "does not answer like a Zabbix trapper, but b'"),
+    "null": (packet(b"null"), "does not answer like a Zabbix trapper, but b'"),
+    "nothing said": (packet(b"{}"), "did not take the values: {}"),
+    "failed, and more": (
+        packet(b'{"response":"failed","info":{"a":[]}}'),
+        "did not take the values: {'info': {'a': []}",
+    ),
     "success without info": (packet(b'{"response":"success"}'), "without saying what it took"),
     "success with odd info": (packet(b'{"response":"success","info":"all well"}'), "without saying what it took"),
     "success with a list": (packet(b'{"response":"success","info":[1]}'), "without saying what it took"),
-    "more than was sent": (counts(11, 0), "answered for 11 values, but 10 were sent"),
+    "more than was sent": (counts(11, 0), "answered for more values than were sent"),
     "an attack on the log": (
         packet(b'{"response":"failed","info":"\\u001b[2J\\nINFO all is well"}'),
         r"did not take the values: \x1b[2J\nINFO all is well",
@@ -122,10 +131,22 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
         packet(b'{"response":"failed","info":"Zabbix server shutdown in progress"}'),
         "did not take the values: Zabbix server shutdown in progress",
     ),
-    "a redirect": (
-        packet(b'{"redirect":{"revision":1,"address":"127.0.0.1:1"},"response":"failed"}'),
-        "did not take the values: {'redirect'",
+    "a reset by whom nobody redirected to": (redirect(reset=True), "wants another node to be asked"),
+    "a redirect without a revision": (redirect(address="127.0.0.1:1"), "cannot be followed: it has no revision"),
+    "a redirect to a number": (redirect(revision=1, address=7), "redirects to 7, which cannot be followed: expected a"),
+    "a redirect to nothing": (
+        redirect(revision=1, address=""),
+        "redirects to '', which cannot be followed: expected a",
     ),
+    "a redirect to a port that is none": (
+        redirect(revision=1, address="a:65536"),
+        "expected a name or an address, with",
+    ),
+    "a redirect to no IPv6 address": (redirect(revision=1, address="[::x]:1"), "cannot be followed: expected a name"),
+    "a redirect that takes hours to parse": (redirect(revision=1, address=":" * 60_000 + "]"), "expected a name or"),
+    "a redirect with more in it": (redirect(revision=1, address="", target=1, self=2), "cannot be followed"),
+    "a redirect that is none": (packet(b'{"response":"failed","redirect":[1]}'), "take the values: {'redirect': [1]"),
+    "an empty redirect": (redirect(), "did not take the values: {'redirect': {}"),
 }
 
 
@@ -173,12 +194,40 @@ def test_nobody_listens(dead_port: int) -> None:
 
 
 def test_a_connection_that_breaks() -> None:
-    """A connection that is reset before the answer is said to have broken, by name of the node."""
+    """A connection that is reset before the answer, and one that is closed, are one thing: which it is, is chance."""
+    said = []
+    with Trapper() as trapper:
+        for trapper.answer in (lambda _: RESET, lambda _: b""):
+            with pytest.raises(DeliveryError) as raised:
+                uplink(trapper.port).send(ITEMS)
+            said.append(str(raised.value))
+    assert said[0] == said[1]
+
+
+LONG = [Item(host="web-01", key="key", value="x" * 20_000_000, clock=1_700_000_000, ns=1)]
+
+
+def test_a_connection_that_is_cut_in_the_middle_of_the_request() -> None:
+    """A trapper that goes away while it reads has closed the connection without an answer."""
     with (
-        Trapper(lambda _: RESET) as trapper,
-        pytest.raises(DeliveryError, match="the connection broke before the answer"),
+        Trapper(lambda _: RESET, reads=1_000_000) as trapper,
+        pytest.raises(DeliveryError, match="closed the connection without an answer"),
     ):
-        uplink(trapper.port).send(ITEMS)
+        uplink(trapper.port, compression=False).send(LONG)
+
+
+def test_a_trapper_that_stops_reading_in_the_middle_of_the_request() -> None:
+    """The timeout is for the request, too."""
+
+    def answer(_: Any) -> bytes:
+        trapper.closing.wait(60)
+        return b""
+
+    with Trapper(answer, reads=1_000_000) as trapper:
+        begin = time.monotonic()
+        with pytest.raises(DeliveryError, match="connected, but no whole answer within 1 s"):
+            uplink(trapper.port, compression=False, timeout="1s").send(LONG)
+        assert time.monotonic() - begin < 5
 
 
 def test_an_unknown_name() -> None:
@@ -206,37 +255,71 @@ def test_an_impossible_name(name: str) -> None:
         uplink(10051, address=name).send(ITEMS)
 
 
-def test_a_firewall_that_drops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no connection comes about in time, a firewall is the first suspect."""
+def test_too_many_open_files(dead_port: int) -> None:
+    """Where this process may open nothing more, the error says so."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    subject = uplink(dead_port)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(DeliveryError, match="no connection: Too many open files"):
+            subject.send(ITEMS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
-    def times_out(*_: object) -> socket.socket:
-        raise TimeoutError
 
-    monkeypatch.setattr(socket, "create_connection", times_out)
-    with pytest.raises(DeliveryError, match=r"127\.0\.0\.1:1: no connection within 5 s; is a firewall in between\?"):
-        uplink(1).send(ITEMS)
+def test_a_sandbox_without_ipv4(dead_port: int) -> None:
+    """Where a seccomp filter (systemd's RestrictAddressFamilies) forbids the socket itself, it is an error in words."""
+
+    def send() -> None:
+        refuse_family(socket.AF_INET, errno.EPERM)
+        with pytest.raises(DeliveryError, match="no connection: Operation not permitted; look at this host's routes"):
+            uplink(dead_port).send(ITEMS)
+
+    with ThreadPoolExecutor(1) as thread:  # the filter holds for the one thread that sets it
+        thread.submit(send).result()
 
 
-def test_failures_leave_nothing_open(dead_port: int) -> None:
-    """A hundred failed sends of every kind leave no file descriptor behind."""
+def test_ten_thousand_failures_leave_nothing_open(dead_port: int) -> None:
+    """Ten thousand failed sends of every kind leave no file descriptor behind."""
     before = len(list(OPEN.iterdir()))
-    with Trapper(lambda _: b"") as trapper:
-        for port in [dead_port, trapper.port] * 50:
+    answers: list[bytes] = [RESET, b"", b"SSH-2.0-OpenSSH_9.2p1\r\n", packet(b"{", announced=9), redirect(reset=True)]
+    with Trapper() as trapper, Trapper(lambda _: MUTE) as mute, Trapper() as one, Trapper() as other:
+        one.answer = lambda _: redirect(revision=1, address=other.node)
+        other.answer = lambda _: redirect(revision=1, address=one.node)
+        impatient = Destination.model_validate({"nodes": [mute.node]}).model_copy(update={"timeout": 0.001})
+        subjects = [uplink(dead_port), uplink(one.port), uplink(dead_port, trapper.port), Uplink(impatient)]
+        for number in range(10_000):
+            trapper.answer = lambda _, number=number: answers[number // len(subjects) % len(answers)]  # type: ignore[misc]
             with pytest.raises(DeliveryError):
-                uplink(port).send(ITEMS)
+                subjects[number % len(subjects)].send(ITEMS[:1])
     assert len(list(OPEN.iterdir())) == before
 
 
-def test_a_hostile_size_costs_no_memory() -> None:
-    """An announced 2 GB, and 60 KB that unpack to 60 MB, cost less than a megabyte."""
-    for answer in (packet(b"", announced=2_000_000_000), packet(zlib.compress(bytes(60_000_000)), flags=3)):
-        with Trapper(lambda _, answer=answer: answer) as trapper:  # type: ignore[misc]
+def test_a_hostile_answer_costs_neither_memory_nor_time() -> None:
+    """Two gigabytes announced, 60 KB that unpack to 60 MB, and every other answer: within two megabytes and a second."""
+    hostile = [packet(b"", announced=2_000_000_000), packet(zlib.compress(bytes(60_000_000)), flags=3)]
+    hostile += [answer for answer, _ in ANSWERS.values()]
+    with Trapper() as trapper:
+        for answer in hostile:
+            trapper.answer = lambda _, answer=answer: answer  # type: ignore[misc]
             tracemalloc.start()
-            with pytest.raises(DeliveryError, match="does not answer like a Zabbix trapper"):
+            begin = time.monotonic()
+            with pytest.raises(DeliveryError):
                 uplink(trapper.port).send(ITEMS)
-            peak = tracemalloc.get_traced_memory()[1]
+            took_s, peak = time.monotonic() - begin, tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        assert peak < 1_000_000
+            assert peak < 2_000_000
+            assert took_s < 1
+
+
+def test_an_answer_of_any_depth() -> None:
+    """How deep Python can read and how deep it can print differ: no depth of answer gets between the two."""
+    with Trapper() as trapper:
+        for depth in [*range(1, 1100), *range(1100, 30_000, 100)]:
+            said = b'{"response":"failed","info":' + b"[" * depth + b"]" * depth + b"}"
+            trapper.answer = lambda _, said=said: packet(said)  # type: ignore[misc]
+            with pytest.raises(DeliveryError):
+                uplink(trapper.port).send(ITEMS[:1])
 
 
 def test_a_node_without_an_answer_is_not_tried_first_again(dead_port: int) -> None:
@@ -248,3 +331,29 @@ def test_a_node_without_an_answer_is_not_tried_first_again(dead_port: int) -> No
         for _ in range(3):
             assert subject.send(ITEMS) == Outcome(accepted=10)
     assert (len(mute.requests), len(good.requests)) == (1, 3)
+
+
+def test_one_trouble_has_one_text() -> None:
+    """Two mute nodes, asked in turn, are soon one message that stays the same: it is logged when it changes."""
+    with Trapper(lambda _: b"") as one, Trapper(lambda _: b"") as two:
+        subject = uplink(one.port, two.port)
+        said = []
+        for _ in range(5):
+            with pytest.raises(DeliveryError) as raised:
+                subject.send(ITEMS)
+            said.append(str(raised.value))
+    assert said[0].startswith(one.node)
+    assert said[1].startswith(f"{one.node} closed the connection without an answer; is the port right?")
+    assert f"; {two.node} closed" in said[1]
+    assert set(said[1:]) == {said[1]}
+
+
+def test_old_failures_are_forgotten_with_a_success(dead_port: int) -> None:
+    """After values were taken, an error is about what is wrong now."""
+    with Trapper() as trapper:
+        subject = uplink(dead_port, trapper.port)
+        subject.send(ITEMS)
+        trapper.answer = lambda _: b""
+        with pytest.raises(DeliveryError) as raised:
+            subject.send(ITEMS)
+    assert str(dead_port) not in str(raised.value)

@@ -1,0 +1,58 @@
+"""The Zabbix protocol's packets (manual: Appendix, Protocols, Header). Pure: bytes in, values out; sees no socket.
+
+The only importer of zabbix_utils' sender side, of which this uses the protocol's name and nothing else. Its create_packet
+spends nine tenths of its time on shortening the whole packet for a debug line, logged or not; its reading believes an
+announced 2 GB and unpacks 60 KB to a gigabyte. Why its Sender is not used either stands in uplink.py.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from typing import Any
+
+from zabbix_utils.common import ZabbixProtocol
+
+_MAGIC: bytes = ZabbixProtocol.ZABBIX_PROTOCOL
+_HEADER = struct.Struct("<4sBII")  # magic, flags, length of the body, its length before compression
+_PLAIN, _COMPRESSED = 0x01, 0x03  # flags
+_LEVEL = 1  # of zlib; of 1,000 values each costs 0.15 us and 7.0 bytes, at level 6 0.47 us and 6.4 bytes
+_MAX_ANSWER = 65536  # bytes, packed and unpacked; a trapper's answer has about 100
+
+
+def to_packet(request: dict[str, Any], *, compression: bool) -> bytes:
+    """`request` as it goes over the wire."""
+    body = json.dumps(request).encode()
+    if not compression:
+        return _HEADER.pack(_MAGIC, _PLAIN, len(body), 0) + body
+    packed = zlib.compress(body, _LEVEL)
+    return _HEADER.pack(_MAGIC, _COMPRESSED, len(packed), len(body)) + packed
+
+
+def missing(begin: bytes) -> int:
+    """How many bytes an answer that begins so lacks at least; 0 when it is whole. Raises ValueError when it is none."""
+    if len(begin) < _HEADER.size:
+        return _HEADER.size - len(begin)
+    magic, flags, length, _ = _HEADER.unpack_from(begin)
+    if magic != _MAGIC or flags not in (_PLAIN, _COMPRESSED) or length > _MAX_ANSWER:
+        raise ValueError("not an answer")
+    whole: int = _HEADER.size + length
+    return whole - len(begin)
+
+
+def from_packet(packet: bytes) -> dict[str, Any]:
+    """The JSON object in a whole answer. Raises ValueError when there is none."""
+    body = packet[_HEADER.size :]
+    try:
+        if packet[len(_MAGIC)] == _COMPRESSED:
+            unpacking = zlib.decompressobj()
+            body = unpacking.decompress(body, _MAX_ANSWER)
+            if not unpacking.eof:
+                raise ValueError("not a whole answer, or too large a one")
+        said = json.loads(body)
+    except (zlib.error, RecursionError) as error:
+        raise ValueError("not an answer") from error
+    if not isinstance(said, dict):
+        raise ValueError("not an answer")  # noqa: TRY004  a caller's mistake it is not
+    return said

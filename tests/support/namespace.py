@@ -13,11 +13,13 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
+
+T = TypeVar("T")
 
 EMPTY = (sys.executable, "-c", "import sys; print('{}', flush=True); sys.stdin.read()")
 
@@ -52,6 +54,11 @@ class Namespace:
     def run(self, *command: str) -> str:
         """Standard output of `command` run in this namespace; raises CalledProcessError when it fails."""
         return subprocess.run(self.inside(*command), check=True, capture_output=True, text=True).stdout
+
+    def call(self, function: Callable[[], T]) -> T:
+        """What `function` returns or raises, called while this thread is in this namespace."""
+        with entered(self._process.pid):
+            return function()
 
 
 @contextmanager

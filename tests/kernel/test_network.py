@@ -91,6 +91,8 @@ def test_the_next_node_where_no_way_leads_to_the_first(namespace: Namespace) -> 
 NAMES = """
 192.0.2.1 first-is-silent all-are-dead all-are-silent
 192.0.2.3 all-are-silent
+192.0.2.4 all-are-silent
+192.0.2.5 all-are-silent
 2001:db8:1::1 all-are-dead first-is-unreachable
 127.0.0.1 first-is-silent first-is-unreachable only-v4
 """
@@ -133,7 +135,7 @@ def test_a_name_with_several_addresses(
         command = ["unshare", "--mount", "sh", "-c", script, str(hosts), sys.executable, "-I", "-c", SEND, node]
         begin = time.monotonic()
         said = namespace.run(*command, *([source_ip] if source_ip else []))
-        assert time.monotonic() - begin < 8
+        assert time.monotonic() - begin < 6  # and not four times 2 s
     assert said.strip() == (says if says.startswith("Outcome") else f"{node}: {says}")
 
 

@@ -315,7 +315,7 @@ def test_a_hostile_answer_costs_neither_memory_nor_time() -> None:
 def test_an_answer_of_any_depth() -> None:
     """How deep Python can read and how deep it can print differ: no depth of answer gets between the two."""
     with Trapper() as trapper:
-        for depth in [*range(1, 1100), *range(1100, 30_000, 100)]:
+        for depth in [*range(900, 1010), 10_000, 30_000]:  # 1,000 is Python's limit, or once was
             said = b'{"response":"failed","info":' + b"[" * depth + b"]" * depth + b"}"
             trapper.answer = lambda _, said=said: packet(said)  # type: ignore[misc]
             with pytest.raises(DeliveryError):

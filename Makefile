@@ -24,7 +24,7 @@ unit: $(VERSIONS:%=.venv/%/unit) ## the tests that need neither root nor package
 
 test: ## install what the tests need (as root, on Debian 12) and run all of them
 	@.ci/packages $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory test-installed
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-installed
 
 test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST)/installed
 	$(NEWEST)/bin/coverage erase

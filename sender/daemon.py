@@ -7,7 +7,9 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from sender.sampling import Sampling
 
 _LOG = logging.getLogger(__name__)
-_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOP_S = 4.0  # for what has begun to come to its end
 _LOOK_S = 0.5  # between two looks at the clocks
 _STEP_S = 1.0  # a smaller step of the wall clock costs less than a sample
@@ -56,8 +58,9 @@ class Service(Protocol):
 
 def run(service: Service) -> None:
     """Keep `service` going until SIGTERM or SIGINT; SIGHUP reloads it."""
-    # Blocked before there is any thread: every thread inherits it, and only the wait in _watch gets the signal.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    received: SimpleQueue[int] = SimpleQueue()
+    before = {number: signal.signal(number, lambda number, _: received.put(number)) for number in _SIGNALS}
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads inherit it, so that signals reach this one alone
     stopping, idle = threading.Event(), threading.Lock()
 
     def tick() -> None:
@@ -70,12 +73,14 @@ def run(service: Service) -> None:
     scheduler.start()
     _say(service, "started", scheduler)
     systemd.notify("READY=1")
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
-    received = _watch(service, scheduler)
+    ending = _watch(service, scheduler, received)
 
-    _LOG.info("stopping on %s", received.name)
+    _LOG.info("stopping on %s", ending.name)
     systemd.notify("STOPPING=1", "STATUS=a last attempt to deliver")
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # a second signal ends it at once
+    for number, handler in before.items():  # a second signal ends it at once
+        signal.signal(number, handler)
     scheduler.shutdown(wait=False)
     deadline = time.monotonic() + _STOP_S
     sampled = idle.acquire(timeout=_STOP_S)
@@ -101,16 +106,17 @@ def _tick(service: Service) -> None:
         _LOG.exception("a sample failed unexpectedly; the next one is taken when it is due")
 
 
-def _watch(service: Service, scheduler: BackgroundScheduler) -> signal.Signals:
+def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQueue[int]) -> signal.Signals:
     """Reload when asked to, mend what a jumping clock does to the scheduler, report to systemd; the signal that ends it."""
+    # Not sigtimedwait: after a SIGCONT, CPython takes its timeout for a signal, whose number is whatever is in memory.
     ahead_s = time.time() - boottime()
     watchdog = _Watchdog(service)
     while True:
-        received = signal.sigtimedwait(_SIGNALS, _LOOK_S)
-        if received and received.si_signo == signal.SIGHUP:
+        with suppress(Empty):
+            number = received.get(timeout=_LOOK_S)
+            if number != signal.SIGHUP:
+                return signal.Signals(number)
             _reload(service, scheduler)
-        elif received:
-            return signal.Signals(received.si_signo)
         now_ahead_s = time.time() - boottime()
         if abs(now_ahead_s - ahead_s) >= _STEP_S:
             # APScheduler waits for a moment on the wall clock, which may now be hours away.

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,7 +114,9 @@ def test_kill_loses_nothing(start: Callable[..., subprocess.Popen[str]], config:
         alive.wait_for(5)
         arrived = [(value["clock"], value["ns"], value["key"]) for value in dead.values]
         assert len(arrived) == len(set(arrived))
-        both = [(value["clock"], value["ns"], value["key"]) for value in alive.values]
+        # What was answered for at the very moment of the kill is sent again, for nobody knows that it was.
+        both = list(dict.fromkeys((value["clock"], value["ns"], value["key"]) for value in alive.values))
+        assert len(alive.values) - len(both) in (0, len(KEYS))
         count = min(len(arrived), len(both))
         assert arrived[:count] == both[:count]
 
@@ -160,6 +163,24 @@ def test_a_hangup_applies_the_changed_file(
     assert [value for value in goes.values + comes.values if value["key"] == "tcp.status[TOTAL]"] == [
         value for value in stays.values if value["key"] == "tcp.status[TOTAL]"
     ]
+
+
+def test_a_stopped_process_goes_on_and_says_what_is_missing(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """After SIGSTOP and SIGCONT samples go on at their times, and the log says how many are missing."""
+    with Trapper() as trapper:
+        process = start("run", "--config", config(trapper.port))
+        trapper.wait_for(1)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(3)  # that much is to be missing
+        process.send_signal(signal.SIGCONT)
+        log = until(process, "samples are missing: for")
+        trapper.wait_for(3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert process.stderr
+        assert "Traceback" not in log + process.stderr.read()
 
 
 def test_systemd_is_told_how_things_are(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,6 +40,7 @@ class Postgres:
     def __init__(self, directory: Path) -> None:
         self.directory = directory  # of the unix socket too
         self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        self._program: Program | None = None
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -49,11 +51,8 @@ class Postgres:
             data = str(self.directory / "data")
             initdb = [f"{self._bin}/initdb", "--no-sync", "--auth=trust", f"--username={DATABASE}"]
             finish(caged([*initdb, "--encoding=UTF8", "--locale=C", "-D", data], USER))
-            settings = [f"--{setting}" for setting in (*SETTINGS, f"unix_socket_directories={self.directory}")]
-            command = [f"{self._bin}/postgres", "-D", data, *settings]
-            program = Program("PostgreSQL", command, self.directory / "log", user=USER)
-            stack.callback(program.kill)
-            program.wait_until(self._is_ready, "it accepts connections")
+            stack.callback(self._kill)
+            self.start()
             self._psql("--dbname=postgres", f"--command=create database {DATABASE}")
             self._resources = stack.pop_all()
         return self
@@ -63,6 +62,19 @@ class Postgres:
     ) -> None:
         self._resources.close()
 
+    def start(self) -> None:
+        """Start it, on the data that it has; return when it accepts connections."""
+        settings = [f"--{setting}" for setting in (*SETTINGS, f"unix_socket_directories={self.directory}")]
+        command = [f"{self._bin}/postgres", "-D", str(self.directory / "data"), *settings]
+        self._program = Program("PostgreSQL", command, self.directory / "log", user=USER)
+        self._program.wait_until(self._is_ready, "it accepts connections")
+
+    def stop(self) -> None:
+        """Stop it: whoever is connected is thrown out, and what was committed is kept."""
+        if self._program:
+            self._program.stop(signal.SIGINT)  # PostgreSQL's fast shutdown; SIGTERM would wait for its clients
+            self._program = None
+
     def execute(self, sql: str) -> None:
         """Run `sql`, any number of statements, to the first error."""
         self._psql(stdin=sql)
@@ -71,6 +83,10 @@ class Postgres:
         """Return the rows of one statement, each value as PostgreSQL prints it, NULL as an empty string."""
         output = self._psql("--csv", "--tuples-only", stdin=sql)
         return [tuple(row) or ("",) for row in csv.reader(io.StringIO(output, newline=""))]
+
+    def _kill(self) -> None:
+        if self._program:
+            self._program.kill()
 
     def _is_ready(self) -> bool:
         ready = [f"{self._bin}/pg_isready", "--quiet", f"--host={self.directory}"]

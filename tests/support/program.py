@@ -11,12 +11,14 @@ import os
 import signal
 import subprocess
 import time
+from collections import deque
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 POLL_S = 0.02
 LOG_TAIL_LINES = 30
@@ -75,13 +77,24 @@ class Program:
             with suppress(subprocess.TimeoutExpired):
                 self._cage.wait(POLL_S)
 
-    def stop(self, timeout_s: float = 30) -> None:
-        """Ask it to end (SIGTERM), wait until it has."""
-        self._signal(signal.SIGTERM)
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 30) -> None:
+        """Ask it to end, wait until it has."""
+        self._signal(how)
         try:
             self._cage.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise self.failure(f"does not stop within {timeout_s} s") from None
+
+    def freeze(self) -> None:
+        """Let it and all its children stand still, as a machine that hangs would; return when the last of them does."""
+        for pid in self._family():  # parents first: what stands still has no more children
+            _signal(pid, signal.SIGSTOP)
+            self.wait_until(partial(_stands_still, pid), f"process {pid} stands still")
+
+    def thaw(self) -> None:
+        """Let all that `freeze` stopped go on."""
+        for pid in self._family():
+            _signal(pid, signal.SIGCONT)
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
         """Return as soon as `condition` holds; raise StackError if the program ends, or the time runs out, before."""
@@ -101,13 +114,37 @@ class Program:
     @property
     def pid(self) -> int | None:
         """The program itself, the only child of `unshare`, which lives on until the whole cage is empty."""
-        cage = self._cage.pid
-        with suppress(FileNotFoundError, ProcessLookupError):
-            for pid in Path(f"/proc/{cage}/task/{cage}/children").read_text().split():
-                return int(pid)
-        return None  # not forked yet, or already gone
+        return next(iter(_children(self._cage.pid)), None)  # not forked yet, or already gone
 
     def _signal(self, number: signal.Signals) -> None:
         if pid := self.pid:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+            _signal(pid, number)
+
+    def _family(self) -> Iterator[int]:
+        """The program, its children, theirs and so on, each looked for when its parent has been dealt with."""
+        family = deque(_children(self._cage.pid))
+        while family:
+            pid = family.popleft()
+            yield pid
+            family.extend(_children(pid))
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether it is stopped, dead or gone (proc(5): the state follows the name, which is in parentheses)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "TZ"

@@ -11,7 +11,7 @@ import itertools
 import random
 import shutil
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -127,7 +127,7 @@ class ZabbixStack:
     api: ZabbixAPI  # logged in as Admin, while the stack is up
 
     def __init__(self, directory: Path) -> None:
-        self.trapper_port, self._web_port = _free_ports(2)
+        self.trapper_port, self._web_port = free_ports(2)
         self.web_url = f"http://127.0.0.1:{self._web_port}/"
         self._postgres = Postgres(directory / "postgres")
         self._server_directory = directory / "server"
@@ -175,6 +175,34 @@ class ZabbixStack:
         """Stop zabbix_server in order: it writes what it holds in memory to the database, which stays up."""
         self._running_server().stop()
         self._server = None
+
+    @contextmanager
+    def without_server(self) -> Iterator[None]:
+        """zabbix_server is stopped, in order, while the context lasts."""
+        self.stop_server()
+        try:
+            yield
+        finally:
+            self.start_server()
+
+    @contextmanager
+    def frozen_server(self) -> Iterator[None]:
+        """All processes of zabbix_server stand still while the context lasts; the kernel still takes connections."""
+        server = self._running_server()
+        try:
+            server.freeze()
+            yield
+        finally:
+            server.thaw()
+
+    @contextmanager
+    def without_database(self) -> Iterator[None]:
+        """The database is stopped while the context lasts; the server, which runs on, takes 10 s to find it again."""
+        self._postgres.stop()
+        try:
+            yield
+        finally:
+            self._postgres.start()
 
     @property
     def server_is_running(self) -> bool:
@@ -324,7 +352,8 @@ def _somebody_listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports on which nobody listens, and none of which the kernel gives to an outgoing connection."""
     free = (port for port in random.sample(PORTS, len(PORTS)) if not _somebody_listens(port))
     return list(itertools.islice(free, count))
 

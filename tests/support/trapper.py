@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+_HEADER = struct.Struct("<4sBII")
 RESET = b"reset"  # an answer that is none: the connection is reset instead
 MUTE = b"mute"  # nor this: nothing is said until the client gives up
 
@@ -124,11 +125,14 @@ class Trapper:
         if self._reads is not None:
             connection.recv(self._reads, socket.MSG_WAITALL)
             return {}
-        header = connection.recv(13, socket.MSG_WAITALL)
-        if len(header) < 13:
-            raise ConnectionError("the client has gone")
-        magic, flags, length, plain_length = struct.unpack("<4sBII", header)
-        body = connection.recv(length, socket.MSG_WAITALL)
+        with connection.makefile("rb") as stream:
+            header = stream.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                raise ConnectionError("it ended within the header")
+            magic, flags, length, plain_length = _HEADER.unpack(header)
+            body = stream.read(length)
+            if len(body) < length:
+                raise ConnectionError("it ended within the body")
         assert magic == b"ZBXD"
         assert flags in (1, 3)
         if flags == 3:

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -17,35 +16,19 @@ from sender.config import Destination
 from sender.items import KEYS
 from sender.model import Item, Outcome
 from sender.uplink import Uplink
+from support.daemon import COMMAND
 from support.namespace import Namespace
 from support.trapper import Trapper
-from support.zabbix_stack import Value, ZabbixStack
+from support.zabbix_stack import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "tcp-status-sender")
+    from support.zabbix_stack import ZabbixStack
+
 EVERY_STATE = (sys.executable, str(Path(__file__).parents[1] / "support" / "every_state.py"))
 TEMPLATE = "TCP states by Zabbix trapper"
 VERSION = "tcp.sender.version"  # stored once a day: the template discards what has not changed
-
-
-@pytest.fixture(scope="session")
-def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
-    """A real Zabbix into which the template was imported, as the installed command prints it."""
-    template = subprocess.run([COMMAND, "template"], check=True, capture_output=True, text=True).stdout
-    with ZabbixStack(tmp_path_factory.mktemp("zabbix")) as zabbix:
-        zabbix.import_template(template)
-        yield zabbix
-
-
-@pytest.fixture
-def host(zabbix: ZabbixStack, request: pytest.FixtureRequest) -> str:
-    """A host of the test's own with the template linked, of which the server knows."""
-    name = f"host of {request.node.name.replace('[', ' ').replace(']', '')}"[:120]
-    zabbix.create_host(name, [TEMPLATE])
-    zabbix.wait_for_items(name)
-    return name
 
 
 def config(directory: Path, host: str, *ports: int, **settings: Any) -> Path:

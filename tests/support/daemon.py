@@ -1,0 +1,86 @@
+"""The installed command as an admin runs it. Knows how to start and end it; knows nothing of what it does."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "tcp-status-sender")
+STOP_S = 5.0  # within which SIGTERM ends it, whatever hangs
+_STARTED = "a sample every"  # in the line of the log that says so
+
+
+@dataclass(slots=True, kw_only=True)
+class Life:
+    """From when to when (time.time()) the daemon was alive and sampling."""
+
+    began: float
+    ended: float
+
+
+class Daemon:
+    """The daemon on `config`, started and ended by the test as often as it likes; none is left when the context ends."""
+
+    def __init__(self, config: Path) -> None:
+        self.lives: list[Life] = []
+        self._config = config
+        self._log = config.with_suffix(".log")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Daemon:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process:
+            self.kill()
+        if error:
+            sys.stderr.write(self.log)  # pytest shows it beneath the failure
+
+    @property
+    def log(self) -> str:
+        """What it has logged, over all its lives."""
+        return self._log.read_text()
+
+    def start(self, timeout_s: float = 20) -> None:
+        """Return when it has said that it samples."""
+        with self._log.open("ab") as log:
+            # It dies with the test, even where the test has no time to end it.
+            command = ["setpriv", "--pdeathsig", "KILL", COMMAND, "run", "--config", str(self._config)]
+            self._process = subprocess.Popen(command, stderr=log)
+        deadline = time.monotonic() + timeout_s
+        while self.log.count(_STARTED) <= len(self.lives):
+            assert self._process.poll() is None, f"it ended ({self._process.returncode})"
+            assert time.monotonic() < deadline, "it does not start"
+            time.sleep(0.02)
+        self.lives.append(Life(began=time.time(), ended=0))
+
+    def stop(self) -> None:
+        """SIGTERM, on which it must end in order and in time."""
+        self._end(signal.SIGTERM, code=0)
+
+    def kill(self) -> None:
+        """SIGKILL, as it is."""
+        self._end(signal.SIGKILL, code=-signal.SIGKILL)
+
+    def _end(self, how: signal.Signals, code: int) -> None:
+        assert self._process, "it does not run"
+        self.lives[-1].ended = time.time()
+        self._process.send_signal(how)
+        try:
+            assert self._process.wait(STOP_S) == code
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process = None

@@ -1,0 +1,34 @@
+"""One real Zabbix for all tests of a run, and a host of its own for each."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.daemon import COMMAND
+from support.zabbix_stack import ZabbixStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPLATE = "TCP states by Zabbix trapper"
+
+
+@pytest.fixture(scope="session")
+def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
+    """A real Zabbix into which the template was imported, as the installed command prints it."""
+    template = subprocess.run([COMMAND, "template"], check=True, capture_output=True, text=True).stdout
+    with ZabbixStack(tmp_path_factory.mktemp("zabbix")) as zabbix:
+        zabbix.import_template(template)
+        yield zabbix
+
+
+@pytest.fixture
+def host(zabbix: ZabbixStack, request: pytest.FixtureRequest) -> str:
+    """A host of the test's own with the template linked, of which the server knows."""
+    name = f"host of {request.node.name.replace('[', ' ').replace(']', '')}"[:120]
+    zabbix.create_host(name, [TEMPLATE])
+    zabbix.wait_for_items(name)
+    return name

@@ -35,7 +35,8 @@ def config(directory: Path, host: str, *ports: int, **settings: Any) -> Path:
     """A configuration with one destination per port."""
     destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
     path = directory / "config.yaml"
-    path.write_text(json.dumps({"host": host, "interval": 1, "destinations": destinations, **settings}))
+    defaults = {"interval": 1, "spool": {"path": str(directory / "spool.db")}}
+    path.write_text(json.dumps({"host": host, "destinations": destinations, **defaults, **settings}))
     return path
 
 

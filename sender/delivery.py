@@ -23,6 +23,7 @@ _MAX_VALUES = 2_000  # in one request; from 250 up the size hardly matters
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 _LAST_S = 2.5  # for a last attempt at a stop
 _SAY_AGAIN_S = 60.0
+_MANY = 10  # causes of one failure; more are mere chance, such as what an answer happens to hold
 
 
 class Delivery:
@@ -47,10 +48,11 @@ class Delivery:
         self._stop = stop or threading.Event()
         self._wake = threading.Event()
         self._pause_s = _MIN_PAUSE_S
-        self._failing_since: float | None = None
+        failing_s = spool.failing_s(name)
+        self._failing_since = None if failing_s is None else monotonic() - failing_s
         self.cause: str | None = None  # why the destination takes nothing; None while it does
-        self._logged = ""  # the cause that was logged last,
-        self._say_at = 0.0  # and when another one may be
+        self._causes: list[str] = []  # those of this failure that were logged, the last one last,
+        self._say_at = 0.0  # and when one of them may be again
         self._refusals = Refusals(name, monotonic)
 
     @property
@@ -77,7 +79,7 @@ class Delivery:
         self._stop.wait(seconds)
 
     def run(self) -> None:
-        """Deliver until `stop`, then once more, for a while, if the destination was taking values."""
+        """Deliver until `stop`, then once more, for a while."""
         while not self._stop.is_set():
             if self.drain():
                 self._wake.wait()
@@ -88,9 +90,8 @@ class Delivery:
                 _LOG.debug("delivery to %s: next attempt in %.1f s", self.name, wait_s)
                 self._stop.wait(wait_s)
                 self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
-        if self._failing_since is None:
-            until = self._monotonic() + _LAST_S
-            self._deliver(lambda: self._monotonic() < until)
+        until = self._monotonic() + _LAST_S
+        self._deliver(lambda: self._monotonic() < until)
 
     def drain(self) -> bool:
         """Deliver all that waits, oldest first; False as soon as the destination does not answer."""
@@ -125,18 +126,20 @@ class Delivery:
             raise
 
     def _log_failure(self, error: SenderError) -> None:
-        """When it begins, and when its cause changes, but not more than once a minute: two causes may take turns."""
-        now = self._monotonic()
-        begins = self._failing_since is None
-        if begins:
+        """When it begins, and when its cause changes; two causes that take turns, not more than once a minute."""
+        now, cause = self._monotonic(), str(error)
+        if self._failing_since is None:
             self._failing_since = now
-        if begins or (str(error) != self._logged and now >= self._say_at):
-            self._say_at, self._logged = now + _SAY_AGAIN_S, str(error)
+        is_new = cause not in self._causes and len(self._causes) < _MANY
+        if is_new or (now >= self._say_at and cause != self._causes[-1]):
+            self._causes.append(cause)
+            self._say_at = now + _SAY_AGAIN_S
             _LOG.error("delivery to %s failed, %d values undelivered: %s", self.name, self.waiting, error)
-        self.cause = str(error)
+        self.cause = cause
 
     def _log_recovery(self) -> None:
         if self._failing_since is not None:
             down_s = self._monotonic() - self._failing_since
             self._failing_since = self.cause = None
+            self._causes.clear()
             _LOG.info("delivery to %s works again after %.0f s; %d values to deliver", self.name, down_s, self.waiting)

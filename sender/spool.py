@@ -1,7 +1,8 @@
 """Samples on their way to each destination: on the disk, and in memory while the disk does not take them.
 
 One durable append per sample, a cursor per destination; a sample is gone when every destination has settled it, or when
-it falls to a limit, which is counted and logged. Knows nothing of Zabbix or of retry policy; SQL stands in spool_file.
+it falls to a limit, which is counted and logged. Knows nothing of Zabbix or of retry policy. The numbers stand in
+spool_ledger, SQL in spool_file.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
+from datetime import datetime, timezone
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
 from sender.errors import DamagedError, FullError, SpoolError, TakenError
 from sender.model import Chunk
-from sender.spool_file import Progress, SpoolFile, remove, set_aside
+from sender.spool_file import SpoolFile, remove, set_aside
+from sender.spool_ledger import Ledger
 from sender.spool_sample import Held, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sender.model import Item, Outcome
+    from sender.spool_ledger import Progress
     from sender.spool_sample import Limits
 
 _LOG = logging.getLogger(__name__)
@@ -50,13 +53,10 @@ class Spool:
         self._limits = limits
         self._now, self._elapsed = now, elapsed
         self._began = now() - elapsed()
+        self._ledger = Ledger(destinations)
         self._file: SpoolFile | None = None
         self._on_file = 0  # the number of the newest value that the file has taken
         self._held = Held(limits.max_held)  # newer samples, which it has not
-        self._newest = 0  # the number of the newest value
-        self._trimmed = 0  # the number of the last value that fell to a limit
-        self._progress = {name: Progress(name) for name in destinations}
-        self._flying: dict[str, Chunk] = {}  # read and not settled yet, by destination
         self._trouble = ""
         self._say_dropped_at = elapsed()
         with self._lock:
@@ -70,85 +70,81 @@ class Spool:
     def append(self, items: Sequence[Item]) -> None:
         """Take one sample, whose items share host and moment, for every destination. It is on the disk, or it is said."""
         with self._lock:
-            self._newest += len(items)
-            self._hold([Sample.of(items, last=self._newest)])
+            self._ledger.newest += len(items)
+            self._hold([Sample.of(items, last=self._ledger.newest)])
             self._save()
 
     def read(self, destination: str, *, max_values: int) -> Chunk | None:
-        """The oldest samples that `destination` has not settled, at least one, of one host; None if there is none."""
+        """The oldest samples that `destination` has not settled, at least one, of one host; None if there is none.
+
+        Raises SpoolError where the disk cannot be read.
+        """
         with self._lock:
-            progress = self._progress.get(destination)
-            samples = self._unsettled(progress, max_values) if progress else []
+            if destination not in self._ledger.progress:
+                return None
+            samples = self._after(self._ledger.begin(destination), max_values)
             if not samples:
                 return None
             samples = list(takewhile(lambda sample: sample.host == samples[0].host, samples))
-            items = tuple(item for sample in samples for item in sample.items())
-            self._flying[destination] = Chunk(items=items, last=samples[-1].last)
-            return self._flying[destination]
+            chunk = Chunk(items=tuple(item for sample in samples for item in sample.items()), last=samples[-1].last)
+            self._ledger.flying[destination] = chunk
+            return chunk
 
-    def _unsettled(self, progress: Progress, max_values: int) -> list[Sample]:
-        self._count_dropped(progress)
-        if self._file and progress.settled < self._on_file:
+    def _after(self, number: int, max_values: int) -> list[Sample]:
+        if self._file and number < self._on_file:
             try:
-                return self._file.read(progress.settled, max_values=max_values)
+                return self._file.read(number, max_values=max_values)
             except DamagedError as error:
                 self._begin_anew(error)
                 self._save()
-                return self._unsettled(progress, max_values)
-        limit = progress.settled + max_values
-        held = [sample for sample in self._held if sample.last > progress.settled]
-        return list(takewhile(lambda sample: sample is held[0] or sample.last <= limit, held))
+                return self._after(number, max_values)
+        held = [sample for sample in self._held if sample.last > number]
+        return list(takewhile(lambda sample: sample is held[0] or sample.last <= number + max_values, held))
 
     def settle(self, destination: str, chunk: Chunk, outcome: Outcome, error: str = "") -> None:
-        """What was accepted or rejected is done with; if anything is to be kept, because of `error`, all is read again."""
+        """What was accepted or rejected is done with; if anything is to be kept, because of `error`, all is read again.
+
+        A chunk that is not the last one read says nothing: its destination was given up, or its numbers have changed.
+        """
         with self._lock:
-            progress = self._progress.get(destination)
-            if progress is None or self._flying.get(destination) is not chunk:
-                return  # the destination was given up meanwhile, or the numbers have changed: it is read again
-            del self._flying[destination]
-            progress.rejected += outcome.rejected
-            progress.error = error
-            if outcome.kept:
-                progress.failing_since = progress.failing_since or int(self._now())
-            else:
-                progress.settled = max(progress.settled, chunk.last)
-                progress.succeeded_at, progress.failing_since = int(self._now()), 0
-            self._count_dropped(progress)
-            self._save()
+            if self._ledger.settle(destination, chunk, outcome, error=error, now=int(self._now())):
+                self._save()
 
     def serve(self, destinations: Sequence[str], limits: Limits) -> None:
         """From now on, these destinations and limits hold. A new destination gets all that still waits for any other."""
         with self._lock:
             self._limits = limits
-            start = min(progress.settled for progress in self._progress.values())
-            before = self._progress
-            self._progress = {name: before.get(name) or Progress(name, settled=start) for name in destinations}
-            self._say_goodbye(before, self._newest)
+            self._say_goodbye(self._ledger.serve(destinations), self._ledger.newest)
             self._save()
 
     def waiting(self, destination: str) -> int:
         """How many values `destination` has not settled."""
         with self._lock:
-            progress = self._progress.get(destination)
-            return self._newest - max(progress.settled, self._trimmed) if progress else 0
+            return self._ledger.waiting(destination)
+
+    def failing_s(self, destination: str) -> float | None:
+        """For how long `destination` has taken nothing, over restarts; None when it took something last."""
+        with self._lock:
+            progress = self._ledger.progress.get(destination)
+            return max(0.0, self._now() - progress.failing_since) if progress and progress.failing_since else None
 
     @property
     def backlog(self) -> int:
         """Values waiting at the worst destination."""
         with self._lock:
-            return max(map(self.waiting, self._progress))
+            return max(map(self._ledger.waiting, self._ledger.progress))
 
     @property
     def dropped(self) -> int:
         """Values that fell to a limit, or to damage, before a destination had settled them, over all destinations."""
         with self._lock:
-            return sum(progress.dropped + self._falling(progress) for progress in self._progress.values())
+            return self._ledger.dropped
 
     @property
     def rejected(self) -> int:
         """Values that a destination refused, over all destinations."""
         with self._lock:
-            return sum(progress.rejected for progress in self._progress.values())
+            return sum(progress.rejected for progress in self._ledger.progress.values())
 
     @property
     def held(self) -> int:
@@ -163,27 +159,16 @@ class Spool:
                 self._file.close()
             self._file = None
 
-    def _falling(self, progress: Progress) -> int:
-        """Values that fell to a limit, and are not on the wire just now: those may still arrive."""
-        flying = self._flying.get(progress.name)
-        return max(0, self._trimmed - max(progress.settled, flying.last if flying else 0))
-
-    def _count_dropped(self, progress: Progress) -> None:
-        if progress.name not in self._flying:
-            progress.dropped += self._falling(progress)
-            progress.settled = max(progress.settled, self._trimmed)
-
     def _hold(self, samples: Iterable[Sample]) -> None:
         for sample in samples:
             fallen = self._held.add(sample)
             if fallen:
-                self._trimmed = fallen
+                self._ledger.trimmed = fallen
                 self._say_dropped()
 
     def _save(self) -> None:
         """Bring to the disk what memory holds and knows. Where that cannot be, memory goes on, and it is said."""
-        settled = min(progress.settled for progress in self._progress.values())
-        self._held.forget(settled)
+        self._held.forget(self._ledger.settled)
         try:
             try:
                 self._write()
@@ -192,7 +177,9 @@ class Spool:
                 self._write()
         except FullError as error:
             self._complain(error)
-            if self._file and settled >= self._on_file:  # nothing in it is needed, and without it there may be room
+            if (
+                self._file and self._ledger.settled >= self._on_file
+            ):  # nothing in it is needed; without it there is room
                 self.close()
                 self._on_file = 0
                 remove(self.path)
@@ -203,16 +190,16 @@ class Spool:
         if self._file and not self._file.is_in_place:
             self._begin_anew(DamagedError("it was removed or replaced"))
         file = self._file or self._open()
-        progress = [replace(each, dropped=each.dropped + self._falling(each)) for each in self._progress.values()]
         oldest = self._began + self._elapsed() - self._limits.max_age_s
-        trimmed = file.save(self._held, progress, oldest_clock=oldest, max_bytes=self._limits.max_bytes)
+        noted = self._ledger.noted()
+        trimmed = file.save(self._held, noted, oldest_clock=oldest, max_bytes=self._limits.max_bytes)
         if self._trouble:
             self._trouble = ""
             _LOG.info("the spool takes samples again, and the %d that memory held are in it", len(self._held))
-        self._on_file = self._newest
+        self._on_file = self._ledger.newest
         self._held = Held(self._limits.max_held)
         if trimmed:
-            self._trimmed = max(self._trimmed, trimmed)
+            self._ledger.trimmed = max(self._ledger.trimmed, trimmed)
             self._say_dropped()
 
     def _open(self) -> SpoolFile:
@@ -224,6 +211,7 @@ class Spool:
             self._begin_anew(error)
             file = self._file = SpoolFile(self.path)
             self._adopt(file)
+        self._say_what_waits(file)
         return file
 
     def _adopt(self, file: SpoolFile) -> None:
@@ -231,21 +219,8 @@ class Spool:
         last, found = file.newest, file.progress()
         if file.was_empty:
             _LOG.warning("spool %s was an empty file: if anything waited in it, it is lost", self.path)
-        if last:  # memory's numbers change, so that nothing in it can be settled or trimmed by those of before
-            self._flying.clear()
-            for progress in self._progress.values():
-                self._count_dropped(progress)
-            self._trimmed = 0
-        oldest = min((progress.settled for progress in found.values()), default=last)
-        for name, progress in self._progress.items():
-            before = found.get(name, Progress(name, settled=oldest))
-            progress.settled = before.settled if before.settled < last else last + progress.settled
-            if not progress.succeeded_at:
-                progress.succeeded_at, progress.failing_since = before.succeeded_at, before.failing_since
-                progress.error = before.error
-        self._say_goodbye(found, last)
+        self._say_goodbye(self._ledger.resume(last, found), last)
         self._held.renumber(last)
-        self._newest += last
         self._on_file = last
 
     def _begin_anew(self, error: SpoolError) -> None:
@@ -254,14 +229,13 @@ class Spool:
         self._file, self._on_file = None, 0
         saved = ""
         if file:
-            start = reached = min(progress.settled for progress in self._progress.values())
+            start = reached = self._ledger.settled
             newer, self._held = self._held, Held(self._limits.max_held)
             for sample in file.rescue(start) if on_file else ():
                 self._hold([sample])
                 reached = sample.last
             self._hold(newer)
-            for progress in self._progress.values():
-                progress.dropped += max(0, on_file - max(progress.settled, reached))
+            self._ledger.lose(reached, on_file)
             saved = f"; of {max(0, on_file - start)} values that waited in it, {reached - start} could be saved"
             file.close()
         aside = set_aside(self.path)
@@ -277,12 +251,23 @@ class Spool:
                 *(error, self._limits.max_held >> 20),
             )
 
-    def _say_goodbye(self, before: dict[str, Progress], last: int) -> None:
-        for name, progress in before.items():
-            if name not in self._progress and progress.settled < last:
+    def _say_what_waits(self, file: SpoolFile) -> None:
+        if file.left_by:
+            _LOG.warning(
+                "the last daemon (process %s) did not end in order; nothing in the spool is lost", file.left_by
+            )
+        for name, progress in self._ledger.progress.items():
+            clock = file.oldest_clock(progress.settled)
+            if clock is not None:
+                since = datetime.fromtimestamp(clock, timezone.utc)
+                _LOG.info("%d values from %s on wait for %s", self._on_file - progress.settled, since, name)
+
+    def _say_goodbye(self, gone: Sequence[Progress], last: int) -> None:
+        for progress in gone:
+            if progress.settled < last:
                 _LOG.warning(
                     "destination %s is not configured any more; %d values that waited for it go to the others only",
-                    *(name, last - progress.settled),
+                    *(progress.name, last - progress.settled),
                 )
 
     def _say_dropped(self) -> None:

@@ -1,9 +1,4 @@
-"""One SQLite file: the samples that wait, and how far each destination has got. Knows SQL and files; knows no policy.
-
-Values are numbered from 1 in the order in which they were taken, over the whole life of the file; a sample's number is
-that of its last value. So the number of the last value that a destination is done with is its cursor, and differences
-of numbers are counts of values.
-"""
+"""One SQLite file: the samples that wait, and how far each destination has got. Knows SQL and files; knows no policy."""
 
 from __future__ import annotations
 
@@ -16,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sender import spool_lock
 from sender.errors import DamagedError, FullError, SpoolError, TakenError
+from sender.spool_ledger import Progress
+from sender.spool_lock import Lock
 from sender.spool_sample import Sample
 
 if TYPE_CHECKING:
@@ -41,20 +37,8 @@ _PRAGMAS = (
 )
 _NEWEST = """SELECT max((SELECT coalesce(max(last), 0) FROM sample),
     (SELECT coalesce(max(settled), 0) FROM destination))"""
+_SINCE = "SELECT clock FROM sample WHERE last > ? ORDER BY last LIMIT 1"
 _TRIM = 64  # samples to throw away at a time where the file is too large
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far one destination has got: its cursor, values dropped and rejected, and moments in s since 1970, 0 for none."""
-
-    name: str
-    settled: int = 0
-    dropped: int = 0
-    rejected: int = 0
-    succeeded_at: int = 0
-    failing_since: int = 0
-    error: str = ""
 
 
 class SpoolFile:
@@ -66,7 +50,8 @@ class SpoolFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._lock = -1 if path == MEMORY else spool_lock.take(path)
+        self._lock = None if path == MEMORY else Lock(path)
+        self.left_by = self._lock.left_by if self._lock else ""
         self.was_empty = path != MEMORY and Path(path).exists() and not Path(path).stat().st_size
         try:
             with _errors_of(path):
@@ -112,6 +97,12 @@ class SpoolFile:
         """Of every destination, by name."""
         with _errors_of(self.path):
             return {row[0]: Progress(*row) for row in self._db.execute("SELECT * FROM destination")}
+
+    def oldest_clock(self, after: int) -> int | None:
+        """The moment of the sample that follows value number `after`, s since 1970; None where there is none."""
+        with _errors_of(self.path):
+            found = self._db.execute(_SINCE, [after]).fetchone()
+            return int(found[0]) if found else None
 
     def read(self, after: int, *, max_values: int) -> list[Sample]:
         """The samples that follow value number `after`, oldest first: those with at most `max_values`, but at least one."""
@@ -170,9 +161,9 @@ class SpoolFile:
         """Let go of the file."""
         with suppress(AttributeError, sqlite3.Error):  # it may never have been opened
             self._db.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._lock:
+            self._lock.release()
+            self._lock = None
 
     def _number(self, sql: str, *parameters: float) -> int:
         return int(self._db.execute(sql, parameters).fetchone()[0])
@@ -209,14 +200,13 @@ def inspect(path: str) -> dict[str, Waiting]:
 
     Raises SpoolError when the file cannot be read, DamagedError when it makes no sense.
     """
-    since = "SELECT clock FROM sample WHERE last > ? ORDER BY last LIMIT 1"
     with _errors_of(path), closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)) as db:
         db.execute("BEGIN")
         newest = db.execute(_NEWEST).fetchone()[0]
         found = {}
         for row in db.execute("SELECT * FROM destination").fetchall():
             progress = Progress(*row)
-            oldest = db.execute(since, [progress.settled]).fetchone()
+            oldest = db.execute(_SINCE, [progress.settled]).fetchone()
             values = newest - progress.settled
             found[progress.name] = Waiting(progress=progress, values=values, since=oldest and oldest[0])
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from typing import TYPE_CHECKING, cast
@@ -146,15 +147,15 @@ def test_what_changes_is_logged_once(spool: Spool, logged: Callable[[], list[str
         fill(spool, number)
         delivery.drain()
     assert logged() == ["delivery to main failed, 10 values undelivered: zbx:10051: connection refused"]
-    for mood in (hung, down, hung):  # two causes that take turns are not worth a line each time
+    for mood in (hung, down, hung, down):  # two causes that take turns are not worth a line each time
         destination.mood = mood
         delivery.drain()
-    assert logged() == []
-    assert delivery.cause == "zbx:10051: no answer"
+    assert logged() == ["delivery to main failed, 30 values undelivered: zbx:10051: no answer"]
+    assert delivery.cause == "zbx:10051: connection refused"
     now[0] = 160.0
     delivery.drain()
     delivery.drain()
-    assert logged() == ["delivery to main failed, 30 values undelivered: zbx:10051: no answer"]
+    assert logged() == ["delivery to main failed, 30 values undelivered: zbx:10051: connection refused"]
     now[0] = 195.0
     destination.mood = accepting
     delivery.drain()
@@ -202,6 +203,9 @@ def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[st
         def waiting(self, _name: str) -> int:
             return 7
 
+        def failing_s(self, _name: str) -> None:
+            return None
+
     delivery = Delivery("main", Destination().send, cast("Spool", Unreadable()))
     assert not delivery.drain()
     assert not delivery.drain()
@@ -224,7 +228,7 @@ def test_it_waits_between_attempts_longer_each_time(spool: Spool) -> None:
 def test_progress_is_a_reason_to_try_again_soon(spool: Spool) -> None:
     """A destination that takes one request and fails at the next is not left alone for ever longer."""
     destination = Destination()
-    destination.mood = in_turn(down, down, down, *[accepting, down] * 3)
+    destination.mood = in_turn(down, down, down, *[accepting, down] * 3, down)
     fill(spool, *range(1000))
     stop = Hasty(6)
     Delivery("main", destination.send, spool, stop=stop, jitter=lambda: 1.0).run()
@@ -289,20 +293,47 @@ def test_it_sends_some_time_after_the_sample_but_stops_at_once(
     assert hasty.pauses == [12.5]
 
 
-def test_a_stop_does_not_wait_for_a_dead_destination(
-    spool: Spool, started: Callable[[Delivery], threading.Thread]
-) -> None:
-    """When the destination was failing, stopping makes no further attempt."""
+def test_a_stop_makes_a_last_attempt(spool: Spool, started: Callable[[Delivery], threading.Thread]) -> None:
+    """When the destination was failing, a stop does not wait for the next attempt, but makes one: it may be back."""
     destination = Destination()
     destination.mood = down
     fill(spool, 1)
-    delivery = Delivery("main", destination.send, spool)
+    delivery = Delivery("main", destination.send, spool, jitter=lambda: 3600.0)
     thread = started(delivery)
     destination.wait_for_calls(1)
+    destination.mood = accepting
     delivery.stop()
     thread.join(20)
     assert not thread.is_alive()
-    assert spool.waiting("main") == 10
+    assert spool.waiting("main") == 0
+
+
+def test_an_outage_is_as_long_as_it_is(spool: Spool, logged: Callable[[], list[str]]) -> None:
+    """Where the destination failed already before a restart, the time of the outage counts from its beginning."""
+    fill(spool, 1)
+    chunk = spool.read("main", max_values=100)
+    assert chunk is not None
+    spool.settle("main", chunk, Outcome(kept=10), "connection refused")
+    now = [1000.0]
+    delivery = Delivery("main", Destination().send, spool, monotonic=lambda: now[0])
+    now[0] += 90.0
+    assert delivery.drain()
+    assert logged()[0] == "delivery to main works again after 90 s; 10 values to deliver"
+
+
+def test_a_destination_of_many_words_is_not_logged_for_ever(spool: Spool, logged: Callable[[], list[str]]) -> None:
+    """Where the cause is another one each time, as what a strange server answers may be, the log stays short."""
+    destination, number = Destination(), itertools.count()
+
+    def babbling(_count: int) -> Outcome:
+        raise DeliveryError(f"zbx:10051 does not answer like a Zabbix trapper, but {next(number)}")
+
+    destination.mood = babbling
+    fill(spool, 1)
+    delivery = Delivery("main", destination.send, spool, monotonic=lambda: 100.0)
+    for _ in range(100):
+        delivery.drain()
+    assert len(logged()) == 10
 
 
 def test_a_stop_ends_a_long_drain(spool: Spool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import subprocess
+import sys
 from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
@@ -328,6 +330,33 @@ def test_each_gets_every_sample_once_in_order(
         got[name] += numbers(subject.read(name, max_values=10**9))
         assert got[name] == everything
     subject.close()
+
+
+def test_what_waits_at_a_start_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A start after a crash says so, and every start says how much waits for whom, since when."""
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "spool.db"
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_spool import opened, sample
+spool = opened({str(path)!r}, "a", "b")
+spool.append(sample(1))
+print(os.getpid())
+sys.stdout.flush()
+os.kill(os.getpid(), 9)
+"""
+    killed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
+    subject = opened(path, "a", "b")
+    settle(subject, "a")
+    subject.close()
+    opened(path, "a", "b").close()
+    left, a, b, again = (record.getMessage() for record in caplog.records)
+    assert (
+        left == f"the last daemon (process {killed.stdout.strip()}) did not end in order; nothing in the spool is lost"
+    )
+    assert a == "2 values from 2026-11-23 02:13:21+00:00 on wait for a"
+    assert b == again == "2 values from 2026-11-23 02:13:21+00:00 on wait for b"
 
 
 def test_the_time_of_success_and_the_cause_of_failure_are_noted(tmp_path: Path) -> None:

@@ -218,7 +218,8 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptur
     assert drain(spool, "a") == []
     assert drain(spool, "b") == [1, 2, 3, 4]
     spool.close()
-    complaint, relief = (record.getMessage() for record in caplog.records)
+    complaint, relief, waits = (record.getMessage() for record in caplog.records)
+    assert waits == "8 values from 2026-11-23 02:13:21+00:00 on wait for b"
     assert complaint.startswith(f"the spool takes no samples: {obstacle}: ")
     assert complaint.endswith("would be lost with the daemon")
     assert relief == "the spool takes samples again, and the 4 that memory held are in it"

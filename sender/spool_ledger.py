@@ -1,0 +1,120 @@
+"""Who has got how far: arithmetic with the numbers of values. Knows no disk, no clock and no log.
+
+Values are numbered from 1 in the order in which they were taken, over the whole life of a spool; a sample's number is
+that of its last value. So the number of the last value that a destination is done with is its cursor, and differences
+of numbers are counts of values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sender.model import Chunk, Outcome
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one destination has got: its cursor, values dropped and rejected, and moments in s since 1970, 0 for none."""
+
+    name: str
+    settled: int = 0
+    dropped: int = 0
+    rejected: int = 0
+    succeeded_at: int = 0
+    failing_since: int = 0
+    error: str = ""
+
+
+class Ledger:
+    """Of these destinations. `newest` is the number of the newest value, `trimmed` of the last that fell to a limit."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.newest = 0
+        self.trimmed = 0
+        self.progress = {name: Progress(name) for name in names}
+        self.flying: dict[str, Chunk] = {}  # read and not settled yet, by destination
+
+    @property
+    def settled(self) -> int:
+        """The number of the last value that every destination is done with."""
+        return min(progress.settled for progress in self.progress.values())
+
+    def waiting(self, name: str) -> int:
+        """Values that this destination is not done with; 0 for one that is not served."""
+        progress = self.progress.get(name)
+        return self.newest - max(progress.settled, self.trimmed) if progress else 0
+
+    @property
+    def dropped(self) -> int:
+        """Values that a destination will never get, over all destinations."""
+        return sum(progress.dropped + self._falling(progress) for progress in self.progress.values())
+
+    def begin(self, name: str) -> int:
+        """The number after which this destination's next chunk begins."""
+        progress = self.progress[name]
+        self.flying.pop(name, None)
+        self._count_dropped(progress)
+        return progress.settled
+
+    def settle(self, name: str, chunk: Chunk, outcome: Outcome, *, error: str, now: int) -> bool:
+        """Note what became of `chunk`; False where it is not the one that is on its way, so that it says nothing."""
+        progress = self.progress.get(name)
+        if progress is None or self.flying.get(name) is not chunk:
+            return False
+        del self.flying[name]
+        progress.rejected += outcome.rejected
+        progress.error = error
+        if outcome.kept:
+            progress.failing_since = progress.failing_since or now
+        else:
+            progress.settled = max(progress.settled, chunk.last)
+            progress.succeeded_at, progress.failing_since = now, 0
+        self._count_dropped(progress)
+        return True
+
+    def serve(self, names: Sequence[str]) -> list[Progress]:
+        """From now on these. A new one gets all that still waits for any other. Those that are gone."""
+        start, before = self.settled, self.progress
+        self.progress = {name: before.get(name) or Progress(name, settled=start) for name in names}
+        self.flying = {name: chunk for name, chunk in self.flying.items() if name in self.progress}
+        return [progress for name, progress in before.items() if name not in self.progress]
+
+    def resume(self, last: int, found: Mapping[str, Progress]) -> list[Progress]:
+        """Go on where a file ends: all that is known so far comes after its value number `last`. Those that are gone."""
+        if last:  # the numbers change: nothing can be settled or trimmed by those of before
+            self.flying.clear()
+            for progress in self.progress.values():
+                self._count_dropped(progress)
+            self.trimmed = 0
+        oldest = min((progress.settled for progress in found.values()), default=last)
+        for name, progress in self.progress.items():
+            before = found.get(name, Progress(name, settled=oldest))
+            progress.settled = before.settled if before.settled < last else last + progress.settled
+            if not progress.succeeded_at:
+                progress.succeeded_at, progress.failing_since = before.succeeded_at, before.failing_since
+                progress.error = before.error
+        self.newest += last
+        return [progress for name, progress in found.items() if name not in self.progress]
+
+    def lose(self, after: int, last: int) -> None:
+        """The values with the numbers from `after` (exclusive) to `last` are gone."""
+        for progress in self.progress.values():
+            progress.dropped += max(0, last - max(progress.settled, after))
+
+    def noted(self) -> list[Progress]:
+        """What a file should know."""
+        return [replace(each, dropped=each.dropped + self._falling(each)) for each in self.progress.values()]
+
+    def _falling(self, progress: Progress) -> int:
+        """Values that fell to a limit, and are not on the wire just now: those may still arrive."""
+        flying = self.flying.get(progress.name)
+        return max(0, self.trimmed - max(progress.settled, flying.last if flying else 0))
+
+    def _count_dropped(self, progress: Progress) -> None:
+        if progress.name not in self.flying:
+            progress.dropped += self._falling(progress)
+            progress.settled = max(progress.settled, self.trimmed)

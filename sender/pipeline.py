@@ -99,7 +99,7 @@ class Pipeline:
                 line.delivery.stop()
             if not line or line.destination != destination:
                 line = self._begin(destination, after=line)
-            line.delivery.offset_s = _offset_s(settings, destination.name)
+            line.delivery.offset_s = offset_s(settings, destination.name)
             self._lines[destination.name] = line
         for line in before.values():
             line.delivery.stop()
@@ -141,7 +141,7 @@ def _limits(settings: Settings) -> Limits:
     return Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size)
 
 
-def _offset_s(settings: Settings, name: str) -> float:
+def offset_s(settings: Settings, name: str) -> float:
     """How long after a sample it is sent: the same for this host each time, and another for most others."""
     share = zlib.crc32(f"{settings.host} {name}".encode()) / 2**32
     return share * min(settings.interval / 2, _MAX_OFFSET_S)

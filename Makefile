@@ -5,6 +5,7 @@ VERSIONS := $(foreach python,$(PYTHONS),$(firstword $(subst =, ,$(python))))
 NEWEST := .venv/$(lastword $(VERSIONS))
 SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
 
+UNIT := -n 4 tests/unit  # they mostly wait, so more at once than there are processors
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend; a real systemd; ip, ss, unshare, nsenter and
 # setpriv.
 TEST_PACKAGES := python3-venv iproute2 util-linux procps systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
@@ -24,11 +25,12 @@ unit: $(VERSIONS:%=.venv/%/unit) ## the tests that need neither root nor package
 
 test: ## install what the tests need (as root, on Debian 12) and run all of them
 	@.ci/packages $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-installed
+	@$(MAKE) --no-print-directory test-installed
 
 test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST)/installed
 	$(NEWEST)/bin/coverage erase
-	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(UNIT)
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest --ignore tests/unit
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report --show-missing --skip-covered
 
@@ -55,7 +57,7 @@ clean: ## remove what the targets made
 
 .PHONY: $(VERSIONS:%=.venv/%/unit)
 $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
-	.venv/$*/bin/pytest -q tests/unit
+	.venv/$*/bin/pytest -q $(UNIT)
 
 # pip builds the wheel and installs that; what runs and what is tested is never the checkout.
 .venv/run/installed: $(SOURCES)

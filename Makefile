@@ -13,11 +13,12 @@ TEST_PACKAGES := python3-venv iproute2 util-linux procps systemd postgresql zabb
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
+DRAIN_PACKAGES := $(TEST_PACKAGES) zabbix-agent  # which brings zabbix_sender
 
-.PHONY: help run unit test test-installed check format template bench clean
+.PHONY: help run unit test test-installed check format template bench bench-drain clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 run: .venv/run/installed ## install into a virtual environment of its own and print one sample as JSON; needs no root
 	@.venv/run/bin/tcp-status-sender run --dry-run --once
@@ -52,6 +53,10 @@ template: $(NEWEST)/installed ## write templates/tcp_states_template.xml anew fr
 bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
+
+bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
+	@.ci/packages $(DRAIN_PACKAGES)
+	PYTHONPATH=tests $(NEWEST)/bin/python -m bench.drain
 
 clean: ## remove what the targets made
 	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

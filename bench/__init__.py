@@ -1,4 +1,5 @@
 """The benchmark: what a sample costs, against the kernel's own floor and against what people count sockets with today.
 
 `make bench`, as root, with iproute2, net-tools, zabbix-agent, prometheus-node-exporter and an awk installed.
+`make bench-drain`: how fast a backlog gets into a real Zabbix server, against zabbix_sender.
 """

@@ -58,14 +58,21 @@ def table(crowd: Crowd) -> str:
         )
         for row in crowd.rows
     ]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *cells, strict=True)]
-    ruler = ["-" * (width - 1) + "-:"[place > 1] for place, width in enumerate(widths)]
+    return draw(HEADINGS, cells, words=2)
 
-    def draw(line: Sequence[str]) -> str:
-        left, right = zip(line[:2], widths, strict=False), zip(line[2:], widths[2:], strict=True)
-        return " | ".join([*(cell.ljust(width) for cell, width in left), *(cell.rjust(width) for cell, width in right)])
 
-    return "\n".join(f"| {draw(line)} |" for line in (HEADINGS, ruler, *cells))
+def draw(headings: Sequence[str], cells: Sequence[Sequence[str]], *, words: int) -> str:
+    """Draw a table, which is Markdown too; its first columns, `words` many, hold words and the others numbers."""
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    ruler = ["-" * (width - 1) + "-:"[place >= words] for place, width in enumerate(widths)]
+
+    def line(texts: Sequence[str]) -> str:
+        columns = enumerate(zip(texts, widths, strict=True))
+        return " | ".join(
+            text.rjust(width) if place >= words else text.ljust(width) for place, (text, width) in columns
+        )
+
+    return "\n".join(f"| {line(texts)} |" for texts in (headings, ruler, *cells))
 
 
 def targets(crowds: Sequence[Crowd], mixed: Crowd) -> Iterator[str]:

@@ -153,7 +153,10 @@ def test_one_disabled_item_costs_only_itself(zabbix: ZabbixStack, host: str, tmp
         done = run_once(config(tmp_path, host, zabbix.trapper_port, witness.port))
     assert done.returncode == 1
     assert f"d0 refused 1 of 18 values of host '{host}'" in done.stderr
-    assert f"d0 refuses of host '{host}': tcp.status[LISTEN]. Zabbix does not say why; look there: the templ" in done.stderr
+    assert (
+        f"d0 refuses of host '{host}': tcp.status[LISTEN]. Zabbix does not say why; look there: the templ"
+        in done.stderr
+    )
     expected = [value for value in stored(witness.values) if value.key != "tcp.status[LISTEN]"]
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
 

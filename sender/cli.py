@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sender import __version__, template
 from sender.config import DEFAULT_PATH, load
@@ -28,10 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.verb(arguments)
         sys.stdout.flush()
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        _complain(*error.problems)
         return 2
     except SenderError as error:
-        print(f"tcp-status-sender: {error}", file=sys.stderr)
+        _complain(f"tcp-status-sender: {error}")
         return 1
     except BrokenPipeError:  # whoever read our output has seen enough; what is still buffered must not fail at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,6 +41,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
+
+
+class _Journal(logging.Formatter):
+    """For systemd's journal, which has the time, and takes the level from a number before each line (sd-daemon(3))."""
+
+    _NUMBERS: ClassVar = {"CRITICAL": 2, "ERROR": 3, "WARNING": 4, "INFO": 6, "DEBUG": 7}
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As in logging.Formatter."""
+        number = self._NUMBERS.get(record.levelname, 6)
+        return "\n".join(f"<{number}>{line}" for line in super().format(record).splitlines())
+
+
+def _is_journal() -> bool:
+    """Whether standard error is what JOURNAL_STREAM says that systemd reads (systemd.exec(5))."""
+    try:
+        error = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{error.st_dev}:{error.st_ino}"
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        print(f"<3>{line}" if _is_journal() else line, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,8 +119,9 @@ def _run(arguments: argparse.Namespace) -> int:
         logging.getLogger().setLevel((arguments.log_level or settings.log_level).upper())
         return settings
 
-    moment = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "  # systemd's journal has its own
-    logging.basicConfig(format=f"{moment}%(levelname)s %(message)s")
+    output = logging.StreamHandler()
+    output.setFormatter(_Journal() if _is_journal() else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[output])
     for library in ("apscheduler", "zabbix_utils"):  # their everyday news are none to an admin
         logging.getLogger(library).setLevel(logging.ERROR)
     if arguments.once:

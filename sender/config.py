@@ -28,7 +28,7 @@ def _duration(value: object) -> int:
     """Whole seconds from what people write: `30s`, `5m`, `1h`, or a bare number of seconds."""
     match = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", value if isinstance(value, str) else _shown(value))
     if not match:
-        raise ValueError("expected a duration in whole seconds, minutes or hours, such as 30s, 5m or 1h")
+        raise ValueError("expected a duration in whole seconds, minutes, hours or days, such as 30s, 5m, 1h or 7d")
     return int(match[1]) * _UNITS_S[match[2]]
 
 

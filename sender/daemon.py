@@ -17,7 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from sender import __version__, systemd
-from sender.clock import boottime
+from sender.clock import boottime, moment
 from sender.errors import SenderError
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class Service(Protocol):
 
     def reload(self) -> None:
         """Read the configuration again. Raises SenderError when it cannot be used."""
+
+    def whither(self) -> str:
+        """Where samples go."""
 
     def status(self) -> str:
         """How things are, on one line."""
@@ -116,7 +119,7 @@ def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQue
             number = received.get(timeout=_LOOK_S)
             if number != signal.SIGHUP:
                 return signal.Signals(number)
-            _reload(service, scheduler)
+            watchdog.trouble = _reload(service, scheduler)
         now_ahead_s = time.time() - boottime()
         if abs(now_ahead_s - ahead_s) >= _STEP_S:
             # APScheduler waits for a moment on the wall clock, which may now be hours away.
@@ -126,26 +129,30 @@ def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQue
         watchdog.report()
 
 
-def _reload(service: Service, scheduler: BackgroundScheduler) -> None:
+def _reload(service: Service, scheduler: BackgroundScheduler) -> str:
+    """Raises nothing; what is wrong from now on, if anything is."""
+    trouble = ""
     systemd.reloading()
     interval_s = service.settings.interval
     try:
         service.reload()
     except SenderError as error:
         _LOG.error("the configuration was not reloaded, the one before stays in force: %s", error)
+        trouble = "the last reload failed, see the log; "
     else:
         if service.settings.interval != interval_s:
             scheduler.reschedule_job(_SAMPLE, trigger=_Aligned(service.settings.interval))
         _say(service, "reloaded", scheduler)
     systemd.notify("READY=1")
+    return trouble
 
 
 def _say(service: Service, what: str, scheduler: BackgroundScheduler) -> None:
     settings = service.settings
     _LOG.info(
         "tcp-status-sender %s %s: host %r, a sample every %d s from %s, to %s",
-        *(__version__, what, settings.host, settings.interval, scheduler.get_job(_SAMPLE).next_run_time),
-        ", ".join(map(str, settings.destinations)),
+        *(__version__, what, settings.host, settings.interval),
+        *(moment(scheduler.get_job(_SAMPLE).next_run_time.timestamp()), service.whither()),
     )
 
 
@@ -156,8 +163,9 @@ class _Watchdog:
         self._service = service
         within_s = systemd.watchdog_s()
         self._every_s = within_s / 3 if within_s else None
-        self._fed = self._told = 0.0
+        self._fed = 0.0
         self._status = ""
+        self.trouble = ""  # what else is to be said
 
     def report(self) -> None:
         now, interval_s = boottime(), self._service.settings.interval
@@ -165,7 +173,7 @@ class _Watchdog:
         if is_due and now - self._service.sampling.ended <= 2 * interval_s + (self._every_s or 0):
             systemd.notify("WATCHDOG=1")
             self._fed = now
-        status = self._service.status()
+        status = self.trouble + self._service.status()
         if status != self._status:
             self._status = status
             systemd.notify(f"STATUS={status}")

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from sender.clock import duration
 from sender.errors import DeliveryError, SenderError
 from sender.model import Outcome
 from sender.refusals import Refusals
@@ -23,6 +24,7 @@ _MAX_VALUES = 2_000  # in one request; a backlog drains clearly slower by 250, a
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 _LAST_S = 2.5  # for a last attempt at a stop
 _SAY_AGAIN_S = 60.0
+_REMIND_S = 86_400.0
 _MANY = 10  # causes of one failure; more are mere chance, such as what an answer happens to hold
 
 
@@ -51,6 +53,8 @@ class Delivery:
         failing_s = spool.failing_s(name)
         self._failing_since = None if failing_s is None else monotonic() - failing_s
         self.cause: str | None = None  # why the destination takes nothing; None while it does
+        self._answered = False
+        self._caught_up: int | None = None  # values delivered since it works again, until nothing waits
         self._causes: list[str] = []  # those of this failure that were logged, the last one last,
         self._say_at = 0.0  # and when one of them may be again
         self._refusals = Refusals(name, monotonic)
@@ -59,6 +63,13 @@ class Delivery:
     def waiting(self) -> int:
         """How many values the destination has not settled."""
         return self._spool.waiting(self.name)
+
+    @property
+    def state(self) -> str:
+        """How it is, in a few words."""
+        if self.cause:
+            return f"{self.waiting} values wait: {self.cause}"
+        return self._refusals.summary or ("takes all values" if self._answered else "nothing was sent yet")
 
     @property
     def is_curious(self) -> bool:
@@ -103,6 +114,7 @@ class Delivery:
             try:
                 chunk = self._spool.read(self.name, max_values=1 if curious else _MAX_VALUES)
                 if chunk is None:
+                    self._log_end()
                     return True
                 outcome = self._offer(chunk, curious=curious)
             except SenderError as error:
@@ -111,9 +123,12 @@ class Delivery:
             self._log_recovery()
             if not curious:
                 self._refusals.note(chunk, outcome)
-            self._spool.settle(self.name, chunk, outcome)
+            self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
+            self._answered = True
             self._pause_s = _MIN_PAUSE_S
             _LOG.debug("%s accepted %d values and refused %d", self.name, outcome.accepted, outcome.rejected)
+            if self._caught_up is not None:
+                self._caught_up += outcome.accepted
         return True
 
     def _offer(self, chunk: Chunk, *, curious: bool) -> Outcome:
@@ -126,20 +141,28 @@ class Delivery:
             raise
 
     def _log_failure(self, error: SenderError) -> None:
-        """When it begins, and when its cause changes; two causes that take turns, not more than once a minute."""
+        """When it begins, once a day, and when its cause changes; two that take turns, not more than once a minute."""
         now, cause = self._monotonic(), str(error)
         if self._failing_since is None:
             self._failing_since = now
         is_new = cause not in self._causes and len(self._causes) < _MANY
-        if is_new or (now >= self._say_at and cause != self._causes[-1]):
+        is_another = bool(self._causes) and cause != self._causes[-1]
+        if is_new or now >= self._say_at + (0 if is_another else _REMIND_S):
             self._causes.append(cause)
             self._say_at = now + _SAY_AGAIN_S
-            _LOG.error("delivery to %s failed, %d values undelivered: %s", self.name, self.waiting, error)
+            lasts = f", for {duration(now - self._failing_since)} now" if now - self._failing_since >= 1 else ""
+            _LOG.error("delivery to %s fails%s; %d values wait: %s", self.name, lasts, self.waiting, error)
         self.cause = cause
 
     def _log_recovery(self) -> None:
         if self._failing_since is not None:
-            down_s = self._monotonic() - self._failing_since
+            lasted = duration(self._monotonic() - self._failing_since)
             self._failing_since = self.cause = None
             self._causes.clear()
-            _LOG.info("delivery to %s works again after %.0f s; %d values to deliver", self.name, down_s, self.waiting)
+            self._caught_up = 0
+            _LOG.info("delivery to %s works again after %s; %d values to deliver", self.name, lasted, self.waiting)
+
+    def _log_end(self) -> None:
+        if self._caught_up is not None:
+            _LOG.info("%s has all that waited for it: %d values", self.name, self._caught_up)
+            self._caught_up = None

@@ -60,22 +60,25 @@ class Pipeline:
     def reload(self) -> None:
         """Read the configuration again and go on with it, without a gap. Raises ConfigError: the old one goes on."""
         settings = self._load()
-        if settings.spool.path != self.settings.spool.path:
+        if settings.spool.path != self._spool.path:
             _LOG.warning(
-                "spool.path takes effect at the next start; what waits then stays behind: stop the daemon and move %s",
-                self.settings.spool.path,
+                "spool.path takes effect at the next start, until then %s is used; to keep what waits in it, stop the "
+                "daemon, move it to %s, and start the daemon",
+                *(self._spool.path, settings.spool.path),
             )
         self._spool.serve(_names(settings), _limits(settings))
         self._follow(settings)
 
+    def whither(self) -> str:
+        """Where samples go."""
+        return ", ".join(map(str, self.settings.destinations))
+
     def status(self) -> str:
         """How things are, on one line."""
         parts = [self.sampling.trouble or f"a sample every {self.settings.interval} s"]
-        for name, line in self._lines.items():
-            waits = f"{self._spool.waiting(name)} values wait: {line.delivery.cause}"
-            parts.append(f"{name}: {waits if line.delivery.cause else 'delivered'}")
-        if self._spool.held:
-            parts.append("the spool takes no samples, see the log")
+        parts += [f"{name}: {line.delivery.state}" for name, line in self._lines.items()]
+        if self._spool.trouble:
+            parts.append(f"the spool takes no samples: {self._spool.trouble}")
         return "; ".join(parts)
 
     def close(self, within_s: float) -> None:

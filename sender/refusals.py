@@ -44,6 +44,7 @@ class Refusals:
         self._kind: str | None = None  # all, some or none of the last values; None before the first answer
         self._lost = 0  # values refused since every value was accepted last
         self._keys: list[str] = []  # those refused, as far as is known
+        self.summary = ""  # what is refused now, in a few words; empty while nothing is
         self._probe_at = 0.0
         self._moment: tuple[int, int] | None = None  # of the sample that is being probed,
         self._verdicts: list[bool] = []  # and which of its values were refused so far
@@ -54,22 +55,35 @@ class Refusals:
         kind = "none" if not outcome.rejected else "all" if outcome.rejected == count else "some"
         before, self._kind = self._kind, kind
         self._lost += outcome.rejected
-        if kind == "some":
+        if kind != "some":
+            self._keys = []
+        else:
             self._wonder(outcome.rejected, samples=len({(item.clock, item.ns) for item in chunk.items}))
+        self.summary = self._summary(host)
         if kind == before:
             return
         if kind == "all":
-            self._keys = []
             _LOG.error("%s refused all %d values of host %r; they are lost. %s", self._name, count, host, _ADVICE_ALL)
         elif kind == "some":
             refused = f"{outcome.rejected} of {count} values"
             which = "The next sample is sent value by value, to see which" if self.is_curious else _ADVICE_SOME
             _LOG.error("%s refused %s of host %r; they are lost. %s", self._name, refused, host, which)
         else:
-            self._keys = []
             again = f" again; {self._lost} were refused" if self._lost else ""
             _LOG.info("%s accepts every value of host %r%s", self._name, host, again)
             self._lost = 0
+
+    def _summary(self, host: str) -> str:
+        if self._kind == "all":
+            return f"it refuses all values of host {host!r}; the log says what to look at"
+        if self._kind == "some":
+            return f"it refuses values of host {host!r}: {self._named() or 'the log will say which'}"
+        return ""
+
+    def _named(self) -> str:
+        """Those keys of which there are names for a line."""
+        more = len(self._keys) - _NAMED
+        return ", ".join(self._keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
     def _wonder(self, rejected: int, *, samples: int) -> None:
         if rejected != len(self._keys) * samples and self._monotonic() >= self._probe_at:
@@ -92,8 +106,8 @@ class Refusals:
         if 0 < len(keys) < len(chunk.items):
             self._kind, self._keys = "some", keys
             self._lost += len(keys)
-            named = ", ".join(keys[:_NAMED]) + (f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else "")
-            _LOG.error("%s refuses of host %r: %s. %s", self._name, chunk.items[0].host, named, _ADVICE_SOME)
+            self.summary = self._summary(chunk.items[0].host)
+            _LOG.error("%s refuses of host %r: %s. %s", self._name, chunk.items[0].host, self._named(), _ADVICE_SOME)
         else:
             self.note(chunk, outcome)
         return outcome

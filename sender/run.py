@@ -53,6 +53,8 @@ def once(settings: Settings) -> int:
     if any(delivery.is_curious for delivery in deliveries):
         sampling.once()
         done += [delivery.drain() for delivery in deliveries]
+    if not all(done):
+        _LOG.error("what was not delivered is lost: `run --once` does not use the spool")
     return 0 if all(done) and not spool.rejected else 1
 
 
@@ -85,7 +87,6 @@ class _DryRun:
         self.sampling = Sampling(sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
 
     def start(self) -> None:
-        _LOG.info("a dry run: samples go to standard output, and to no destination")
         self.sampling.serve(self.settings.host, self.settings.interval)
 
     def tick(self) -> None:
@@ -94,6 +95,9 @@ class _DryRun:
     def reload(self) -> None:
         self.settings = self._load()
         self.start()
+
+    def whither(self) -> str:
+        return "standard output (dry run)"
 
     def status(self) -> str:
         return "a dry run"

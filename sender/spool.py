@@ -57,7 +57,7 @@ class Spool:
         self._file: SpoolFile | None = None
         self._on_file = 0  # the number of the newest value that the file has taken
         self._held = Held(limits.max_held)  # newer samples, which it has not
-        self._trouble = ""
+        self.trouble = ""  # why the disk takes no samples; empty while it does
         self._say_dropped_at = elapsed()
         with self._lock:
             try:
@@ -193,8 +193,8 @@ class Spool:
         oldest = self._began + self._elapsed() - self._limits.max_age_s
         noted = self._ledger.noted()
         trimmed = file.save(self._held, noted, oldest_clock=oldest, max_bytes=self._limits.max_bytes)
-        if self._trouble:
-            self._trouble = ""
+        if self.trouble:
+            self.trouble = ""
             _LOG.info("the spool takes samples again, and the %d that memory held are in it", len(self._held))
         self._on_file = self._ledger.newest
         self._held = Held(self._limits.max_held)
@@ -243,8 +243,8 @@ class Spool:
         _LOG.error("spool %s is void: %s. A new one is begun%s%s", self.path, error, saved, kept)
 
     def _complain(self, error: SpoolError) -> None:
-        if str(error) != self._trouble:
-            self._trouble = str(error)
+        if str(error) != self.trouble:
+            self.trouble = str(error)
             _LOG.error(
                 "the spool takes no samples: %s. Until it does they are held in memory, up to %d MiB of them, are "
                 "delivered from there, and would be lost with the daemon",

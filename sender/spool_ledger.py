@@ -72,7 +72,9 @@ class Ledger:
             progress.failing_since = progress.failing_since or now
         else:
             progress.settled = max(progress.settled, chunk.last)
-            progress.succeeded_at, progress.failing_since = now, 0
+            progress.failing_since = 0
+            if outcome.accepted:
+                progress.succeeded_at = now
         self._count_dropped(progress)
         return True
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.errors import SpoolError
+from sender.clock import moment
+from sender.errors import DamagedError, SpoolError
 from sender.spool_file import MEMORY, inspect
 from sender.spool_lock import daemon_of
 
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
     from sender.spool_file import Waiting
 
 
+_SLACK_S = 10  # what a sample may be late
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One destination. Moments are s since 1970, None for never; `dropped` and `rejected` are since the daemon's start."""
+    """One destination. Moments are s since 1970, None for never; `dropped` and `rejected` are since the daemon's start.
+
+    `last_success` is when it accepted a value last; `last_error` why it takes nothing, or what it refuses, if it does.
+    """
 
     name: str
     nodes: list[str]
@@ -34,11 +41,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The spool's file, the process of the daemon that uses it (None: none does), and each configured destination."""
+    """The spool's file, the process of the daemon that uses it (None: none does), and each configured destination.
+
+    `is_stale`: though a daemon runs, nothing was written for so long that it probably cannot.
+    """
 
     spool: str
     bytes: int
+    written: int
     daemon_pid: int | None
+    is_stale: bool
     destinations: list[Line]
 
 
@@ -49,15 +61,28 @@ def of(settings: Settings) -> Status:
         raise SpoolError(
             "spool.path is :memory:, which only the daemon itself can look into; its log says what it lost"
         )
+    daemon = daemon_of(path)
     try:
-        size = Path(path).stat().st_size
+        parts = [Path(path).stat(), *(each.stat() for each in [Path(f"{path}-wal")] if each.exists())]
         found = inspect(path)
     except FileNotFoundError as error:
-        raise SpoolError(f"there is no spool {path}; has the daemon run with this configuration?") from error
-    except (OSError, SpoolError) as error:
-        raise SpoolError(f"the spool cannot be read: {error}; root, or the daemon's own user, can read it") from error
-    lines = [_line(destination, found.get(destination.name)) for destination in settings.destinations]
-    return Status(spool=path, bytes=size, daemon_pid=daemon_of(path), destinations=lines)
+        why = "the daemon cannot write it, see its log" if daemon else "has a daemon run with this configuration?"
+        raise SpoolError(f"there is no spool {path}; {why}") from error
+    except PermissionError as error:
+        raise SpoolError(f"the spool {path} cannot be read by this user; run it as root") from error
+    except DamagedError as error:
+        raise SpoolError(f"the spool {path} is damaged ({error}); the daemon sets it aside when it starts") from error
+    except SpoolError as error:
+        raise SpoolError(f"the spool cannot be read by this user ({error}); run it as root") from error
+    written = max(part.st_mtime for part in parts)
+    return Status(
+        spool=path,
+        bytes=sum(part.st_size for part in parts),
+        written=int(written),
+        daemon_pid=daemon,
+        is_stale=daemon is not None and time.time() - written > 3 * settings.interval + _SLACK_S,
+        destinations=[_line(destination, found.get(destination.name)) for destination in settings.destinations],
+    )
 
 
 def _line(destination: Destination, waiting: Waiting | None) -> Line:
@@ -103,14 +128,20 @@ def as_text(status: Status) -> str:
         ).rstrip()
         for row in (head, *rows)
     ]
-    failing = [
-        f"{line.name} takes nothing since {_moment(line.failing_since)}: {line.last_error}"
-        for line in status.destinations
+    size = f"{status.bytes / 2**20:,.1f} MiB" if status.bytes >= 2**20 else f"{status.bytes / 2**10:,.0f} KiB"
+    wrong = [f"{line.name}{_trouble(line)}" for line in status.destinations if line.last_error]
+    if status.is_stale:
+        wrong.append(f"The spool was last written {_moment(status.written)}: the daemon cannot write it, see its log")
+    return "\n".join([f"spool {status.spool}, {size}; {daemon}", "", *table, *([""] if wrong else []), *wrong])
+
+
+def _trouble(line: Line) -> str:
+    return (
+        f" takes nothing since {_moment(line.failing_since)}: {line.last_error}"
         if line.failing_since
-    ]
-    lines = [f"spool {status.spool}, {status.bytes / 2**20:,.1f} MiB; {daemon}", "", *table]
-    return "\n".join([*lines, *([""] if failing else []), *failing])
+        else (f": {line.last_error}")
+    )
 
 
 def _moment(clock: int | None) -> str:
-    return datetime.fromtimestamp(clock).astimezone().strftime("%Y-%m-%d %H:%M:%S") if clock else "-"
+    return moment(clock) if clock else "-"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 
 NODE = "expected a name or an address, with a port from 1 to 65535 or without (then 10051)"
-DURATION = "expected a duration in whole seconds, minutes or hours, such as 30s, 5m or 1h"
+DURATION = "expected a duration in whole seconds, minutes, hours or days, such as 30s, 5m, 1h or 7d"
 
 
 @pytest.fixture

@@ -62,6 +62,10 @@ class Service:
     def start(self) -> None:
         """As Service.start."""
 
+    def whither(self) -> str:
+        """As Service.whither."""
+        return "nowhere"
+
     def status(self) -> str:
         """As Service.status."""
         return "all is well"

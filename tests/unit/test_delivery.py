@@ -146,21 +146,29 @@ def test_what_changes_is_logged_once(spool: Spool, logged: Callable[[], list[str
     for number in range(3):
         fill(spool, number)
         delivery.drain()
-    assert logged() == ["delivery to main failed, 10 values undelivered: zbx:10051: connection refused"]
+    assert logged() == ["delivery to main fails; 10 values wait: zbx:10051: connection refused"]
     for mood in (hung, down, hung, down):  # two causes that take turns are not worth a line each time
         destination.mood = mood
         delivery.drain()
-    assert logged() == ["delivery to main failed, 30 values undelivered: zbx:10051: no answer"]
+    assert logged() == ["delivery to main fails; 30 values wait: zbx:10051: no answer"]
     assert delivery.cause == "zbx:10051: connection refused"
     now[0] = 160.0
     delivery.drain()
     delivery.drain()
-    assert logged() == ["delivery to main failed, 30 values undelivered: zbx:10051: connection refused"]
-    now[0] = 195.0
+    assert logged() == ["delivery to main fails, for 1 min 0 s now; 30 values wait: zbx:10051: connection refused"]
+    now[0] += 86_460
+    delivery.drain()
+    delivery.drain()
+    assert logged() == ["delivery to main fails, for 1 d 0 h now; 30 values wait: zbx:10051: connection refused"]
+    now[0] += 95.0
     destination.mood = accepting
     delivery.drain()
-    assert logged() == ["delivery to main works again after 95 s; 30 values to deliver"]
+    assert logged() == [
+        "delivery to main works again after 1 d 0 h; 30 values to deliver",
+        "main has all that waited for it: 30 values",
+    ]
     assert delivery.cause is None
+    assert delivery.state == "takes all values"
 
 
 def test_refused_values_are_not_sent_again(spool: Spool, logged: Callable[[], list[str]]) -> None:
@@ -190,7 +198,7 @@ def test_a_destination_that_fails_in_a_probe_is_probed_on(spool: Spool, logged: 
     assert delivery.drain()
     assert destination.taken == [1] * 10 + [2] * 10
     assert spool.rejected == 1 + 6
-    assert "main refuses of host 'web-01': k4, k5, k6, k7, k8, k9. Zabbix does not say why" in logged()[-2]
+    assert "main refuses of host 'web-01': k4, k5, k6, k7, k8, k9. Zabbix does not say why" in logged()[-3]
 
 
 def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[str]]) -> None:
@@ -209,7 +217,7 @@ def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[st
     delivery = Delivery("main", Destination().send, cast("Spool", Unreadable()))
     assert not delivery.drain()
     assert not delivery.drain()
-    assert logged() == ["delivery to main failed, 7 values undelivered: spool.db: disk I/O error, reading 2000"]
+    assert logged() == ["delivery to main fails; 7 values wait: spool.db: disk I/O error, reading 2000"]
 
 
 def test_it_waits_between_attempts_longer_each_time(spool: Spool) -> None:
@@ -318,7 +326,7 @@ def test_an_outage_is_as_long_as_it_is(spool: Spool, logged: Callable[[], list[s
     delivery = Delivery("main", Destination().send, spool, monotonic=lambda: now[0])
     now[0] += 90.0
     assert delivery.drain()
-    assert logged()[0] == "delivery to main works again after 90 s; 10 values to deliver"
+    assert logged()[0] == "delivery to main works again after 1 min 30 s; 10 values to deliver"
 
 
 def test_a_destination_of_many_words_is_not_logged_for_ever(spool: Spool, logged: Callable[[], list[str]]) -> None:

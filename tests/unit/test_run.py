@@ -53,7 +53,7 @@ def test_a_dead_destination_gets_it_all_later(
     """While one destination answers nothing, the other gets every sample; when it returns, it gets them all, once."""
     with Trapper(lambda _: b"") as dead, Trapper() as alive:
         process = start("run", "--config", config(dead.port, alive.port))
-        until(process, "delivery to d0 failed")
+        until(process, "delivery to d0 fails")
         alive.wait_for(4)
         attempts = len(dead.requests)
         dead.answer = alive.answer  # this request, and all that follow, are accepted
@@ -92,7 +92,7 @@ def test_what_waits_in_memory_is_lost_and_said(
     """With a spool in memory, the log says at the start what that means, and at the end how much was lost."""
     with Trapper(lambda _: b"") as dead:
         process = start("run", "--config", config(dead.port, spool={"path": ":memory:"}))
-        log = until(process, "delivery to d0 failed")
+        log = until(process, "delivery to d0 fails")
         process.send_signal(signal.SIGTERM)
         log += process.communicate(timeout=20)[1]
     assert "spool.path is :memory:, so what waits for a destination is lost when this daemon ends" in log
@@ -269,7 +269,7 @@ def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> N
         done = tcp_status_sender("run", "--once", "--config", config(dead.port, alive.port))
     assert done.returncode == 1
     assert len(alive.requests) == 1
-    assert f"delivery to d0 failed, 18 values undelivered: 127.0.0.1:{dead.port} closed the connection" in done.stderr
+    assert f"delivery to d0 fails; 18 values wait: 127.0.0.1:{dead.port} closed the connection" in done.stderr
 
 
 def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> None:

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from support.command import tcp_status_sender, until
-from support.trapper import Trapper
+from support.trapper import Trapper, counts
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,7 +21,7 @@ def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], conf
     with Trapper(lambda _: b"") as dead, Trapper() as alive:
         path = config(dead.port, alive.port)
         process = start("run", "--config", path)
-        until(process, "delivery to d0 failed")
+        until(process, "delivery to d0 fails")
         alive.wait_for(2)
         done = tcp_status_sender("status", "--config", path)
         found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)
@@ -31,7 +31,7 @@ def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], conf
     assert head.startswith(f"spool {path.parent}/spool.db, ")
     assert head.endswith(f"; the daemon runs, process {process.pid}")
     assert titles.split() == ["DESTINATION", "WAITING", "SINCE", "LAST", "SUCCESS", "DROPPED", "REFUSED"]
-    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}"
     assert re.fullmatch(rf"d0 +\d+  {moment}  - +0 +0", d0)
     assert re.fullmatch(rf"d1 +\d+  (-  |{moment}) +{moment} +0 +0", d1)
     assert (empty, again) == ("", "")
@@ -54,7 +54,7 @@ def test_when_no_daemon_runs(start: Callable[..., subprocess.Popen[str]], config
     """After the daemon has ended, what waits is still to be seen; a destination that is new has nothing yet."""
     with Trapper(lambda _: b"") as dead:
         process = start("run", "--config", config(dead.port))
-        until(process, "delivery to d0 failed")
+        until(process, "delivery to d0 fails")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         path = config(dead.port, 9)
@@ -66,15 +66,34 @@ def test_when_no_daemon_runs(start: Callable[..., subprocess.Popen[str]], config
     assert "; no daemon runs" in tcp_status_sender("status", "--config", path).stdout
 
 
+def test_what_is_refused(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """A destination that refuses everything does not look healthy: it has accepted nothing, and the reason has a line."""
+    with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
+        path = config(trapper.port)
+        process = start("run", "--config", path)
+        until(process, "d0 refused all 18 values")
+        trapper.wait_for(2)
+        done = tcp_status_sender("status", "--config", path)
+        found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)["destinations"][0]
+    assert done.stdout.endswith("\n\nd0: it refuses all values of host 'web-01'; the log says what to look at\n")
+    assert found["last_success"] is None
+    assert found["failing_since"] is None
+    assert found["rejected"] % 18 == 0
+    assert found["rejected"] > 0
+
+
 def test_where_there_is_nothing_to_see(config: Callable[..., Path], tmp_path: Path) -> None:
     """No spool yet, one in memory, one that is none: a sentence and exit code 1."""
     done = tcp_status_sender("status", "--config", config(9))
     assert done.returncode == 1
     assert "there is no spool" in done.stderr
-    assert "has the daemon run with this configuration?" in done.stderr
+    assert "has a daemon run with this configuration?" in done.stderr
     assert not (tmp_path / "spool.db").exists()
     done = tcp_status_sender("status", "--config", config(9, spool={"path": ":memory:"}))
     assert (done.returncode, "only the daemon itself can look into" in done.stderr) == (1, True)
     (tmp_path / "spool.db").write_bytes(b"noise" * 1000)
     done = tcp_status_sender("status", "--config", config(9))
-    assert (done.returncode, "the spool cannot be read: file is not a database" in done.stderr) == (1, True)
+    assert (
+        done.returncode,
+        "is damaged (file is not a database); the daemon sets it aside when it starts" in done.stderr,
+    ) == (1, True)

@@ -127,7 +127,7 @@ def test_what_was_sampled_while_the_server_was_away_arrives(zabbix: ZabbixStack,
         if not zabbix.server_is_running:
             zabbix.start_server()
     assert held >= 3
-    assert "delivery to d0 failed, " in log
+    assert "delivery to d0 fails; " in log
     assert "connection refused" in log
     assert "delivery to d0 works again" in log
     expected = stored(witness.values)

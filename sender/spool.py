@@ -7,29 +7,29 @@ spool_ledger, SQL in spool_file.
 
 from __future__ import annotations
 
-import logging
+import os
 import threading
 import time
-from datetime import datetime, timezone
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from sender import spool_words
 from sender.clock import boottime
 from sender.errors import DamagedError, FullError, SpoolError, TakenError
 from sender.model import Chunk
-from sender.spool_file import SpoolFile, remove, set_aside
-from sender.spool_ledger import Ledger
+from sender.spool_file import MEMORY, SpoolFile
+from sender.spool_ledger import Ledger, Progress
+from sender.spool_place import remove, set_aside
 from sender.spool_sample import Held, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sender.model import Item, Outcome
-    from sender.spool_ledger import Progress
     from sender.spool_sample import Limits
 
-_LOG = logging.getLogger(__name__)
 _SAY_AGAIN_S = 3600.0
+_AT_ONCE = 64  # held samples in one write: on a full disk all at once would cost more and more
 
 
 class Spool:
@@ -48,7 +48,7 @@ class Spool:
         now: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = boottime,
     ) -> None:
-        self.path = path
+        self.path = path if path == MEMORY else os.path.realpath(path)  # its lock and its journal stand beside it
         self._lock = threading.RLock()
         self._limits = limits
         self._now, self._elapsed = now, elapsed
@@ -189,18 +189,24 @@ class Spool:
     def _write(self) -> None:
         if self._file and not self._file.is_in_place:
             self._begin_anew(DamagedError("it was removed or replaced"))
-        file = self._file or self._open()
-        oldest = self._began + self._elapsed() - self._limits.max_age_s
-        noted = self._ledger.noted()
-        trimmed = file.save(self._held, noted, oldest_clock=oldest, max_bytes=self._limits.max_bytes)
+        held = len(self._held)
+        while self._write_some(self._file or self._open()):
+            pass
         if self.trouble:
             self.trouble = ""
-            _LOG.info("the spool takes samples again, and the %d that memory held are in it", len(self._held))
-        self._on_file = self._ledger.newest
-        self._held = Held(self._limits.max_held)
+            spool_words.takes_again(held)
+
+    def _write_some(self, file: SpoolFile) -> bool:
+        """Write the oldest that are held; whether any is left."""
+        samples = list(islice(self._held, _AT_ONCE))
+        oldest = self._began + self._elapsed() - self._limits.max_age_s
+        trimmed = file.save(samples, self._ledger.noted(), oldest_clock=oldest, max_bytes=self._limits.max_bytes)
+        self._on_file = samples[-1].last if samples else self._ledger.newest
+        self._held.forget(self._on_file)
         if trimmed:
             self._ledger.trimmed = max(self._ledger.trimmed, trimmed)
             self._say_dropped()
+        return len(self._held) > 0
 
     def _open(self) -> SpoolFile:
         try:
@@ -216,65 +222,70 @@ class Spool:
 
     def _adopt(self, file: SpoolFile) -> None:
         """Go on where the file's last daemon ended: what memory knows comes after all that is in it."""
-        last, found = file.newest, file.progress()
+        last, found = file.newest(), file.progress()
         if file.was_empty:
-            _LOG.warning("spool %s was an empty file: if anything waited in it, it is lost", self.path)
+            spool_words.was_empty(self.path)
+        if file.left_by:
+            spool_words.left_by(file.left_by)
+        if file.left_at > last:
+            spool_words.lost_journal(self.path, file.left_at - last)
+        self._resume(last, found)
+
+    def _resume(self, last: int, found: dict[str, Progress]) -> None:
         self._say_goodbye(self._ledger.resume(last, found), last)
         self._held.renumber(last)
         self._on_file = last
 
     def _begin_anew(self, error: SpoolError) -> None:
         """Give up the file, and keep what can still be read in it."""
-        file, on_file = self._file, self._on_file
-        self._file, self._on_file = None, 0
-        saved = ""
-        if file:
-            start = reached = self._ledger.settled
-            newer, self._held = self._held, Held(self._limits.max_held)
-            for sample in file.rescue(start) if on_file else ():
-                self._hold([sample])
-                reached = sample.last
-            self._hold(newer)
-            self._ledger.lose(reached, on_file)
-            saved = f"; of {max(0, on_file - start)} values that waited in it, {reached - start} could be saved"
-            file.close()
+        saved = self._rescue(self._file) if self._file else "; what waited in it, if anything did, cannot be read"
+        self.close()
+        self._on_file = 0
         aside = set_aside(self.path)
-        kept = f"; it is kept as {aside}" if aside else ""
-        _LOG.error("spool %s is void: %s. A new one is begun%s%s", self.path, error, saved, kept)
+        if not aside and not self._ledger.newest:
+            return  # there was nothing, and nothing is lost
+        spool_words.unusable(self.path, error, saved, aside)
+
+    def _rescue(self, file: SpoolFile) -> str:
+        """Hold what can be read in the file; what became of what waited in it, in words."""
+        is_known = self._on_file > 0
+        newer, self._held = self._held, Held(self._limits.max_held)
+        start = reached = self._ledger.settled if is_known else 0
+        for sample in file.rescue(start):
+            if not is_known and not self._held:
+                start = sample.last - len(list(sample.items()))
+            self._hold([sample])
+            reached = sample.last
+        saved = f"{reached - start} could be saved"
+        if is_known:
+            self._ledger.lose(reached, self._on_file)
+            waited = max(0, self._on_file - start)
+            saved = f"; of {waited} values that waited in it, {saved}" if waited else "; nothing waited in it"
+        else:  # nobody knows who had got how far: everybody gets everything
+            saved = f"; how many values waited in it cannot be told, {saved}"
+            rescued, self._held = self._held, newer
+            self._resume(reached, {name: Progress(name, settled=start) for name in self._ledger.progress})
+            newer, self._held = self._held, rescued
+        self._hold(newer)
+        return saved
 
     def _complain(self, error: SpoolError) -> None:
         if str(error) != self.trouble:
             self.trouble = str(error)
-            _LOG.error(
-                "the spool takes no samples: %s. Until it does they are held in memory, up to %d MiB of them, are "
-                "delivered from there, and would be lost with the daemon",
-                *(error, self._limits.max_held >> 20),
-            )
+            spool_words.takes_nothing(error, self._limits.max_held)
 
     def _say_what_waits(self, file: SpoolFile) -> None:
-        if file.left_by:
-            _LOG.warning(
-                "the last daemon (process %s) did not end in order; nothing in the spool is lost", file.left_by
-            )
         for name, progress in self._ledger.progress.items():
             clock = file.oldest_clock(progress.settled)
             if clock is not None:
-                since = datetime.fromtimestamp(clock, timezone.utc)
-                _LOG.info("%d values from %s on wait for %s", self._on_file - progress.settled, since, name)
+                spool_words.waits(name, self._on_file - progress.settled, clock)
 
     def _say_goodbye(self, gone: Sequence[Progress], last: int) -> None:
         for progress in gone:
             if progress.settled < last:
-                _LOG.warning(
-                    "destination %s is not configured any more; %d values that waited for it go to the others only",
-                    *(progress.name, last - progress.settled),
-                )
+                spool_words.gone(progress.name, last - progress.settled)
 
     def _say_dropped(self) -> None:
         if self._elapsed() >= self._say_dropped_at:
             self._say_dropped_at = self._elapsed() + _SAY_AGAIN_S
-            _LOG.warning(
-                "the spool has reached its limit (spool.max_age or spool.max_size): the oldest samples are thrown away, "
-                "%d values so far; the next such line comes in an hour",
-                self.dropped,
-            )
+            spool_words.dropped(self.dropped)

@@ -6,7 +6,6 @@ import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -30,14 +29,16 @@ _TABLES = (
     f"PRAGMA user_version = {_SCHEMA}",
 )
 _PRAGMAS = (
-    "auto_vacuum = FULL",  # space goes back to the disk; must stand before the first table
     "journal_mode = WAL",  # `status` reads while the daemon writes
     "synchronous = FULL",  # what was said to be on the disk is there after a power failure
-    "journal_size_limit = 4194304",  # the journal's space goes back too
+    "wal_autocheckpoint = 64",  # pages; a journal of the usual 4 MB would take a small disk from the samples
+    "journal_size_limit = 262144",  # bytes; its space goes back too
 )
 _NEWEST = """SELECT max((SELECT coalesce(max(last), 0) FROM sample),
     (SELECT coalesce(max(settled), 0) FROM destination))"""
 _SINCE = "SELECT clock FROM sample WHERE last > ? ORDER BY last LIMIT 1"
+_BUSY_S = 0.25  # to wait for a lock of somebody else's, while samples are due
+_BROKEN = ("I/O", "readonly")  # errors after which a connection of SQLite's is of no use
 _TRIM = 64  # samples to throw away at a time where the file is too large
 
 
@@ -51,16 +52,26 @@ class SpoolFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = None if path == MEMORY else Lock(path)
-        self.left_by = self._lock.left_by if self._lock else ""
-        self.was_empty = path != MEMORY and Path(path).exists() and not Path(path).stat().st_size
+        self.left_by, self.left_at = (self._lock.left_by, self._lock.left_at) if self._lock else ("", 0)
+        before = self._stat()
+        self.was_empty = before is not None and not before.st_size
+        self._newest = 0  # as far as is known here
+        self._is_broken = False  # SQLite's connection is of no use any more
         try:
-            with _errors_of(path):
-                self._db = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
-                self._prepare()
+            self._connect()
         except SpoolError:
             self.close()
+            if before is None:  # a full disk takes an empty file, which would look like a loss at the next start
+                with suppress(OSError):
+                    Path(path).unlink(missing_ok=True)
             raise
-        self._inode = self._inode_now()
+        self._place = self._stat()
+
+    def _connect(self) -> None:
+        self._disconnect()
+        with _errors_of(self.path):
+            self._db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            self._prepare()
 
     def _prepare(self) -> None:
         owner, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
@@ -68,6 +79,8 @@ class SpoolFile:
             raise TakenError(f"{self.path} is a database of another program; give spool.path a place of its own")
         if version > _SCHEMA:
             raise DamagedError(f"it was written by a newer version (schema {version}; this one knows {_SCHEMA})")
+        if not version:  # in a file that has it, this would be a write, which a full disk does not take
+            self._db.execute("PRAGMA auto_vacuum = FULL")  # space goes back to the disk
         for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}").fetchall()
         if not version:
@@ -85,22 +98,23 @@ class SpoolFile:
     @property
     def is_in_place(self) -> bool:
         """Whether the path still leads to this file."""
-        return self.path == MEMORY or self._inode_now() == self._inode
+        now = self._stat()
+        return self.path == MEMORY or bool(now and self._place and os.path.samestat(now, self._place))
 
-    @property
     def newest(self) -> int:
         """The number of the newest value that was ever in the file."""
-        with _errors_of(self.path):
-            return self._number(_NEWEST)
+        with self._in_use():
+            self._newest = self._number(_NEWEST)
+            return self._newest
 
     def progress(self) -> dict[str, Progress]:
         """Of every destination, by name."""
-        with _errors_of(self.path):
+        with self._in_use():
             return {row[0]: Progress(*row) for row in self._db.execute("SELECT * FROM destination")}
 
     def oldest_clock(self, after: int) -> int | None:
         """The moment of the sample that follows value number `after`, s since 1970; None where there is none."""
-        with _errors_of(self.path):
+        with self._in_use():
             found = self._db.execute(_SINCE, [after]).fetchone()
             return int(found[0]) if found else None
 
@@ -108,7 +122,7 @@ class SpoolFile:
         """The samples that follow value number `after`, oldest first: those with at most `max_values`, but at least one."""
         sql = "SELECT * FROM sample WHERE last > :after AND last <= max(:after + :max_values,"
         sql += " (SELECT last FROM sample WHERE last > :after ORDER BY last LIMIT 1)) ORDER BY last"
-        with _errors_of(self.path):
+        with self._in_use():
             rows = self._db.execute(sql, {"after": after, "max_values": max_values}).fetchall()
         return [_checked(row) for row in rows]
 
@@ -126,16 +140,39 @@ class SpoolFile:
         Limits: samples before `oldest_clock` (s since 1970), and the oldest of what is more than `max_bytes`. The number
         of the last value that fell to them, 0 if none did.
         """
-        with _errors_of(self.path), self._transaction():
-            rows = ((*astuple(sample), sample.crc) for sample in samples)
+        rows = [(*astuple(sample), sample.crc) for sample in samples]
+        noted = [astuple(each) for each in progress]
+        with self._in_use(), self._transaction():
             self._db.executemany("INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?)", rows)
-            noted = [astuple(each) for each in progress]
             self._delete(min(each[1] for each in noted))
             trimmed = max(self._trim_age(oldest_clock), self._trim_size(max_bytes))
             self._db.execute("DELETE FROM destination")
-            rows = ((name, max(settled, trimmed), *others) for name, settled, *others in noted)
-            self._db.executemany("INSERT INTO destination VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            return trimmed
+            places = ((name, max(settled, trimmed), *others) for name, settled, *others in noted)
+            self._db.executemany("INSERT INTO destination VALUES (?, ?, ?, ?, ?, ?, ?)", places)
+        if rows:
+            self._newest = rows[-1][0]
+            if self._lock:
+                self._lock.note(self._newest)
+        return trimmed
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours. After one that it does not get over by itself, open the file again first."""
+        if self._is_broken:
+            if not self.is_in_place:
+                raise DamagedError("it was removed or replaced")
+            self._connect()
+            with _errors_of(self.path):
+                newest = self._number(_NEWEST)
+            if newest < self._newest:
+                raise DamagedError("the newest samples in it are gone")
+            self._is_broken = False
+        try:
+            with _errors_of(self.path):
+                yield
+        except SpoolError as error:
+            self._is_broken = any(words in str(error) for words in _BROKEN)
+            raise
 
     def _trim_age(self, oldest_clock: float) -> int:
         """Oldest first, up to the first sample that is young enough: a clock may have gone back in between."""
@@ -159,20 +196,23 @@ class SpoolFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        with suppress(AttributeError, sqlite3.Error):  # it may never have been opened
-            self._db.close()
+        self._disconnect()
         if self._lock:
             self._lock.release()
             self._lock = None
 
+    def _disconnect(self) -> None:
+        with suppress(AttributeError, sqlite3.Error):  # it may never have been opened
+            self._db.close()
+
     def _number(self, sql: str, *parameters: float) -> int:
         return int(self._db.execute(sql, parameters).fetchone()[0])
 
-    def _inode_now(self) -> int:
+    def _stat(self) -> os.stat_result | None:
         try:
-            return os.stat(self.path).st_ino  # noqa: PTH116
+            return os.stat(self.path)  # noqa: PTH116
         except OSError:
-            return 0
+            return None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -210,32 +250,6 @@ def inspect(path: str) -> dict[str, Waiting]:
             values = newest - progress.settled
             found[progress.name] = Waiting(progress=progress, values=values, since=oldest and oldest[0])
     return found
-
-
-def set_aside(path: str) -> str:
-    """Give the file at `path`, which must be closed, a name with the date in it; that name, "" where there is no file.
-
-    Raises SpoolError.
-    """
-    aside = f"{path}.{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}"
-    if not os.path.lexists(path):
-        return ""
-    try:
-        os.replace(path, aside)  # noqa: PTH105
-        with suppress(FileNotFoundError):
-            os.replace(f"{path}-wal", f"{aside}-wal")  # noqa: PTH105  its journal belongs to it
-    except OSError as error:
-        raise SpoolError(f"{path} cannot be moved aside: {error.strerror}") from error
-    return aside
-
-
-def remove(path: str) -> None:
-    """Delete the file at `path`, which must be closed. Raises SpoolError."""
-    try:
-        for part in (path, f"{path}-wal"):
-            Path(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise SpoolError(f"{path} cannot be deleted: {error.strerror}") from error
 
 
 def _checked(row: tuple[int, str, int, int, bytes, int]) -> Sample:

@@ -13,27 +13,33 @@ from sender.errors import SpoolError, TakenError
 def daemon_of(path: str) -> int | None:
     """The process that holds the lock on the spool at `path`, found without touching the lock (proc_locks(5))."""
     with suppress(OSError, ValueError, IndexError):
-        inode = os.stat(_lock_path(path)).st_ino  # noqa: PTH116
+        lock = Path(_lock_path(path))
+        stat, noted = lock.stat(), lock.read_text().split()[0]
+        device = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}"
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
             _, kind, *_, pid, file, _, _ = line.split()
-            if kind == "FLOCK" and file.endswith(f":{inode}"):
+            # Some file systems show another device there; a daemon in a container has another number for itself.
+            if kind == "FLOCK" and (
+                file == f"{device}:{stat.st_ino}" or (file.endswith(f":{stat.st_ino}") and pid == noted)
+            ):
                 return int(pid)
     return None
 
 
 def _lock_path(path: str) -> str:
-    return f"{path}.lock"
+    return f"{os.path.realpath(path)}.lock"  # one lock for one file, whatever links lead to it
 
 
 class Lock:
-    """The lock on the spool at `path`. `left_by` is the process that held it last, if that did not end in order.
+    """The lock on the spool at `path`.
 
+    `left_by` is the process that held it last, if that did not end in order, and `left_at` what it noted last.
     Raises TakenError when somebody else holds it, SpoolError when there cannot be one.
     """
 
     def __init__(self, path: str) -> None:
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(_lock_path(path)).parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise SpoolError(f"{error.filename}: {error.strerror}") from error
@@ -45,10 +51,17 @@ class Lock:
                 f"spool {path} is in use by process {daemon_of(path)}: a tcp-status-sender runs already. Stop that one, "
                 "or give this one a host and a spool.path of its own"
             ) from error
-        self.left_by = os.pread(self._file, 20, 0).decode(errors="replace").strip()
-        with suppress(OSError):  # the lock holds; that a full disk has no room for the number matters little
-            os.pwrite(self._file, b"%-8d\n" % os.getpid(), 0)
+        found = os.pread(self._file, 40, 0).split()
+        self.left_by = found[0].decode(errors="replace") if found else ""
+        self.left_at = int(found[1]) if len(found) > 1 and found[1].isdigit() else 0
+        self.note(0)
+        with suppress(OSError):
             os.fsync(self._file)
+
+    def note(self, number: int) -> None:
+        """Leave word of how far we are, for whoever comes after us if we are killed."""
+        with suppress(OSError):  # the lock holds; that a full disk has no room for this matters little
+            os.pwrite(self._file, b"%-10d %-20d\n" % (os.getpid(), number), 0)
 
     def release(self) -> None:
         """Let go of it, in order."""

@@ -14,7 +14,7 @@ LAYERS = [
     {"__init__", "errors", "model", "clock"},
     {"yaml_file"},
     {"items", "config", "template", "protocol"},
-    {"sock_diag", "spool_lock", "spool_ledger", "spool_sample", "uplink", "systemd"},
+    {"sock_diag", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
     {"spool_file"},
     {"spool", "status", "refusals", "sampling"},
     {"delivery"},

@@ -6,11 +6,15 @@ import logging
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Item, Outcome
 from sender.spool import Spool
@@ -18,7 +22,6 @@ from sender.spool_sample import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 NOW = 1_795_400_000
 LIMITS = Limits(max_age_s=7 * 86400, max_bytes=2**28)
@@ -95,7 +98,7 @@ def test_a_damaged_file_is_kept_and_a_new_one_begun(
     assert found[:-1] == list(range(len(found) - 1))
     assert bool(found[:-1]) == rescued
     (message,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
-    assert message.startswith(f"spool {filled} is void: ")
+    assert message.startswith(f"spool {filled} is not usable: ")
     assert message.endswith(f"it is kept as {aside}")
 
 
@@ -131,7 +134,7 @@ def test_damage_under_a_running_daemon_does_not_stop_it(
     assert len(found) + spool.dropped // 2 == 350
     spool.close()
     if len(found) < 350:
-        assert "is void: " in caplog.text
+        assert "is not usable: " in caplog.text
     again = opened(filled)
     append(again, 7)
     assert drain(again) == [7]
@@ -154,8 +157,9 @@ def test_a_directory_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixt
     shutil.rmtree(filled.parent)
     append(spool, 300)
     spool.close()
-    assert "is void: it was removed or replaced. A new one is begun; of 600 values that waited in it, 600 could be" in (
-        caplog.text
+    assert (
+        "is not usable: it was removed or replaced. A new one is begun; of 600 values that waited in it, 600 could be"
+        in (caplog.text)
     )
     spool = opened(filled)
     assert drain(spool) == list(range(301))
@@ -219,9 +223,9 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptur
     assert drain(spool, "b") == [1, 2, 3, 4]
     spool.close()
     complaint, relief, waits = (record.getMessage() for record in caplog.records)
-    assert waits == "8 values from 2026-11-23 02:13:21+00:00 on wait for b"
+    assert waits == f"8 values from {moment(NOW + 1)} on wait for b"
     assert complaint.startswith(f"the spool takes no samples: {obstacle}: ")
-    assert complaint.endswith("would be lost with the daemon")
+    assert complaint.endswith("and writable for the daemon's user")
     assert relief == "the spool takes samples again, and the 4 that memory held are in it"
 
 
@@ -255,3 +259,59 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     assert 35 <= len(found) <= 45
     assert spool.dropped == 2 * found[0]
     spool.close()
+
+
+def test_a_journal_that_is_cut_does_not_stop_it(path: Path) -> None:
+    """SQLite's connection fails for ever then: the file is opened again, and what is lost is counted."""
+    spool = opened(path)
+    append(spool, *range(5))
+    os.truncate(f"{path}-wal", 0)
+    append(spool, 5, 6)
+    found = drain(spool)
+    assert found[-1] == 6
+    assert len(found) + spool.dropped // 2 == 7
+    assert spool.held == 0
+    spool.close()
+
+
+def test_a_link_to_the_spool_is_the_spool(path: Path) -> None:
+    """Two daemons do not share a spool either where one of them is given a symbolic link to it."""
+    link = path.parent / "link.db"
+    link.symlink_to(path)
+    spool = opened(path)
+    with pytest.raises(TakenError, match="is in use by process"):
+        opened(link)
+    spool.close()
+
+
+def test_samples_are_rescued_though_nobody_knows_who_had_them(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the table of destinations is damaged, every destination gets every sample that is still in the file."""
+    with closing(sqlite3.connect(filled)) as db:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'destination'").fetchone()
+    with filled.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(os.urandom(4096))
+    spool = opened(filled, "main", "other")
+    append(spool, 300)
+    assert drain(spool) == drain(spool, "other") == list(range(301))
+    spool.close()
+    assert "how many values waited in it cannot be told, 600 could be saved; it is kept as" in caplog.text
+
+
+def test_a_journal_that_is_lost_while_nobody_looks_is_noticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite takes a journal that is gone or damaged for one that ends there: what was in it is missed all the same."""
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import pathlib, test_spool_trouble
+spool = test_spool_trouble.opened(pathlib.Path({str(path)!r}))
+test_spool_trouble.append(spool, *range(5))
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    os.truncate(f"{path}-wal", 0)
+    spool = opened(path)
+    append(spool, 5)
+    assert drain(spool) == [5]
+    spool.close()
+    assert f"spool {path} has lost its journal, and with it the newest values, up to 10" in caplog.text

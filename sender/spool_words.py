@@ -1,0 +1,68 @@
+"""What the spool says in the log, for the admin. Knows nothing but words."""
+
+from __future__ import annotations
+
+import logging
+
+from sender.clock import moment
+
+_LOG = logging.getLogger(__name__)
+
+
+def was_empty(path: str) -> None:
+    """A file of no size was there: a full disk leaves one, and so does somebody who truncates it."""
+    _LOG.warning("spool %s was an empty file: if anything waited in it, it is lost", path)
+
+
+def left_by(process: str) -> None:
+    """The lock tells it."""
+    _LOG.warning("the last daemon (process %s) did not end in order: killed, or a power failure", process)
+
+
+def lost_journal(path: str, values: int) -> None:
+    """The last daemon noted more values than are there."""
+    _LOG.error("spool %s has lost its journal, and with it the newest values, up to %d", path, values)
+
+
+def waits(name: str, values: int, clock: int) -> None:
+    """At a start, for one destination."""
+    _LOG.info("%d values from %s on wait for %s", values, moment(clock), name)
+
+
+def gone(name: str, values: int) -> None:
+    """A destination that is served no longer."""
+    _LOG.warning(
+        "destination %s is not configured any more; the %d values that waited for it are given up, except where they "
+        "wait for others",
+        *(name, values),
+    )
+
+
+def unusable(path: str, why: object, saved: str, aside: str) -> None:
+    """The file is given up."""
+    kept = f"; it is kept as {aside}" if aside else ""
+    _LOG.error("spool %s is not usable: %s. A new one is begun%s%s", path, why, saved, kept)
+
+
+def takes_nothing(why: object, max_held: int) -> None:
+    """The disk does not take samples, from now on or for another reason than before."""
+    _LOG.error(
+        "the spool takes no samples: %s. Until it does they are held in memory, up to %d MiB of them, are delivered from "
+        "there, and would be lost with the daemon; the spool must be below the unit's StateDirectory=, on a disk with "
+        "room, and writable for the daemon's user",
+        *(why, max_held >> 20),
+    )
+
+
+def takes_again(held: int) -> None:
+    """The disk takes samples, and has those that memory held."""
+    _LOG.info("the spool takes samples again, and the %d that memory held are in it", held)
+
+
+def dropped(values: int) -> None:
+    """A limit was reached."""
+    _LOG.warning(
+        "the spool has reached its limit (spool.max_age or spool.max_size): the oldest samples are thrown away, %d values "
+        "so far; the next such line comes in an hour",
+        values,
+    )

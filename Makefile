@@ -6,10 +6,10 @@ NEWEST := .venv/$(lastword $(VERSIONS))
 SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
 
 UNIT := -n 4 tests/unit  # they mostly wait, so more at once than there are processors
-REAL := tests/kernel tests/systemd tests/zabbix
+REAL := tests/kernel tests/disk tests/systemd tests/zabbix
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend; a real systemd; ip, ss, unshare, nsenter and
 # setpriv.
-TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs sqlite3 systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
+TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter

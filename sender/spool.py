@@ -227,7 +227,7 @@ class Spool:
             spool_words.was_empty(self.path)
         if file.left_by:
             spool_words.left_by(file.left_by)
-        if file.left_at > last:
+        if file.left_at > last and not file.was_empty:
             spool_words.lost_journal(self.path, file.left_at - last)
         self._resume(last, found)
 

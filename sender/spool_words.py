@@ -46,11 +46,12 @@ def unusable(path: str, why: object, saved: str, aside: str) -> None:
 
 def takes_nothing(why: object, max_held: int) -> None:
     """The disk does not take samples, from now on or for another reason than before."""
+    is_denied = any(words in str(why) for words in ("ermission", "ead-only", "readonly", "unable to open"))
+    hint = " (under the unit, only what is below its StateDirectory= can be written)" if is_denied else ""
     _LOG.error(
-        "the spool takes no samples: %s. Until it does they are held in memory, up to %d MiB of them, are delivered from "
-        "there, and would be lost with the daemon; the spool must be below the unit's StateDirectory=, on a disk with "
-        "room, and writable for the daemon's user",
-        *(why, max_held >> 20),
+        "the spool takes no samples: %s%s. Until it does they are held in memory, up to %d MiB of them, are delivered "
+        "from there, and would be lost with the daemon",
+        *(why, hint, max_held >> 20),
     )
 
 

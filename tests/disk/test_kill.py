@@ -127,4 +127,6 @@ def test_killed_anywhere_the_spool_is_whole(tmp_path: Path) -> None:
         parent.stdin.close()
     assert ledger.appended > 10 * KILLS
     assert ledger.repeated <= KILLS
-    assert log.read_text() == ""
+    said = log.read_text().splitlines()
+    assert [line for line in said if "did not end in order" not in line] == []
+    assert len(said) <= KILLS

@@ -225,7 +225,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptur
     complaint, relief, waits = (record.getMessage() for record in caplog.records)
     assert waits == f"8 values from {moment(NOW + 1)} on wait for b"
     assert complaint.startswith(f"the spool takes no samples: {obstacle}: ")
-    assert complaint.endswith("and writable for the daemon's user")
+    assert complaint.endswith("would be lost with the daemon")
     assert relief == "the spool takes samples again, and the 4 that memory held are in it"
 
 

@@ -35,8 +35,8 @@ _AT_ONCE = 64  # held samples in one write: on a full disk all at once would cos
 class Spool:
     """Safe for one appending thread and one thread per destination. Raises TakenError for a file that is not ours.
 
-    A `path` of ":memory:" is a spool that ends with the process. Ages are measured from where the wall clock `now` stood
-    at the start, by `elapsed`: a wall clock that jumps must not throw anything away.
+    A `path` of ":memory:" is a spool that ends with the process. Ages are measured by `elapsed`, from where the wall clock
+    `now` says that it began, or has said since, whichever is earliest: a wall clock that jumps must not throw anything away.
     """
 
     def __init__(
@@ -199,6 +199,7 @@ class Spool:
     def _write_some(self, file: SpoolFile) -> bool:
         """Write the oldest that are held; whether any is left."""
         samples = list(islice(self._held, _AT_ONCE))
+        self._began = min(self._began, self._now() - self._elapsed())  # set back, it gives samples that only look old
         oldest = self._began + self._elapsed() - self._limits.max_age_s
         trimmed = file.save(samples, self._ledger.noted(), oldest_clock=oldest, max_bytes=self._limits.max_bytes)
         self._on_file = samples[-1].last if samples else self._ledger.newest

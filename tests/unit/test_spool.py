@@ -46,9 +46,9 @@ def settle(spool: Spool, name: str, outcome: Outcome | None = None, error: str =
     return chunk
 
 
-def opened(path: Path | str, *names: str, limits: Limits = WEEK, **clocks: Any) -> Spool:
-    """A spool for these destinations (main, if none is given) at a moment shortly after NOW."""
-    return Spool(str(path), names or ["main"], limits, now=lambda: NOW + 1000.0, **clocks)
+def opened(path: Path | str, *names: str, limits: Limits = WEEK, elapsed: Callable[[], float] = lambda: 0.0) -> Spool:
+    """A spool for these destinations (main, if none is given) at a moment shortly after NOW, from which on time elapses."""
+    return Spool(str(path), names or ["main"], limits, now=lambda: NOW + 1000 + elapsed(), elapsed=elapsed)
 
 
 @pytest.fixture(params=[":memory:", "file"])
@@ -211,6 +211,18 @@ def test_a_wall_clock_that_jumps_throws_nothing_away(tmp_path: Path) -> None:
     subject.append(sample(0))
     wall[0] += 10 * 365 * 86400
     subject.append(tuple(Item(host="web-01", key="key", value="1", clock=int(wall[0]), ns=1) for _ in range(2)))
+    assert subject.waiting("main") == 4
+    assert subject.dropped == 0
+    subject.close()
+
+
+def test_a_wall_clock_that_is_set_back_throws_nothing_away(tmp_path: Path) -> None:
+    """What is sampled after the clock was wrong, by years, is not too old; nor is it when the clock is wrong again."""
+    wall = [NOW + 10 * 365 * 86400.0]
+    subject = Spool(str(tmp_path / "spool.db"), ["main"], WEEK, now=lambda: wall[0], elapsed=lambda: 0.0)
+    for now in (NOW, wall[0]):
+        wall[0] = float(now)
+        subject.append(tuple(Item(host="web-01", key="key", value="1", clock=int(now), ns=1) for _ in range(2)))
     assert subject.waiting("main") == 4
     assert subject.dropped == 0
     subject.close()

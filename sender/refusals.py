@@ -41,7 +41,8 @@ class Refusals:
         self._name = name
         self._monotonic = monotonic
         self.is_curious = False  # the next sample is to be probed
-        self._kind: str | None = None  # all, some or none of the last values; None before the first answer
+        self._host = ""  # whose values they are
+        self._kind: str | None = None  # all, some or none of its last values; None before the first answer
         self._lost = 0  # values refused since every value was accepted last
         self._keys: list[str] = []  # those refused, as far as is known
         self.summary = ""  # what is refused now, in a few words; empty while nothing is
@@ -52,6 +53,8 @@ class Refusals:
     def note(self, chunk: Chunk, outcome: Outcome) -> None:
         """Take in what became of `chunk`, sent in one request."""
         host, count = chunk.items[0].host, len(chunk.items)
+        if host != self._host:  # another name is another story
+            self._host, self._kind, self._keys, self._lost, self._probe_at = host, None, [], 0, 0.0
         kind = "none" if not outcome.rejected else "all" if outcome.rejected == count else "some"
         before, self._kind = self._kind, kind
         self._lost += outcome.rejected

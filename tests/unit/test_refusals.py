@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,6 +75,21 @@ def test_all_refused_is_advice_about_the_host(logged: Callable[[], list[str]]) -
     assert not subject.is_curious
     subject.note(chunk(4), Outcome(accepted=10))
     assert logged() == ["main accepts every value of host 'web-01' again; 30 were refused"]
+
+
+def test_another_host_is_another_story(logged: Callable[[], list[str]]) -> None:
+    """When the host's name was changed and its values are refused too, that is said, and its keys are looked for."""
+    subject = Refusals("main", Clock())
+    renamed = tuple(replace(item, host="web-02") for item in chunk(3).items)
+    subject.note(chunk(1), Outcome(rejected=10))
+    subject.note(Chunk(items=renamed, last=10), Outcome(rejected=10))
+    first, second = logged()
+    assert first.startswith("main refused all 10 values of host 'web-01'; they are lost. ")
+    assert second.startswith("main refused all 10 values of host 'web-02'; they are lost. ")
+    subject.note(chunk(4), Outcome(accepted=9, rejected=1))
+    probe(subject, {"k1"})
+    subject.note(Chunk(items=renamed, last=10), Outcome(accepted=9, rejected=1))
+    assert subject.is_curious
 
 
 def test_some_refused_are_named(logged: Callable[[], list[str]]) -> None:

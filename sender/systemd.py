@@ -8,6 +8,7 @@ import socket
 import time
 
 _LOG = logging.getLogger(__name__)
+_MAX_BYTES = 4096  # NOTIFY_BUFFER_MAX, src/core/manager.c: what is longer is ignored, with a warning in the journal
 
 
 def notify(*assignments: str) -> None:
@@ -16,7 +17,8 @@ def notify(*assignments: str) -> None:
     if not address.startswith(("/", "@")):  # not set: nobody asked; what else may stand there (vsock) is for machines
         return
     lines = (" ".join(assignment.splitlines()) for assignment in assignments)  # a line break would begin another one
-    message = "\n".join(lines).encode(errors="replace")
+    message = "\n".join(lines).encode(errors="replace")[:_MAX_BYTES]
+    message = message.decode(errors="ignore").encode()  # nor may half a character stand at the end
     if address.startswith("@"):
         address = "\0" + address[1:]  # the abstract namespace, unix(7)
     try:

@@ -72,10 +72,11 @@ class Sampling:
 
     def _look_back(self, now: float) -> None:
         """Say what is missing between the last tick and this one, if anything is."""
-        if self._began is None:
+        began = self._began  # which a reload may change at any moment
+        if began is None:
             return
-        missing = int((now - self._began) / self._interval_s + 0.05) - 1
-        took_s = self.ended - self._began
+        missing = int((now - began) / self._interval_s + 0.05) - 1
+        took_s = self.ended - began
         too_slow, before = missing > 0 and took_s > self._interval_s, self._too_slow
         self._too_slow = too_slow
         if too_slow and not before:
@@ -90,5 +91,5 @@ class Sampling:
             _LOG.warning(
                 "%d samples are missing: for %.0f s this process did not run; it or the whole machine was suspended, "
                 "stopped or too busy",
-                *(missing, now - self._began),
+                *(missing, now - began),
             )

@@ -43,7 +43,8 @@ class Pipeline:
     def __init__(self, settings: Settings, *, load: Callable[[], Settings]) -> None:
         self.settings = settings
         self._load = load
-        self._spool = Spool(settings.spool.path, _names(settings), _limits(settings))
+        self._path = settings.spool.path  # as long as this daemon lives
+        self._spool = Spool(self._path, _names(settings), _limits(settings))
         self._lines: dict[str, _Line] = {}
         self.sampling = Sampling(sample=SockDiag().sample, vitals=self._vitals, publish=self._publish)
         if settings.spool.path == ":memory:":
@@ -60,11 +61,11 @@ class Pipeline:
     def reload(self) -> None:
         """Read the configuration again and go on with it, without a gap. Raises ConfigError: the old one goes on."""
         settings = self._load()
-        if settings.spool.path != self._spool.path:
+        if settings.spool.path != self._path:
             _LOG.warning(
                 "spool.path takes effect at the next start, until then %s is used; to keep what waits in it, stop the "
                 "daemon, move it to %s, and start the daemon",
-                *(self._spool.path, settings.spool.path),
+                *(self._path, settings.spool.path),
             )
         self._spool.serve(_names(settings), _limits(settings))
         self._follow(settings)
@@ -95,7 +96,7 @@ class Pipeline:
         """Let what does not change run on; a changed destination's new delivery begins where its old one has ended."""
         self.settings = settings
         self.sampling.serve(settings.host, settings.interval)
-        before, self._lines = self._lines, {}
+        before, lines = dict(self._lines), dict[str, _Line]()
         for destination in settings.destinations:
             line = before.pop(destination.name, None)
             if line and line.destination != destination:
@@ -103,7 +104,10 @@ class Pipeline:
             if not line or line.destination != destination:
                 line = self._begin(destination, after=line)
             line.delivery.offset_s = offset_s(settings, destination.name)
-            self._lines[destination.name] = line
+            lines[destination.name] = line
+        self._lines = lines  # at once: a sample may be on its way to them,
+        for line in lines.values():
+            line.delivery.wake()  # or have missed those that are new
         for line in before.values():
             line.delivery.stop()
 

@@ -185,6 +185,29 @@ def test_refused_values_are_not_sent_again(spool: Spool, logged: Callable[[], li
     assert len(logged()) == 3
 
 
+@pytest.mark.parametrize(
+    ("refused", "state"),
+    [
+        (0, "takes all values"),
+        (3, "it refuses values of host 'web-01': the log will say which"),
+        (10, "it refuses all values of host 'web-01'; the log says what to look at"),
+    ],
+)
+def test_its_state_says_what_is_refused(spool: Spool, refused: int, state: str) -> None:
+    """Whoever asks how the destination is hears of refusals too, not only of failures."""
+    destination = Destination()
+    destination.mood = lambda count: Outcome(accepted=count - refused, rejected=refused)
+    delivery = Delivery("main", destination.send, spool)
+    assert delivery.state == "nothing was sent yet"
+    fill(spool, 1)
+    assert delivery.drain()
+    assert delivery.state == state
+    destination.mood = down
+    fill(spool, 2)
+    assert not delivery.drain()
+    assert delivery.state == "10 values wait: zbx:10051: connection refused"
+
+
 def test_a_destination_that_fails_in_a_probe_is_probed_on(spool: Spool, logged: Callable[[], list[str]]) -> None:
     """Where the connection breaks in the middle of the values of a sample, those that were answered for are not sent again."""
     destination = Destination()

@@ -168,7 +168,7 @@ class _Watchdog:
         self.trouble = ""  # what else is to be said
 
     def report(self) -> None:
-        now, interval_s = boottime(), self._service.settings.interval
+        now, interval_s = time.monotonic(), self._service.settings.interval
         is_due = self._every_s and now - self._fed >= self._every_s
         if is_due and now - self._service.sampling.ended <= 2 * interval_s + (self._every_s or 0):
             systemd.notify("WATCHDOG=1")

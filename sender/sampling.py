@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
@@ -36,7 +37,8 @@ class Sampling:
         self._failures = 0
         self._began: float | None = None  # the last tick
         self._too_slow = False
-        self.ended = elapsed()  # when the last tick did
+        self._took_s = 0.0  # by that tick
+        self.ended = time.monotonic()  # when it did, by the clock of systemd's watchdog, which a suspend stops
         self.trouble: str | None = None  # why there is no sample; None while there are
         self.serve("", 0)
 
@@ -68,7 +70,8 @@ class Sampling:
                 _LOG.info("sampling works again after %d missed samples", self._failures)
             self._failures, self.trouble = 0, None
         finally:
-            self.ended = self._elapsed()
+            self._took_s = self._elapsed() - now
+            self.ended = time.monotonic()
 
     def _look_back(self, now: float) -> None:
         """Say what is missing between the last tick and this one, if anything is."""
@@ -76,14 +79,13 @@ class Sampling:
         if began is None:
             return
         missing = int((now - began) / self._interval_s + 0.05) - 1
-        took_s = self.ended - began
-        too_slow, before = missing > 0 and took_s > self._interval_s, self._too_slow
+        too_slow, before = missing > 0 and self._took_s > self._interval_s, self._too_slow
         self._too_slow = too_slow
         if too_slow and not before:
             _LOG.warning(
                 "a sample took %.1f s, longer than the interval of %d s: those due meanwhile are skipped, for as long as "
                 "this lasts; a longer `interval` would fit",
-                *(took_s, self._interval_s),
+                *(self._took_s, self._interval_s),
             )
         elif before and not too_slow:
             _LOG.info("samples fit into the interval of %d s again", self._interval_s)

@@ -6,7 +6,9 @@ import itertools
 import logging
 import os
 import signal
+import socket
 import time
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +25,7 @@ from sender.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
+    from pathlib import Path
 
     from sender.delivery import Delivery
     from sender.sampling import Sampling
@@ -54,7 +57,7 @@ class Service:
 
     def __init__(self, tick: Callable[[], None] = lambda: None, **settings: Any) -> None:
         self.settings = Settings.model_validate({"interval": 1, **settings})
-        self.sampling = cast("Sampling", SimpleNamespace(ended=boottime()))
+        self.sampling = cast("Sampling", SimpleNamespace(ended=time.monotonic()))
         self.tick = tick
         self.reload: Callable[[], None] = lambda: None
         self.closed: list[float] = []
@@ -148,6 +151,35 @@ def test_a_clock_that_is_set_does_not_stop_the_ticks(
     assert len(ticks) == 5
     assert max(gaps) < 2.5
     assert f"the wall clock was set by {step_s:+d} s; sampling goes on by the new time" in caplog.text
+
+
+def test_the_watchdog_does_not_count_a_suspend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd's watchdog stands still in a suspend: after a long one it is fed as before, the next tick far away or not."""
+    suspended_s = 0.0
+    real_time = time.time
+    monkeypatch.setattr(daemon, "boottime", lambda: boottime() + suspended_s)
+    monkeypatch.setattr(time, "time", lambda: real_time() + suspended_s)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+    fed = 0
+    service = Service(interval=3600)
+
+    def status() -> str:
+        nonlocal fed, suspended_s
+        with suppress(BlockingIOError):
+            while True:
+                fed += b"WATCHDOG=1" in systemd.recv(4096)
+        suspended_s = 1e6
+        if fed >= 3 or time.monotonic() > until:
+            daemon.stop()
+        return "all is well"
+
+    service.status = status  # type: ignore[method-assign]
+    until = time.monotonic() + 10
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        daemon.run(service)
+    assert fed >= 3
 
 
 def test_a_reload_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:

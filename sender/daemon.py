@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from sender.sampling import Sampling
 
 _LOG = logging.getLogger(__name__)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*_ENDING, signal.SIGHUP)
 _STOP_S = 4.0  # for what has begun to come to its end
+_KILL_S = 8  # after which the kernel ends what hangs where nothing of ours has a limit: a log that nobody reads, a disk
 _LOOK_S = 0.5  # between two looks at the clocks
 _STEP_S = 1.0  # a smaller step of the wall clock costs less than a sample
 _SAMPLE = "sample"
@@ -62,7 +64,7 @@ class Service(Protocol):
 def run(service: Service) -> None:
     """Keep `service` going until SIGTERM or SIGINT; SIGHUP reloads it."""
     received: SimpleQueue[int] = SimpleQueue()
-    before = {number: signal.signal(number, lambda number, _: received.put(number)) for number in _SIGNALS}
+    before = {number: signal.signal(number, lambda number, _: _note(number, received)) for number in _SIGNALS}
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads inherit it, so that signals reach this one alone
     stopping, idle = threading.Event(), threading.Lock()
 
@@ -82,8 +84,8 @@ def run(service: Service) -> None:
 
     _LOG.info("stopping on %s", ending.name)
     systemd.notify("STOPPING=1", "STATUS=a last attempt to deliver")
-    for number, handler in before.items():  # a second signal ends it at once
-        signal.signal(number, handler)
+    for number in _ENDING:  # a second one ends it at once
+        signal.signal(number, before[number])
     scheduler.shutdown(wait=False)
     deadline = time.monotonic() + _STOP_S
     sampled = idle.acquire(timeout=_STOP_S)
@@ -95,6 +97,14 @@ def run(service: Service) -> None:
         _LOG.error("stopped in the middle of a sample that did not end within %.0f s", _STOP_S)
         logging.shutdown()
         os._exit(1)  # Python would wait for the thread that takes it
+    signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+    signal.alarm(0)
+
+
+def _note(number: int, received: SimpleQueue[int]) -> None:
+    if number in _ENDING:
+        signal.alarm(_KILL_S)
+    received.put(number)
 
 
 def stop() -> None:
@@ -115,10 +125,11 @@ def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQue
     ahead_s = time.time() - boottime()
     watchdog = _Watchdog(service)
     while True:
-        with suppress(Empty):
-            number = received.get(timeout=_LOOK_S)
-            if number != signal.SIGHUP:
+        numbers = _waiting(received)
+        for number in numbers:
+            if number in _ENDING:
                 return signal.Signals(number)
+        if numbers:  # however many came at once, the file is read after the last
             watchdog.trouble = _reload(service, scheduler)
         now_ahead_s = time.time() - boottime()
         if abs(now_ahead_s - ahead_s) >= _STEP_S:
@@ -127,6 +138,16 @@ def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQue
             _LOG.warning("the wall clock was set by %+.0f s; sampling goes on by the new time", now_ahead_s - ahead_s)
         ahead_s = now_ahead_s
         watchdog.report()
+
+
+def _waiting(received: SimpleQueue[int]) -> list[int]:
+    """The signals that have come; wait a while for the first."""
+    numbers: list[int] = []
+    with suppress(Empty):
+        numbers.append(received.get(timeout=_LOOK_S))
+        while True:
+            numbers.append(received.get_nowait())
+    return numbers
 
 
 def _reload(service: Service, scheduler: BackgroundScheduler) -> str:

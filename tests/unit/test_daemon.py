@@ -204,6 +204,38 @@ def test_a_reload_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -
     )
 
 
+def test_a_stop_does_not_wait_for_many_reloads() -> None:
+    """Hangups that come while the configuration is being read are one reload more; SIGTERM goes before it."""
+    reloads: list[int] = []
+
+    def reload() -> None:
+        reloads.append(1)
+        for _ in range(100):
+            os.kill(os.getpid(), signal.SIGHUP)
+        if len(reloads) == 3:
+            daemon.stop()
+
+    service = Service(interval=3600)
+    service.reload = reload
+    service.start = lambda: os.kill(os.getpid(), signal.SIGHUP)  # type: ignore[method-assign]  # signals are blocked then
+    daemon.run(service)
+    assert len(reloads) == 3
+
+
+def test_a_hangup_does_not_end_a_stop() -> None:
+    """A reload that is asked for during the last attempt to deliver comes too late, and does no harm."""
+
+    def close(within_s: float) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        service.closed.append(within_s)
+
+    service = Service(interval=3600)
+    service.start = daemon.stop  # type: ignore[method-assign]  # signals are blocked then
+    service.close = close  # type: ignore[method-assign]
+    daemon.run(service)
+    assert len(service.closed) == 1
+
+
 def test_a_reload_with_another_interval(caplog: pytest.LogCaptureFixture) -> None:
     """The ticks follow the interval of the configuration that was read last."""
     caplog.set_level(logging.INFO)

@@ -236,6 +236,26 @@ def test_the_watchdog_is_not_fed_without_samples(config: Callable[..., Path], mo
         assert process.poll() is None
 
 
+def test_a_log_that_nobody_reads_does_not_hold_up_a_stop(config: Callable[..., Path]) -> None:
+    """Where the standard error is a full pipe, a line waits for ever; SIGTERM ends the daemon all the same."""
+    read, write = os.pipe()
+    with Trapper() as trapper, contextlib.ExitStack() as stack:
+        stack.callback(os.close, read)
+        stack.callback(os.close, write)
+        process = subprocess.Popen([str(COMMAND), "run", "--config", str(config(trapper.port))], stderr=write)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        trapper.wait_for(2)
+        os.set_blocking(write, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(write, b"x")
+        os.set_blocking(write, True)  # the pipe is one, for the daemon too
+        trapper.wait_for(len(trapper.requests) + 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == -signal.SIGALRM
+
+
 def test_silent_destinations_do_not_add_up(
     start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
 ) -> None:

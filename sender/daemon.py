@@ -162,7 +162,7 @@ def _reload(service: Service, scheduler: BackgroundScheduler) -> str:
         trouble = "the last reload failed, see the log; "
     else:
         if service.settings.interval != interval_s:
-            scheduler.reschedule_job(_SAMPLE, trigger=_Aligned(service.settings.interval))
+            follow(scheduler, service.settings.interval)
         _say(service, "reloaded", scheduler)
     systemd.notify("READY=1")
     return trouble
@@ -222,6 +222,13 @@ def scheduler_for(interval_s: int, tick: Callable[[], None]) -> BackgroundSchedu
     """A scheduler that calls `tick` at every whole multiple of the interval, in one thread, never twice at once."""
     # UTC throughout: no hour is missing or double, and an unset TZ does not matter.
     scheduler = BackgroundScheduler(timezone=timezone.utc, executors={"default": ThreadPoolExecutor(1)})
-    late_s = max(1, interval_s // 2)  # a tick later than that is left out: the next one is near
-    scheduler.add_job(tick, _Aligned(interval_s), id=_SAMPLE, misfire_grace_time=late_s, coalesce=True, max_instances=1)
+    scheduler.add_job(tick, _Aligned(interval_s), id=_SAMPLE, coalesce=True, max_instances=1)
+    follow(scheduler, interval_s)
     return scheduler
+
+
+def follow(scheduler: BackgroundScheduler, interval_s: int) -> None:
+    """From now on, `scheduler` calls at this interval."""
+    late_s = max(1, interval_s // 2)  # a tick later than that is left out: the next one is near
+    scheduler.modify_job(_SAMPLE, misfire_grace_time=late_s)
+    scheduler.reschedule_job(_SAMPLE, trigger=_Aligned(interval_s))

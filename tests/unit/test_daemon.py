@@ -44,6 +44,14 @@ def test_ticks_fall_on_whole_multiples_of_the_interval(interval_s: int, now_s: f
     assert second - first == timedelta(seconds=interval_s)
 
 
+def test_how_late_a_tick_may_be_follows_the_interval() -> None:
+    """After a reload from a second to an hour, a tick that is two seconds late is not left out for an hour."""
+    scheduler = daemon.scheduler_for(1, lambda: None)
+    assert scheduler.get_jobs()[0].misfire_grace_time == 1
+    daemon.follow(scheduler, 3600)
+    assert scheduler.get_jobs()[0].misfire_grace_time == 1800
+
+
 def test_a_clock_that_jumps_by_years_costs_nothing() -> None:
     """However many ticks a jump of the clock leaves out, the next one is the one after now, found in one step."""
     (job,) = daemon.scheduler_for(1, lambda: None).get_jobs()

@@ -48,6 +48,7 @@ class Delivery:
         self._monotonic = monotonic
         self._jitter = jitter
         self._stop = stop or threading.Event()
+        self._has_last_attempt = True
         self._wake = threading.Event()
         self._pause_s = _MIN_PAUSE_S
         failing_s = spool.failing_s(name)
@@ -80,8 +81,9 @@ class Delivery:
         """Something new waits in the spool."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """Let `run` come to its end."""
+    def stop(self, *, last_attempt: bool = True) -> None:
+        """Let `run` come to its end, without a last attempt where another delivery takes over."""
+        self._has_last_attempt = last_attempt
         self._stop.set()
         self._wake.set()
 
@@ -101,7 +103,7 @@ class Delivery:
                 _LOG.debug("delivery to %s: next attempt in %.1f s", self.name, wait_s)
                 self._stop.wait(wait_s)
                 self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
-        until = self._monotonic() + _LAST_S
+        until = self._monotonic() + (_LAST_S if self._has_last_attempt else 0)
         self._deliver(lambda: self._monotonic() < until)
 
     def drain(self) -> bool:

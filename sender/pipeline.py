@@ -100,7 +100,7 @@ class Pipeline:
         for destination in settings.destinations:
             line = before.pop(destination.name, None)
             if line and line.destination != destination:
-                line.delivery.stop()
+                line.delivery.stop(last_attempt=False)
             if not line or line.destination != destination:
                 line = self._begin(destination, after=line)
             line.delivery.offset_s = offset_s(settings, destination.name)

@@ -339,6 +339,28 @@ def test_a_stop_makes_a_last_attempt(spool: Spool, started: Callable[[Delivery],
     assert spool.waiting("main") == 0
 
 
+def test_whoever_is_replaced_makes_no_last_attempt(
+    spool: Spool, started: Callable[[Delivery], threading.Thread]
+) -> None:
+    """Who was given another address by a reload is not kept from it by another attempt at the silent one."""
+    destination = Destination()
+    attempted = threading.Event()
+
+    def silent(_count: int) -> Outcome:
+        attempted.set()
+        raise DeliveryError("zbx:10051: no answer")
+
+    destination.mood = silent
+    delivery = Delivery("main", destination.send, spool, jitter=lambda: 3600.0)
+    fill(spool, 1)
+    thread = started(delivery)
+    assert attempted.wait(20)
+    delivery.stop(last_attempt=False)
+    thread.join(20)
+    assert destination.calls == 1
+    assert delivery.waiting == 10
+
+
 def test_an_outage_is_as_long_as_it_is(spool: Spool, logged: Callable[[], list[str]]) -> None:
     """Where the destination failed already before a restart, the time of the outage counts from its beginning."""
     fill(spool, 1)

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     if sys.stdout is None:  # closed before we began; to write to it is then no error, but in vain
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  for as long as the process lives
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal has no letters for is no error
     try:
         arguments = _parser().parse_args(argv)
         code: int = arguments.verb(arguments)

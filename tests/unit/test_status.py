@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pytest
+
 
 def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
     """Destination by destination: what waits, since when, last success, and why one takes nothing; nothing is disturbed."""
@@ -80,6 +82,17 @@ def test_what_is_refused(start: Callable[..., subprocess.Popen[str]], config: Ca
     assert found["failing_since"] is None
     assert found["rejected"] % 18 == 0
     assert found["rejected"] > 0
+
+
+def test_a_name_that_the_terminal_cannot_show(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a C locale a destination's name is shown as far as it can be, without a traceback."""
+    destination = {"name": "z\u00fcrich", "nodes": ["127.0.0.1:1"], "timeout": 1}
+    path = config(destinations=[destination])
+    until(start("run", "--config", path), "fails")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    assert "z\\xfcrich" in tcp_status_sender("status", "--config", path).stdout
 
 
 def test_where_there_is_nothing_to_see(config: Callable[..., Path], tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ VERSIONS := $(foreach python,$(PYTHONS),$(firstword $(subst =, ,$(python))))
 NEWEST := .venv/$(lastword $(VERSIONS))
 SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
 
-UNIT := -n 4 tests/unit  # they mostly wait, so more at once than there are processors
-REAL := tests/kernel tests/disk tests/systemd tests/zabbix
+# They mostly wait, so more run at once than there are processors.
+UNIT := -n 4 tests/unit
+REAL := -n 3 tests/kernel tests/disk tests/systemd
+ZABBIX := -n 2 --dist loadfile tests/zabbix  # a Zabbix for each file
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend; a real systemd; ip, ss, unshare, nsenter and
 # setpriv.
 TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
@@ -33,6 +35,7 @@ test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST
 	$(NEWEST)/bin/coverage erase
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(UNIT)
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(REAL)
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(ZABBIX)
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report --show-missing --skip-covered
 

@@ -340,3 +340,20 @@ def test_the_log_level(config: Callable[..., Path], settings: dict[str, str], fl
     with Trapper() as trapper:
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port, **settings), *flags)
     assert ("INFO" in done.stderr) == shown
+
+
+def test_the_journal_hears_how_bad_it_is(config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where systemd's journal reads, each line begins with its level as sd-daemon(3) has it, and has no time of its own."""
+    read, write = os.pipe()
+    with os.fdopen(read) as log, os.fdopen(write, "w") as errors:
+        place = os.fstat(write)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{place.st_dev}:{place.st_ino}")
+        for settings in ({}, {"interval": "loud"}):
+            path = config(9, **settings)
+            command = [str(COMMAND), "run", "--once", "--config", str(path)]
+            subprocess.run(command, stderr=errors, check=False, timeout=60)
+        errors.close()
+        failed, lost, bad = log.read().splitlines()
+    assert failed.startswith("<3>delivery to d0 fails; 18 values wait: ")
+    assert lost.startswith("<3>what was not delivered is lost")
+    assert bad.startswith(f"<3>{path}: interval: is 'loud'; expected a duration")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from sender.model import Outcome
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _PROBE_AGAIN_S = 600.0  # at the earliest
 _PROBE_PAUSE_S = 0.1  # between two values: a thousand hosts may be at it at once
+_CHANGES, _WITHIN_S = 6, 600.0  # that are worth a line; more often, the next ones are not
 _NAMED = 20  # keys, at most, in one line
 
 _ADVICE_ALL = (
@@ -47,6 +49,7 @@ class Refusals:
         self._keys: list[str] = []  # those refused, as far as is known
         self.summary = ""  # what is refused now, in a few words; empty while nothing is
         self._probe_at = 0.0
+        self._changes: deque[float] = deque(maxlen=_CHANGES)  # when they were logged
         self._moment: tuple[int, int] | None = None  # of the sample that is being probed,
         self._verdicts: list[bool] = []  # and which of its values were refused so far
 
@@ -63,7 +66,7 @@ class Refusals:
         else:
             self._wonder(outcome.rejected, samples=len({(item.clock, item.ns) for item in chunk.items}))
         self.summary = self._summary(host)
-        if kind == before:
+        if kind == before or not self._is_worth_a_line():
             return
         if kind == "all":
             _LOG.error("%s refused all %d values of host %r; they are lost. %s", self._name, count, host, _ADVICE_ALL)
@@ -75,6 +78,14 @@ class Refusals:
             again = f" again; {self._lost} were refused" if self._lost else ""
             _LOG.info("%s accepts every value of host %r%s", self._name, host, again)
             self._lost = 0
+
+    def _is_worth_a_line(self) -> bool:
+        """A destination that refuses now some, now none, is not to fill the log; `summary` has the last word."""
+        now = self._monotonic()
+        if len(self._changes) == _CHANGES and now - self._changes[0] < _WITHIN_S:
+            return False
+        self._changes.append(now)
+        return True
 
     def _summary(self, host: str) -> str:
         if self._kind == "all":

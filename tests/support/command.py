@@ -6,7 +6,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-COMMAND = Path(sysconfig.get_path("scripts")) / "tcp-status-sender"
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "tcp-status-sender")
 
 
 def tcp_status_sender(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

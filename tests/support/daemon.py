@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.command import COMMAND
+
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "tcp-status-sender")
 STOP_S = 5.0  # within which SIGTERM ends it, whatever hangs
 _STARTED = "a sample every"  # in the line of the log that says so
 

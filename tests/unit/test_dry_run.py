@@ -61,7 +61,7 @@ def test_a_lasting_dry_run_ends_with_its_reader(
 def test_a_full_disk_under_a_lasting_dry_run(config: Callable[..., Path]) -> None:
     """A dry run that can no longer write ends, with one line, instead of failing at every interval."""
     with Path("/dev/full").open("w") as full:
-        command = [str(COMMAND), "run", "--dry-run", "--config", str(config(9))]
+        command = [COMMAND, "run", "--dry-run", "--config", str(config(9))]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -76,7 +76,7 @@ def test_a_signal_ends_a_dry_run_that_nobody_reads(config: Callable[..., Path]) 
         while True:
             os.write(write, bytes(4096))
     os.set_blocking(write, True)
-    command = [str(COMMAND), "run", "--dry-run", "--config", str(config(9))]
+    command = [COMMAND, "run", "--dry-run", "--config", str(config(9))]
     process = subprocess.Popen(command, stdout=write, stderr=subprocess.PIPE, text=True)
     try:
         until(process, "a sample every 1 s")

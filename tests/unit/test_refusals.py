@@ -129,6 +129,21 @@ def test_other_keys_are_asked_for_again_but_not_often(logged: Callable[[], list[
     )
 
 
+def test_refusals_that_come_and_go_do_not_fill_the_log(logged: Callable[[], list[str]]) -> None:
+    """Six changes are logged, then none for ten minutes; the summary is always the last one's."""
+    clock = Clock()
+    subject = Refusals("main", clock)
+    for number in range(50):
+        subject.note(chunk(number), Outcome(rejected=10) if number % 2 else Outcome(accepted=10))
+    assert len(logged()) == 6
+    assert subject.summary.startswith("it refuses all values of host 'web-01'")
+    clock.now += 600
+    subject.note(chunk(51), Outcome(accepted=10))
+    (message,) = logged()
+    assert message.startswith("main accepts every value of host 'web-01' again; ")
+    assert subject.summary == ""
+
+
 def test_a_probe_that_finds_nothing(logged: Callable[[], list[str]]) -> None:
     """If meanwhile all is accepted, or nothing, that is what is said."""
     for refused, words in (

@@ -223,7 +223,7 @@ def test_the_watchdog_is_not_fed_without_samples(config: Callable[..., Path], mo
         monkeypatch.setenv("NOTIFY_SOCKET", str(path.parent / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "600000")
         fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)  # full after a sample or two, that nobody reads
-        command = [str(COMMAND), "run", "--dry-run", "--config", str(path)]
+        command = [COMMAND, "run", "--dry-run", "--config", str(path)]
         process = subprocess.Popen(command, stdout=write, stderr=subprocess.DEVNULL)
         stack.callback(process.wait)
         stack.callback(process.kill)
@@ -242,7 +242,7 @@ def test_a_log_that_nobody_reads_does_not_hold_up_a_stop(config: Callable[..., P
     with Trapper() as trapper, contextlib.ExitStack() as stack:
         stack.callback(os.close, read)
         stack.callback(os.close, write)
-        process = subprocess.Popen([str(COMMAND), "run", "--config", str(config(trapper.port))], stderr=write)
+        process = subprocess.Popen([COMMAND, "run", "--config", str(config(trapper.port))], stderr=write)
         stack.callback(process.wait)
         stack.callback(process.kill)
         trapper.wait_for(2)
@@ -350,7 +350,7 @@ def test_the_journal_hears_how_bad_it_is(config: Callable[..., Path], monkeypatc
         monkeypatch.setenv("JOURNAL_STREAM", f"{place.st_dev}:{place.st_ino}")
         for settings in ({}, {"interval": "loud"}):
             path = config(9, **settings)
-            command = [str(COMMAND), "run", "--once", "--config", str(path)]
+            command = [COMMAND, "run", "--once", "--config", str(path)]
             subprocess.run(command, stderr=errors, check=False, timeout=60)
         errors.close()
         failed, lost, bad = log.read().splitlines()

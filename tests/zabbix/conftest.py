@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.daemon import COMMAND
+from support.command import COMMAND
 from support.zabbix_stack import ZabbixStack
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sender.config import Destination
 from sender.items import KEYS
 from sender.model import Item, Outcome
 from sender.uplink import Uplink
-from support.daemon import COMMAND
+from support.command import COMMAND
 from support.namespace import Namespace
 from support.trapper import Trapper
 from support.zabbix_stack import Value

@@ -48,7 +48,7 @@ class Lock:
         except OSError as error:
             os.close(self._file)
             raise TakenError(
-                f"spool {path} is in use by process {daemon_of(path)}: a tcp-status-sender runs already. Stop that one, "
+                f"spool {path} is in use by process {daemon_of(path) or 'unknown'}: a tcp-status-sender runs already. Stop that one, "
                 "or give this one a host and a spool.path of its own"
             ) from error
         found = os.pread(self._file, 40, 0).split()

@@ -1,8 +1,9 @@
-"""What the tests of the command share: a configuration of the test's own, and processes that end with the test."""
+"""What unit tests share: a configuration of the test's own, processes that end with the test, and what was logged."""
 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -43,3 +44,16 @@ def config(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return config
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Gives the messages logged since it was called last, from INFO up."""
+    caplog.set_level(logging.INFO)
+
+    def logged() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return messages
+
+    return logged

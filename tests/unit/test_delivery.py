@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 from typing import TYPE_CHECKING, cast
 
@@ -98,19 +97,6 @@ def fill(spool: Spool, *clocks: int) -> None:
     """One sample of ten values for each clock."""
     for clock in clocks:
         spool.append([Item(host="web-01", key=f"k{n}", value="1", clock=clock, ns=1) for n in range(10)])
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the messages logged since it was called last, from INFO up."""
-    caplog.set_level(logging.INFO)
-
-    def logged() -> list[str]:
-        messages = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return messages
-
-    return logged
 
 
 def test_everything_that_waits_is_delivered_in_order(spool: Spool) -> None:

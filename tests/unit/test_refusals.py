@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import pytest
 
 from sender.model import Chunk, Item, Outcome
 from sender.refusals import Refusals
@@ -29,19 +26,6 @@ class Clock:
     def __call__(self) -> float:
         """As time.monotonic."""
         return self.now
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the messages logged since it was called last, from INFO up."""
-    caplog.set_level(logging.INFO)
-
-    def logged() -> list[str]:
-        messages = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return messages
-
-    return logged
 
 
 def probe(subject: Refusals, refused: set[str], *, values: int = 10) -> Outcome:

@@ -93,19 +93,6 @@ def test_a_single_sample_lets_the_refusal_out() -> None:
         sampling(kernel, []).once()
 
 
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the messages logged since it was called last, from INFO up."""
-    caplog.set_level(logging.INFO)
-
-    def logged() -> list[str]:
-        messages = [record.getMessage() for record in caplog.records]
-        caplog.clear()
-        return messages
-
-    return logged
-
-
 def test_a_pause_leaves_a_line(logged: Callable[[], list[str]]) -> None:
     """Where the process was stopped or the machine suspended, the log says how many samples are missing."""
     clock = Clock(0.0)

@@ -74,7 +74,9 @@ class Delivery:
         """How it is, in a few words."""
         if self.cause:
             return f"{self.waiting} values wait: {self.cause}"
-        return self._refusals.summary or ("takes all values" if self._answered else "nothing was sent yet")
+        state = self._refusals.summary or ("takes all values" if self._answered else "nothing was sent yet")
+        held = self.newcomers.ports
+        return f"{state}, those of {len(held)} new ports later" if held else state
 
     @property
     def is_curious(self) -> bool:
@@ -130,8 +132,8 @@ class Delivery:
             self._log_recovery()
             if not curious:
                 self._refusals.note(ready, outcome)
-            self._learn(ready, outcome)
             self.newcomers.hold(chunk.items)
+            self._learn(ready, outcome)
             self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
             self._answered = True
             self._pause_s = _MIN_PAUSE_S

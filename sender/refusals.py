@@ -141,4 +141,6 @@ class Refusals:
 def _name(part: Sequence[Item], refused: int) -> str:
     """What was refused of a part: its key, or how much of its port."""
     port = discovered(part[0].key)
-    return f"{refused} of {len(part)} values of port {port}" if port else part[0].key
+    if not port:
+        return part[0].key
+    return f"all of port {port}" if refused == len(part) else f"{refused} of {len(part)} values of port {port}"

@@ -80,7 +80,9 @@ def test_every_state_arrives_in_the_database(zabbix: ZabbixStack, host: str, tmp
         request = json.loads(namespace.run(COMMAND, "run", "--dry-run", "--once", "--config", settings))
         expected = namespace.report["states"]
     destination = Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]})
-    assert Uplink(destination).send([Item(**value) for value in request["data"]]) == Outcome(accepted=len(KEYS) + len(DISCOVERIES))
+    assert Uplink(destination).send([Item(**value) for value in request["data"]]) == Outcome(
+        accepted=len(KEYS) + len(DISCOVERIES)
+    )
     values = {value.key: value.value for value in zabbix.wait_for_history(host, len(KEYS))}
     assert {state: int(values[f"tcp.status[{state}]"]) for state in expected} == expected
     assert int(values["tcp.status[TOTAL]"]) == sum(expected.values())

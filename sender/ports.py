@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEEP_S = 86_400.0
 _AGAIN_S = 3600.0  # between two discoveries of the same
-_ASKED_S = 60.0  # the same, where a destination asks for one
+_ASKED_S = 10.0  # the same, where a destination asks for one
 
 
 @lru_cache(maxsize=4096)

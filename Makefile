@@ -17,7 +17,7 @@ TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postg
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
 DRAIN_PACKAGES := $(TEST_PACKAGES) zabbix-agent  # which brings zabbix_sender
 
-.PHONY: help run unit test test-installed check format template bench bench-drain clean
+.PHONY: help run unit test test-installed check format template bench bench-drain soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -56,6 +56,10 @@ template: $(NEWEST)/installed ## write both XML files in templates/ and docs/tem
 bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
+
+soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15 minutes, or MINUTES=; no trigger may fire
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest tests/soak
 
 bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
 	@.ci/packages $(DRAIN_PACKAGES)

@@ -134,6 +134,7 @@ class Delivery:
                 self._refusals.note(ready, outcome)
             self.newcomers.hold(chunk.items)
             self._learn(ready, outcome)
+            self._spool.learn(self.name, self.newcomers.known)
             self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
             self._answered = True
             self._pause_s = _MIN_PAUSE_S

@@ -1,0 +1,19 @@
+"""Where the pictures of a run go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --screenshots, which `make screenshots` uses."""
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="write the pictures of the documentation there")
+
+
+@pytest.fixture(scope="session")
+def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for pictures: a temporary one, unless asked for otherwise."""
+    chosen: Path | None = request.config.getoption("--screenshots")
+    return chosen or tmp_path_factory.mktemp("pictures")

@@ -1,0 +1,132 @@
+"""An hour in which a web server goes wrong, as the daemon would have sampled it. Pure: the same end, the same hour.
+
+Users come and go on port 443. From minute 12 on a batch job opens and closes short connections to the database, which stay
+in TIME_WAIT. From minute 20 on the application on port 8080 no longer closes what its clients have closed: CLOSE_WAIT. In
+the end it no longer accepts connections either, and its accept queue fills.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING
+
+from sender import __version__
+from sender.model import Item, TcpState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MINUTES, STEP_S = 60, 30
+SERVICES = {22: "ssh", 443: "https", 5432: "postgresql", 8080: "http-alt"}
+LOOPBACK = {5432}
+STATES = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)  # those told by port
+BACKLOG = {22: 128, 443: 511, 5432: 244, 8080: 128}
+TIME_WAIT_LIMIT = 65536
+BURST, LEAK, STALL = 12, 20, 45  # minutes: the batch job begins, the application leaks, it stops accepting
+BURST_ENDS = 19
+LEAK_RATE, STALL_RATE = 14, 16  # connections a minute
+UPTIME_S = 3 * 86400
+
+
+def discovery(host: str, clock: int) -> Item:
+    """The listening ports, to be sent before the hour: items of ports exist only once this is known."""
+    ports = [
+        {"{#PORT}": str(port), "{#SERVICE}": name, "{#SCOPE}": "loopback" if port in LOOPBACK else "any"}
+        for port, name in SERVICES.items()
+    ]
+    return Item(host=host, key="tcp.port.discovery", value=json.dumps(ports), clock=clock, ns=1)
+
+
+def hour(host: str, end: int) -> Iterator[tuple[Item, ...]]:
+    """Every sample of the hour until `end` (s since 1970), oldest first."""
+    chance = Random(443)  # noqa: S311  the same for everybody
+    last = end - end % STEP_S
+    for clock in range(last - MINUTES * 60, last + 1, STEP_S):
+        minute = MINUTES - (last - clock) / 60
+        ns = chance.randint(500_000, 3_000_000)  # after the tick
+        values = _values(minute, chance)
+        yield tuple(Item(host=host, key=key, value=str(value), clock=clock, ns=ns) for key, value in values.items())
+
+
+def _values(minute: float, chance: Random) -> dict[str, str | int]:
+    ports = _ports(minute, chance)
+    states = _rest(chance)
+    for counts in ports.values():
+        states.update(counts)
+    values: dict[str, str | int] = {f"tcp.status[{state.name}]": states[state] for state in TcpState}
+    values["tcp.status[TOTAL]"] = sum(states.values())
+    for port, counts in ports.items():
+        values |= {f"tcp.status[{state.name},{port}]": counts[state] for state in STATES}
+        values |= _queue(port, minute, chance)
+    return {
+        **values,
+        "tcp.syn_sent.hosts": states[TcpState.SYN_SENT],
+        "tcp.limit[TIME_WAIT]": TIME_WAIT_LIMIT,
+        "tcp.sender.version": __version__,
+        "tcp.sender.uptime": UPTIME_S + int(minute * 60),
+        "tcp.sender.sample.time": f"{0.002 + chance.random() / 1000:.6f}",
+        "tcp.sender.backlog": 0,
+        "tcp.sender.dropped": 0,
+        "tcp.sender.rejected": 0,
+    }
+
+
+def _ports(minute: float, chance: Random) -> dict[int, Counter[TcpState]]:
+    """What the sockets of each local port do."""
+    users = 260 + 90 * math.sin(minute / 9) + 40 * math.sin(minute / 3.1) + chance.uniform(-14, 14)
+    jobs = _burst(minute) * chance.uniform(0.92, 1.08)
+    leaked = max(0.0, minute - LEAK) * LEAK_RATE + chance.uniform(0, 3)
+    served = users * 0.45 + _waiting(minute)
+    return {
+        22: _counts(established=2),
+        443: _counts(established=users, syn_recv=chance.uniform(0, 4), time_wait=users * 0.3, close_wait=chance.uniform(0, 2)),
+        5432: _counts(established=24 + jobs / 40, time_wait=8 + jobs),
+        8080: _counts(established=served, syn_recv=_waiting(minute) / 9, time_wait=users * 0.2, close_wait=leaked),
+    }
+
+
+def _burst(minute: float) -> float:
+    """Sockets in TIME_WAIT, each of which lasts for a minute."""
+    if minute < BURST:
+        return 0
+    return 900 * min(minute - BURST, 1, max(0, BURST_ENDS + 1 - minute))
+
+
+def _waiting(minute: float) -> float:
+    """Connections on port 8080 that nobody accepts; the kernel lets one more in than the limit says."""
+    return min(max(0.0, minute - STALL) * STALL_RATE, BACKLOG[8080] + 1)
+
+
+def _counts(
+    *, established: float, syn_recv: float = 0, time_wait: float = 0, close_wait: float = 0
+) -> Counter[TcpState]:
+    counts = dict(zip(STATES, (established, syn_recv, time_wait, close_wait), strict=True))
+    return Counter({state: int(count) for state, count in counts.items()})
+
+
+def _queue(port: int, minute: float, chance: Random) -> dict[str, str | int]:
+    waiting = int(_waiting(minute) if port == 8080 and minute > STALL else chance.uniform(0, 3))
+    return {
+        f"tcp.listen.queue[{port}]": waiting,
+        f"tcp.listen.queue.max[{port}]": BACKLOG[port],
+        f"tcp.listen.queue.pused[{port}]": f"{waiting * 100 / BACKLOG[port]:.2f}",
+    }
+
+
+def _rest(chance: Random) -> Counter[TcpState]:
+    """Sockets on no port that is told of: outgoing connections, those being closed, the listeners themselves."""
+    return Counter(
+        {
+            TcpState.ESTABLISHED: 34 + chance.randint(0, 6),
+            TcpState.SYN_SENT: chance.randint(0, 2),
+            TcpState.FIN_WAIT1: chance.randint(0, 3),
+            TcpState.FIN_WAIT2: chance.randint(6, 14),
+            TcpState.TIME_WAIT: chance.randint(20, 34),
+            TcpState.CLOSE: 3,
+            TcpState.LAST_ACK: chance.randint(0, 2),
+            TcpState.LISTEN: 7,
+        }
+    )

@@ -43,15 +43,15 @@ check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
 	$(NEWEST)/bin/ruff check
 	$(NEWEST)/bin/mypy sender templates tests bench
-	$(NEWEST)/bin/python templates/generate.py --check
+	$(NEWEST)/bin/python -m templates --check
 	$(NEWEST)/bin/pytest -q tests/unit/test_architecture.py
 
 format: $(NEWEST)/installed ## bring the code into its format
 	$(NEWEST)/bin/ruff format
 	$(NEWEST)/bin/ruff check --fix
 
-template: $(NEWEST)/installed ## write templates/tcp_states_template.xml anew from templates/generate.py
-	$(NEWEST)/bin/python templates/generate.py
+template: $(NEWEST)/installed ## write both XML files in templates/ and docs/template.md anew
+	$(NEWEST)/bin/python -m templates
 
 screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images anew, from a real Zabbix in a real browser
 	@.ci/packages $(TEST_PACKAGES)

@@ -20,6 +20,8 @@ def _count(state: TcpState) -> Callable[[Snapshot, Vitals], str]:
 KEYS: Mapping[str, Callable[[Snapshot, Vitals], str]] = {
     **{f"tcp.status[{state.name}]": _count(state) for state in TcpState},
     "tcp.status[TOTAL]": lambda snapshot, _vitals: str(sum(snapshot.states.values())),
+    "tcp.syn_sent.hosts": lambda _snapshot, _vitals: "0",
+    "tcp.limit[TIME_WAIT]": lambda _snapshot, _vitals: "0",
     "tcp.sender.version": lambda _snapshot, _vitals: __version__,
     "tcp.sender.uptime": lambda _snapshot, vitals: str(vitals.uptime_s),
     "tcp.sender.sample.time": lambda snapshot, _vitals: f"{snapshot.duration_s:.6f}",
@@ -28,6 +30,18 @@ KEYS: Mapping[str, Callable[[Snapshot, Vitals], str]] = {
     "tcp.sender.rejected": lambda _snapshot, vitals: str(vitals.rejected),
 }
 """Every key that the daemon sends, in the order in which it sends them, and the value of each as Zabbix takes it."""
+
+
+DISCOVERIES: Mapping[str, Sequence[str]] = {
+    "tcp.port.discovery": (
+        *(f"tcp.status[{state.name},{{#PORT}}]" for state in TcpState),
+        "tcp.listen.queue[{#PORT}]",
+        "tcp.listen.queue.max[{#PORT}]",
+        "tcp.listen.queue.pused[{#PORT}]",
+    ),
+    "tcp.remote.discovery": tuple(f"tcp.remote.status[{state.name},{{#PORT}}]" for state in TcpState),
+}
+"""Key of each low-level discovery rule to the keys of its prototypes."""
 
 
 def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str) -> tuple[Item, ...]:

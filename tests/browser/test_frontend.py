@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,8 @@ import pytest
 
 from sender import __version__
 from sender.config import Destination
-from sender.model import Item, Outcome
+from sender.model import Item
 from sender.uplink import Uplink
-from support import story
 from support.browser import Browser
 from support.command import COMMAND, tcp_status_sender
 from support.frontend import Frontend

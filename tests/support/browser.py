@@ -7,7 +7,6 @@ that makes them should be, they can reach nothing else.
 
 from __future__ import annotations
 
-import base64
 import urllib.request
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -81,7 +80,9 @@ class Browser:
             stack.callback(driver.kill)
             url = f"http://127.0.0.1:{port}"
             driver.wait_until(lambda: _is_ready(url), "it is ready")
-            self._driver = stack.enter_context(Remote(url, options=self._options(), file_detector=UselessFileDetector()))
+            self._driver = stack.enter_context(
+                Remote(url, options=self._options(), file_detector=UselessFileDetector())
+            )
             self._resources = stack.pop_all()
         return self
 

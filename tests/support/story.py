@@ -1,8 +1,8 @@
 """An hour in which a web server goes wrong, as the daemon would have sampled it. Pure: the same end, the same hour.
 
-Users come and go on port 443. From minute 12 on a batch job opens and closes short connections to the database, which stay
-in TIME_WAIT. From minute 20 on the application on port 8080 no longer closes what its clients have closed: CLOSE_WAIT. In
-the end it no longer accepts connections either, and its accept queue fills.
+Users come and go on port 443. From minute 12 on a batch job opens and closes short connections to a database elsewhere,
+which stay in TIME_WAIT. From minute 20 on the application on port 8080 no longer closes what its clients have closed:
+CLOSE_WAIT. In the end it no longer accepts connections either, and its accept queue fills.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MINUTES, STEP_S = 60, 30
-SERVICES = {22: "ssh", 443: "https", 5432: "postgresql", 8080: "http-alt"}
-LOOPBACK = {5432}
+BATCH, BATCH_ENDS, LEAK, STALL = 12, 19, 20, 45  # minutes in which something begins, or ends
+BATCH_SOCKETS, LEAK_RATE, STALL_RATE = 900, 14, 16  # a level, and connections a minute
+
+SERVICES = {22: "ssh", 443: "https", 6379: "redis", 8080: "http-alt"}
+LOOPBACK = {6379}
+BACKLOG = {22: 128, 443: 511, 6379: 511, 8080: 128}
+DATABASE = 5432  # a remote port
 STATES = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)  # those told by port
-BACKLOG = {22: 128, 443: 511, 5432: 244, 8080: 128}
 TIME_WAIT_LIMIT = 65536
-BURST, LEAK, STALL = 12, 20, 45  # minutes: the batch job begins, the application leaks, it stops accepting
-BURST_ENDS = 19
-LEAK_RATE, STALL_RATE = 14, 16  # connections a minute
 UPTIME_S = 3 * 86400
 
 
-def discovery(host: str, clock: int) -> Item:
-    """The listening ports, to be sent before the hour: items of ports exist only once this is known."""
-    ports = [
+def discoveries(host: str, clock: int) -> tuple[Item, ...]:
+    """The ports, to be sent before the hour: items of ports exist only once these are known."""
+    local = [
         {"{#PORT}": str(port), "{#SERVICE}": name, "{#SCOPE}": "loopback" if port in LOOPBACK else "any"}
         for port, name in SERVICES.items()
     ]
-    return Item(host=host, key="tcp.port.discovery", value=json.dumps(ports), clock=clock, ns=1)
+    remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql"}]
+    lists = {"tcp.port.discovery": local, "tcp.remote.discovery": remote}
+    return tuple(Item(host=host, key=key, value=json.dumps(ports), clock=clock, ns=1) for key, ports in lists.items())
 
 
 def hour(host: str, end: int) -> Iterator[tuple[Item, ...]]:
@@ -52,15 +55,15 @@ def hour(host: str, end: int) -> Iterator[tuple[Item, ...]]:
 
 
 def _values(minute: float, chance: Random) -> dict[str, str | int]:
-    ports = _ports(minute, chance)
-    states = _rest(chance)
-    for counts in ports.values():
+    ports, database, states = _ports(minute, chance), _database(minute, chance), _rest(chance)
+    for counts in (*ports.values(), database):
         states.update(counts)
     values: dict[str, str | int] = {f"tcp.status[{state.name}]": states[state] for state in TcpState}
     values["tcp.status[TOTAL]"] = sum(states.values())
     for port, counts in ports.items():
         values |= {f"tcp.status[{state.name},{port}]": counts[state] for state in STATES}
         values |= _queue(port, minute, chance)
+    values |= {f"tcp.remote.status[{state.name},{DATABASE}]": database[state] for state in STATES}
     return {
         **values,
         "tcp.syn_sent.hosts": states[TcpState.SYN_SENT],
@@ -77,31 +80,33 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
 def _ports(minute: float, chance: Random) -> dict[int, Counter[TcpState]]:
     """What the sockets of each local port do."""
     users = 260 + 90 * math.sin(minute / 9) + 40 * math.sin(minute / 3.1) + chance.uniform(-14, 14)
-    jobs = _burst(minute) * chance.uniform(0.92, 1.08)
-    leaked = max(0.0, minute - LEAK) * LEAK_RATE + chance.uniform(0, 3)
-    served = users * 0.45 + _waiting(minute)
+    waiting, leaked = _waiting(minute), max(0.0, minute - LEAK) * LEAK_RATE
     return {
         22: _counts(established=2),
-        443: _counts(established=users, syn_recv=chance.uniform(0, 4), time_wait=users * 0.3, close_wait=chance.uniform(0, 2)),
-        5432: _counts(established=24 + jobs / 40, time_wait=8 + jobs),
-        8080: _counts(established=served, syn_recv=_waiting(minute) / 9, time_wait=users * 0.2, close_wait=leaked),
+        443: _counts(users, syn_recv=chance.uniform(0, 4), time_wait=users * 0.3, close_wait=chance.uniform(0, 2)),
+        6379: _counts(18 + chance.uniform(0, 3), time_wait=chance.uniform(0, 4)),
+        8080: _counts(
+            users * 0.45 + waiting,
+            syn_recv=waiting / 9,
+            time_wait=users * 0.2,
+            close_wait=leaked + chance.uniform(0, 3),
+        ),
     }
 
 
-def _burst(minute: float) -> float:
-    """Sockets in TIME_WAIT, each of which lasts for a minute."""
-    if minute < BURST:
-        return 0
-    return 900 * min(minute - BURST, 1, max(0, BURST_ENDS + 1 - minute))
+def _database(minute: float, chance: Random) -> Counter[TcpState]:
+    """The connections to the database: a pool, and those of the batch job."""
+    jobs = BATCH_SOCKETS * max(0.0, min(minute - BATCH, 1, BATCH_ENDS + 1 - minute)) * chance.uniform(0.92, 1.08)
+    return _counts(24 + jobs / 40, time_wait=8 + jobs)
 
 
 def _waiting(minute: float) -> float:
-    """Connections on port 8080 that nobody accepts; the kernel lets one more in than the limit says."""
+    """Connections on port 8080 that nobody accepts; the kernel lets in one more than the limit says."""
     return min(max(0.0, minute - STALL) * STALL_RATE, BACKLOG[8080] + 1)
 
 
 def _counts(
-    *, established: float, syn_recv: float = 0, time_wait: float = 0, close_wait: float = 0
+    established: float, *, syn_recv: float = 0, time_wait: float = 0, close_wait: float = 0
 ) -> Counter[TcpState]:
     counts = dict(zip(STATES, (established, syn_recv, time_wait, close_wait), strict=True))
     return Counter({state: int(count) for state, count in counts.items()})

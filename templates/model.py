@@ -70,16 +70,19 @@ class Line:
     colour: str
     draw: str = "BOLD_LINE"
     function: str = "AVG"  # what a point stands for where there are more values than pixels
-    side: str = "LEFT"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A classic graph, or the prototype of one; the axis begins at 0."""
+    """A classic graph, or the prototype of one. The axis begins at 0.
+
+    A stacked graph does not show the thresholds of triggers: they are of single states.
+    """
 
     name: str
     lines: tuple[Line, ...]
     is_stacked: bool = False
+    is_percent: bool = False  # the axis ends at 100
 
 
 @dataclass(frozen=True, kw_only=True)

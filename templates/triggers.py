@@ -51,6 +51,15 @@ _SYN_SENT_RUN = (
     "ss -tanp state syn-sent | head -30",
 )
 
+
+def _lasting(key: str, threshold: str) -> str:
+    """High for 5m, and 5m ago: of a first sample, or the first after a stop, min() alone would be content.
+
+    Not in every trigger: Zabbix draws the threshold into graphs only where min() stands alone.
+    """
+    return f"min(//{key},5m)>{threshold} and last(//{key},#1:now-5m)>{threshold}"
+
+
 _CLOSE_WAIT_MANY = Trigger(
     name="TCP: Very many connections in CLOSE_WAIT",
     detail="over {$TCP.CLOSE_WAIT.MAX.CRIT} for 15m",
@@ -77,7 +86,7 @@ _CLOSE_WAIT = Trigger(
 _GROWTH = "{$TCP.CLOSE_WAIT.GROWTH.MAX}"
 _CLOSE_WAIT_GROWS = Trigger(
     name="TCP: Connections in CLOSE_WAIT grow steadily",
-    detail=f"by more than {_GROWTH} an hour, for 3h",
+    detail=f"by more than {_GROWTH} in each of 2 hours",
     # The lowest number of each hour, which short-lived ones do not lift. The first condition follows from the others:
     # it makes a healthy host's expression false, instead of unknown, while there are not yet three hours of values.
     expression=(
@@ -102,7 +111,7 @@ _CLOSE_WAIT_GROWS = Trigger(
 _SYN_RECV = Trigger(
     name="TCP: Many half-open connections (SYN_RECV)",
     detail="over {$TCP.SYN_RECV.MAX.CRIT} for 5m",
-    expression="min(//tcp.status[SYN_RECV],5m)>{$TCP.SYN_RECV.MAX.CRIT}",
+    expression=_lasting("tcp.status[SYN_RECV]", "{$TCP.SYN_RECV.MAX.CRIT}"),
     priority="AVERAGE",
     scope="security",
     value="Current: {ITEM.LASTVALUE1}",
@@ -125,7 +134,7 @@ _SYN_RECV = Trigger(
 _SYN_SENT_HOSTS = Trigger(
     name="TCP: Connection requests to many hosts stay unanswered",
     detail="over {$TCP.SYN_SENT.HOSTS.MAX.CRIT} addresses for 5m",
-    expression="min(//tcp.syn_sent.hosts,5m)>{$TCP.SYN_SENT.HOSTS.MAX.CRIT}",
+    expression=_lasting("tcp.syn_sent.hosts", "{$TCP.SYN_SENT.HOSTS.MAX.CRIT}"),
     priority="HIGH",
     scope="security",
     value="Current: {ITEM.LASTVALUE1} addresses",
@@ -236,10 +245,11 @@ _WAITING = Trigger(
     name="TCP sender: A destination does not take values",
     detail="over {$TCP.SENDER.BACKLOG.MAX.WARN} waiting for {$TCP.SENDER.BACKLOG.TIME}",
     # Values that arrive late tell of the outage that they waited out: the long time keeps that from being a problem
-    # again when it is over. And a daemon that was started again with a full spool has only its first values.
+    # again when it is over. And only where there are values from before that time: a daemon that starts with a full
+    # spool, after hours, has one value, of which min() would be content.
     expression=(
         "min(//tcp.sender.backlog,{$TCP.SENDER.BACKLOG.TIME})>{$TCP.SENDER.BACKLOG.MAX.WARN}"
-        " and count(//tcp.sender.backlog,{$TCP.SENDER.BACKLOG.TIME}:now-10m)>0"
+        " and count(//tcp.sender.backlog,{$TCP.SENDER.BACKLOG.TIME}:now-{$TCP.SENDER.BACKLOG.TIME})>0"
     ),
     priority="WARNING",
     scope="availability",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WIDTH, HEIGHT = 1600, 1000
+WIDTH, HEIGHT = 1500, 1000
 PATIENCE_S = 60  # a page of a busy machine; only a test that fails waits so long
 FLAGS = (
     "--headless",
@@ -60,6 +60,16 @@ _UNSETTLED = (
     ElementClickInterceptedException,
     ElementNotInteractableException,
 )
+
+_DRAWN = """
+const [image, wanted] = arguments, {naturalWidth: width, naturalHeight: height} = image;
+const context = Object.assign(document.createElement('canvas'), {width, height}).getContext('2d');
+context.drawImage(image, 0, 0);
+const pixels = context.getImageData(0, 0, width, height).data, found = new Set();
+for (let at = 0; at < pixels.length; at += 4)
+    if (wanted.every((value, n) => Math.abs(pixels[at + n] - value) < 32)) found.add(at / 4 % width);
+return found.size / width;
+"""
 
 
 class Browser:
@@ -108,7 +118,12 @@ class Browser:
 
     def click(self, xpath: str) -> None:
         """Click on it, as soon as it can be clicked on."""
-        self._until(lambda: self._visible(xpath).click() or True, f"{xpath} can be clicked on")
+
+        def click_on_it() -> bool:
+            self._visible(xpath).click()
+            return True
+
+        self._until(click_on_it, f"{xpath} can be clicked on")
 
     def type(self, xpath: str, text: str) -> None:
         """Type `text` into a field in place of what is there."""
@@ -129,8 +144,26 @@ class Browser:
         """The text of every element there is at `xpath` now, as it is shown."""
         script = "return arguments[0].map(element => element.innerText.trim())"
         elements = self._driver.find_elements(By.XPATH, xpath)
-        texts: list[str] = self._driver.execute_script(script, elements)  # type: ignore[no-untyped-call]
+        texts: list[str] = self._driver.execute_script(script, elements)
         return texts
+
+    def all(self, xpath: str) -> list[WebElement]:
+        """Every element there is at `xpath` now."""
+        return self._driver.find_elements(By.XPATH, xpath)
+
+    def loaded(self, xpath: str) -> list[WebElement] | None:
+        """The images at `xpath`; None where one is not loaded yet, or cannot be."""
+        images = self.all(xpath)
+        return (
+            images
+            if all(self.run("return arguments[0].complete && arguments[0].naturalWidth", i) for i in images)
+            else None
+        )
+
+    def drawn(self, image: WebElement, colour: str) -> float:
+        """In which share of a loaded image's width there is `colour` (RRGGBB), or what it is when laid on white thinly."""
+        wanted = [int(colour[at : at + 2], 16) for at in (0, 2, 4)]
+        return float(self.run(_DRAWN, image, wanted))
 
     def table(self, xpath: str) -> list[dict[str, str]]:
         """The rows of the table at `xpath`, now: the text of each cell under that of its head."""
@@ -143,16 +176,21 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a piece of JavaScript returns."""
-        return self._driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self._driver.execute_script(script, *arguments)
 
-    def wait_until(self, condition: Callable[[], T], what: str, timeout_s: float = PATIENCE_S) -> T:
+    def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = PATIENCE_S) -> T:
         """What `condition` returns, as soon as that is true."""
         return self._until(condition, what, timeout_s)
 
     def picture(self, path: Path, height: int = HEIGHT) -> None:
-        """Write what is seen now as a PNG."""
-        self._driver.set_window_size(WIDTH, height)
+        """Write what is seen now, in a window as high, as a PNG."""
+        self.resize(height)
         path.write_bytes(self._driver.get_screenshot_as_png())
+
+    def resize(self, height: int) -> None:
+        """Let the page be so high."""
+        frame = self.run("return window.outerHeight - window.innerHeight")
+        self._driver.set_window_size(WIDTH, height + frame)
 
     def _visible(self, xpath: str) -> WebElement:
         for element in self._driver.find_elements(By.XPATH, xpath):
@@ -160,12 +198,13 @@ class Browser:
                 return element
         raise NoSuchElementException(xpath)
 
-    def _until(self, condition: Callable[[], T], what: str, timeout_s: float = PATIENCE_S) -> T:
+    def _until(self, condition: Callable[[], T | None], what: str, timeout_s: float = PATIENCE_S) -> T:
         try:
-            return WebDriverWait(self._driver, timeout_s, 0.1, _UNSETTLED).until(lambda _driver: condition())
+            found: T = WebDriverWait(self._driver, timeout_s, 0.1, _UNSETTLED).until(lambda _driver: condition())  # type: ignore[assignment]
         except TimeoutException:
             page = self._driver.find_element(By.TAG_NAME, "body").text
             raise AssertionError(f"waited {timeout_s} s in vain until {what}; the page says:\n{page}") from None
+        return found
 
     def _options(self) -> ChromeOptions:
         options = ChromeOptions()
@@ -177,7 +216,7 @@ class Browser:
 
 def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/status"):
+        with urllib.request.urlopen(f"{url}/status"):  # noqa: S310  http
             return True
     except OSError:
         return False

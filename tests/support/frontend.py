@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from selenium.webdriver.remote.webelement import WebElement
 
     from support.browser import Browser
 
 DIALOG = "(//div[@role='dialog'])[last()]"
 FOOTER = f"{DIALOG}//div[contains(@class,'overlay-dialogue-footer')]"
 MESSAGE = "//output[contains(@class,'msg-good')]"
+
+
+WIDGET = "//div[@class='dashboard-grid-widget']"
+GRAPH = "//main//img[contains(@src,'chart')]"
+TIME_FILTER = "//a[contains(@class,'btn-time')]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widget:
+    """What a dashboard shows in one place; the image of a graph, or None."""
+
+    title: str
+    text: str
+    graph: WebElement | None
 
 
 def button(name: str) -> str:
@@ -76,15 +94,74 @@ class Frontend:
         self.menu("Monitoring", "Hosts")
         self.browser.click(f"{row(host)}//a[starts-with(normalize-space(),'{page}')]")
 
-    def latest_data(self, host: str, expect: str) -> dict[str, str]:
-        """The last value of each item that the page shows, as it shows it, once there is one for the item `expect`."""
-        self.visit(host, "Latest data")
+    def latest_data(self, host: str, until: Callable[[dict[str, str]], bool]) -> dict[str, str]:
+        """The last value of each item on the page, as it shows it, by the item's name; once `until` holds for them."""
 
-        def values() -> dict[str, str]:
+        def values() -> dict[str, str] | None:
+            self.visit(host, "Latest data")
             rows = self.browser.table("//form[@name='items']//table")
-            return {row["Name"]: row["Last value"] for row in rows}
+            found = {row["Name"]: row["Last value"] for row in rows if "Last value" in row}
+            return found if until(found) else None
 
-        return self.browser.wait_until(lambda: (found := values()).get(expect) and found, f"{expect} has a value")
+        return self.browser.wait_until(values, "the values are there")
+
+    def dashboard(self, host: str, page: str) -> dict[str, Widget]:
+        """The widgets on a page of the host's dashboard, by title, once all are filled."""
+        self.visit(host, "Dashboards")
+        self.fold_time_filter()
+        self.browser.click(f"//ul[contains(@class,'sortable-list')]//*[normalize-space()='{page}']")
+        self.browser.see(f"//*[contains(@class,'selected-tab')][normalize-space()='{page}']")
+        return self.browser.wait_until(self._widgets, "every widget is filled")
+
+    def graphs(self, host: str) -> list[WebElement]:
+        """The images of all graphs of the host, loaded."""
+        self.visit(host, "Graphs")
+        self.fold_time_filter()
+        return self.browser.wait_until(lambda: self.browser.loaded(GRAPH), "every graph is drawn")
+
+    def problems(self, host: str, at_least: int) -> list[dict[str, str]]:
+        """The host's rows in the list of problems, by head of column, once there are so many."""
+
+        def rows() -> list[dict[str, str]] | None:
+            self.menu("Monitoring", "Problems")
+            found = [row for row in self.browser.table("//form[@name='problem']//table") if row.get("Host") == host]
+            return found if len(found) >= at_least else None
+
+        return self.browser.wait_until(rows, "the problems are listed")
+
+    def event(self, problem: str) -> dict[str, str]:
+        """The details of a problem's event, to which its time in the list of problems leads."""
+        self.menu("Monitoring", "Problems")
+        self.browser.click(f"{row(problem)}/td[contains(@class,'timeline-date')]/a")
+        self.browser.see("//h1[.='Event details']")
+        rows = self.browser.run(
+            "return Array.from(arguments[0].rows).map(row => Array.from(row.cells).map(cell => cell.innerText.trim()))",
+            self.browser.see("//table[.//td[.='Operational data']]"),
+        )
+        return dict(rows)
+
+    def fold_time_filter(self) -> None:
+        """Let the form over graphs, which is open at first, not take their place."""
+        tab = f"//li[.{TIME_FILTER}]"
+        if "ui-tabs-active" in str(self.browser.see(tab).get_attribute("class")):
+            self.browser.click(TIME_FILTER)
+
+    def _widgets(self) -> dict[str, Widget] | None:
+        if self.browser.texts(f"{WIDGET}//*[contains(@class,'is-loading')]"):
+            return None
+        widgets = {}
+        for place in self.browser.all(WIDGET):
+            title, text = self.browser.run(
+                "return ['h4', '.dashboard-grid-widget-content'].map(at => arguments[0].querySelector(at).innerText)",
+                place,
+            )
+            images = self.browser.run("return Array.from(arguments[0].querySelectorAll('img'))", place)
+            if not all(
+                self.browser.run("return arguments[0].complete && arguments[0].naturalWidth", i) for i in images
+            ):
+                return None
+            widgets[title] = Widget(title=title, text=text, graph=images[0] if images else None)
+        return widgets or None
 
     def _choose(self, field: str, entry: str) -> None:
         """Type into a field that makes suggestions, and take the one."""

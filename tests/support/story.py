@@ -23,9 +23,9 @@ MINUTES, STEP_S = 60, 30
 BATCH, BATCH_ENDS, LEAK, STALL = 12, 19, 20, 45  # minutes in which something begins, or ends
 BATCH_SOCKETS, LEAK_RATE, STALL_RATE = 900, 14, 16  # a level, and connections a minute
 
-SERVICES = {22: "ssh", 443: "https", 6379: "redis", 8080: "http-alt"}
+SERVICES = {443: "https", 6379: "redis", 8080: "http-alt"}
 LOOPBACK = {6379}
-BACKLOG = {22: 128, 443: 511, 6379: 511, 8080: 128}
+BACKLOG = {443: 511, 6379: 511, 8080: 128}
 DATABASE = 5432  # a remote port
 STATES = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)  # those told by port
 TIME_WAIT_LIMIT = 65536
@@ -66,7 +66,7 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
     values |= {f"tcp.remote.status[{state.name},{DATABASE}]": database[state] for state in STATES}
     return {
         **values,
-        "tcp.syn_sent.hosts": states[TcpState.SYN_SENT],
+        "tcp.syn_sent.hosts": min(states[TcpState.SYN_SENT], 1),
         "tcp.limit[TIME_WAIT]": TIME_WAIT_LIMIT,
         "tcp.sender.version": __version__,
         "tcp.sender.uptime": UPTIME_S + int(minute * 60),
@@ -82,7 +82,6 @@ def _ports(minute: float, chance: Random) -> dict[int, Counter[TcpState]]:
     users = 260 + 90 * math.sin(minute / 9) + 40 * math.sin(minute / 3.1) + chance.uniform(-14, 14)
     waiting, leaked = _waiting(minute), max(0.0, minute - LEAK) * LEAK_RATE
     return {
-        22: _counts(established=2),
         443: _counts(users, syn_recv=chance.uniform(0, 4), time_wait=users * 0.3, close_wait=chance.uniform(0, 2)),
         6379: _counts(18 + chance.uniform(0, 3), time_wait=chance.uniform(0, 4)),
         8080: _counts(
@@ -132,6 +131,6 @@ def _rest(chance: Random) -> Counter[TcpState]:
             TcpState.TIME_WAIT: chance.randint(20, 34),
             TcpState.CLOSE: 3,
             TcpState.LAST_ACK: chance.randint(0, 2),
-            TcpState.LISTEN: 7,
+            TcpState.LISTEN: 5,
         }
     )

@@ -162,6 +162,11 @@ class ZabbixStack:
         """What zabbix_server has logged, over all its starts."""
         return (self._server_directory / "log").read_text(errors="replace")
 
+    @property
+    def web_log(self) -> str:
+        """What the frontend's web server has logged, and PHP with it."""
+        return (self._web_directory / "log").read_text(errors="replace")
+
     def start_server(self) -> None:
         """Start zabbix_server; return when its trapper answers: it has read its configuration by then."""
         if self._server:

@@ -5,6 +5,8 @@ Thresholds are macros; windows (5m, 15m) are not, as in Zabbix's own templates. 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from templates.model import Trigger
 
 PEERS = "awk '{sub(/:[0-9]+$/, \"\", $4); print $4}' | sort | uniq -c | sort -rn"
@@ -52,12 +54,12 @@ _SYN_SENT_RUN = (
 )
 
 
-def _lasting(key: str, threshold: str) -> str:
-    """High for 5m, and 5m ago: of a first sample, or the first after a stop, min() alone would be content.
+def _lasting(key: str, threshold: str, period: str = "5m") -> str:
+    """High for this period, and when it began: of a first sample, or the first after a stop, min() would be content.
 
     Not in every trigger: Zabbix draws the threshold into graphs only where min() stands alone.
     """
-    return f"min(//{key},5m)>{threshold} and last(//{key},#1:now-5m)>{threshold}"
+    return f"min(//{key},{period})>{threshold} and last(//{key},#1:now-{period})>{threshold}"
 
 
 _CLOSE_WAIT_MANY = Trigger(
@@ -84,21 +86,19 @@ _CLOSE_WAIT = Trigger(
     depends_on=_CLOSE_WAIT_MANY.name,
 )
 _GROWTH = "{$TCP.CLOSE_WAIT.GROWTH.MAX}"
+_FLOORS = [f"min(//tcp.status[CLOSE_WAIT],1h{shift})" for shift in ("", ":now-1h", ":now-2h", ":now-3h")]
+_ROSE = " and ".join(f"{later}-{earlier}>{_GROWTH}" for later, earlier in pairwise(_FLOORS))
 _CLOSE_WAIT_GROWS = Trigger(
     name="TCP: Connections in CLOSE_WAIT grow steadily",
-    detail=f"by more than {_GROWTH} in each of 2 hours",
+    detail=f"by more than {_GROWTH} an hour, for 3h",
     # The lowest number of each hour, which short-lived ones do not lift. The first condition follows from the others:
-    # it makes a healthy host's expression false, instead of unknown, while there are not yet three hours of values.
-    expression=(
-        f"min(//tcp.status[CLOSE_WAIT],1h)>2*{_GROWTH}"
-        f" and min(//tcp.status[CLOSE_WAIT],1h)-min(//tcp.status[CLOSE_WAIT],1h:now-1h)>{_GROWTH}"
-        f" and min(//tcp.status[CLOSE_WAIT],1h:now-1h)-min(//tcp.status[CLOSE_WAIT],1h:now-2h)>{_GROWTH}"
-    ),
+    # it makes a healthy host's expression false, instead of unknown, while there are not yet four hours of values.
+    expression=f"min(//tcp.status[CLOSE_WAIT],1h)>3*{_GROWTH} and {_ROSE}",
     priority="INFO",
     scope="performance",
     value="Current: {ITEM.LASTVALUE1}",
     means=(
-        f"In each of the last two hours, the lowest number of connections in CLOSE_WAIT was more than {_GROWTH} above "
+        f"In each of the last three hours, the lowest number of connections in CLOSE_WAIT was more than {_GROWTH} above "
         "that of the hour before. A program does not close connections that its peers have closed: a leak, early."
     ),
     run=_CLOSE_WAIT_RUN,
@@ -152,7 +152,7 @@ _SYN_SENT_HOSTS = Trigger(
 _SYN_SENT = Trigger(
     name="TCP: Many connection requests stay unanswered (SYN_SENT)",
     detail="over {$TCP.SYN_SENT.MAX.WARN} for 5m",
-    expression="min(//tcp.status[SYN_SENT],5m)>{$TCP.SYN_SENT.MAX.WARN}",
+    expression=_lasting("tcp.status[SYN_SENT]", "{$TCP.SYN_SENT.MAX.WARN}"),
     priority="WARNING",
     scope="availability",
     value="Current: {ITEM.LASTVALUE1}",
@@ -245,12 +245,8 @@ _WAITING = Trigger(
     name="TCP sender: A destination does not take values",
     detail="over {$TCP.SENDER.BACKLOG.MAX.WARN} waiting for {$TCP.SENDER.BACKLOG.TIME}",
     # Values that arrive late tell of the outage that they waited out: the long time keeps that from being a problem
-    # again when it is over. And only where there are values from before that time: a daemon that starts with a full
-    # spool, after hours, has one value, of which min() would be content.
-    expression=(
-        "min(//tcp.sender.backlog,{$TCP.SENDER.BACKLOG.TIME})>{$TCP.SENDER.BACKLOG.MAX.WARN}"
-        " and count(//tcp.sender.backlog,{$TCP.SENDER.BACKLOG.TIME}:now-{$TCP.SENDER.BACKLOG.TIME})>0"
-    ),
+    # again when it is over.
+    expression=_lasting("tcp.sender.backlog", "{$TCP.SENDER.BACKLOG.MAX.WARN}", "{$TCP.SENDER.BACKLOG.TIME}"),
     priority="WARNING",
     scope="availability",
     value="Waiting: {ITEM.LASTVALUE1}",
@@ -262,7 +258,8 @@ _WAITING = Trigger(
     run=(_STATUS, _LOG),
     do=(
         "The status names the destination that takes nothing, since when and why: mend it, or remove it from the "
-        "configuration. What waits is delivered as soon as it answers."
+        "configuration. What waits is delivered as soon as it answers. After an outage of this Zabbix itself that was "
+        "longer, the values that arrive late may raise this too: it ends with the next sample."
     ),
     depends_on=NO_DATA.name,
 )

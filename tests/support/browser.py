@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WIDTH, HEIGHT = 1500, 1000
+WIDTH, HEIGHT = 1600, 1000
 PATIENCE_S = 60  # a page of a busy machine; only a test that fails waits so long
 FLAGS = (
     "--headless",

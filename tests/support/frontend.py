@@ -20,6 +20,7 @@ MESSAGE = "//output[contains(@class,'msg-good')]"
 
 WIDGET = "//div[@class='dashboard-grid-widget']"
 GRAPH = "//main//img[contains(@src,'chart')]"
+FILTER = "//li[contains(@class,'tabfilter-item-label') and contains(@class,'selected')]"
 TIME_FILTER = "//a[contains(@class,'btn-time')]"
 
 
@@ -145,6 +146,12 @@ class Frontend:
         tab = f"//li[.{TIME_FILTER}]"
         if "ui-tabs-active" in str(self.browser.see(tab).get_attribute("class")):
             self.browser.click(TIME_FILTER)
+
+    def fold_filter(self) -> None:
+        """Let the form over Latest data, which is open at first, not take the place of the list."""
+        if "expanded" in str(self.browser.see(FILTER).get_attribute("class")):
+            self.browser.click(f"{FILTER}//a")
+        self.browser.see(f"{FILTER}[not(contains(@class,'expanded'))]")
 
     def _widgets(self) -> dict[str, Widget] | None:
         if self.browser.texts(f"{WIDGET}//*[contains(@class,'is-loading')]"):

@@ -125,12 +125,12 @@ def _rest(chance: Random) -> Counter[TcpState]:
     return Counter(
         {
             TcpState.ESTABLISHED: 34 + chance.randint(0, 6),
-            TcpState.SYN_SENT: chance.randint(0, 2),
-            TcpState.FIN_WAIT1: chance.randint(0, 3),
-            TcpState.FIN_WAIT2: chance.randint(6, 14),
+            TcpState.SYN_SENT: chance.randint(0, 9) // 8 * chance.randint(1, 2),
+            TcpState.FIN_WAIT1: chance.randint(0, 7) // 5,
+            TcpState.FIN_WAIT2: chance.randint(9, 12),
             TcpState.TIME_WAIT: chance.randint(20, 34),
             TcpState.CLOSE: 3,
-            TcpState.LAST_ACK: chance.randint(0, 2),
+            TcpState.LAST_ACK: chance.randint(0, 9) // 8,
             TcpState.LISTEN: 5,
         }
     )

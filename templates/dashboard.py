@@ -88,9 +88,9 @@ PAGES = (
                 "tcp.sender.rejected Values refused",
                 "tcp.sender.sample.time Sample time",
             ),
-            _graph("TCP sender: Values waiting", 0, 2, 12, 5),
-            _graph("TCP sender: Values lost and refused", 12, 2, 12, 5),
-            _graph("TCP sender: Sample time", 0, 7, 12, 5),
+            _graph("TCP sender: Values waiting", 0, 2, 8, 6),
+            _graph("TCP sender: Values lost and refused", 8, 2, 8, 6),
+            _graph("TCP sender: Sample time", 16, 2, 8, 6),
         ),
     ),
 )

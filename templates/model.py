@@ -170,6 +170,14 @@ def calls(expression: str) -> list[Call]:
     ]
 
 
+def lasting(key: str, threshold: str, period: str = "5m") -> str:
+    """High for this period, and when it began: of a first sample, or the first after a stop, min() would be content.
+
+    Not in every trigger: Zabbix draws the threshold into graphs only where min() stands alone.
+    """
+    return f"min(//{key},{period})>{threshold} and last(//{key},#1:now-{period})>{threshold}"
+
+
 def without_context(macro: str) -> str:
     """`{$X:"443"}` as `{$X}`."""
     return re.sub(r":\".*\"\}$", "}", macro)

@@ -16,4 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for pictures: a temporary one, unless asked for otherwise."""
     chosen: Path | None = request.config.getoption("--screenshots")
-    return chosen or tmp_path_factory.mktemp("pictures")
+    if not chosen:
+        return tmp_path_factory.mktemp("pictures")
+    chosen.mkdir(parents=True, exist_ok=True)
+    return chosen

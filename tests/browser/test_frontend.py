@@ -221,7 +221,7 @@ def test_a_problem_says_what_to_do(frontend: Frontend, pictures: Path) -> None:
         "TCP port 8080 http-alt: Many connections in CLOSE_WAIT (over 100 for 15m)": "Warning",
     }
     event = frontend.event(full)
-    take_picture(frontend, pictures / "problem.png", 820)
+    take_picture(frontend, pictures / "problem.png", 920)
     assert event["Operational data"] == "Current: 100.78 %"
     assert event["Severity"] == "High"
     assert "The program on port 8080 does not accept connections" in event["Description"]

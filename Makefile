@@ -8,16 +8,16 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type 
 # They mostly wait, so more run at once than there are processors.
 UNIT := -n 4 tests/unit
 REAL := -n 3 tests/kernel tests/disk tests/systemd
-ZABBIX := -n 2 --dist loadfile tests/zabbix  # a Zabbix for each file
-# What the tests run: a real PostgreSQL, zabbix_server and its web frontend; a real systemd; ip, ss, unshare, nsenter and
-# setpriv.
+ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each file
+# What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; a real systemd; ip, ss,
+# unshare, nsenter and setpriv.
 TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
-	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml
+	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml chromium chromium-driver
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(TEST_PACKAGES) zabbix-agent  # which brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES)) zabbix-agent  # which brings zabbix_sender
 
-.PHONY: help run unit test test-installed check format template bench bench-drain clean
+.PHONY: help run unit test test-installed check format template screenshots bench bench-drain soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,19 +43,27 @@ check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
 	$(NEWEST)/bin/ruff check
 	$(NEWEST)/bin/mypy sender templates tests bench
-	$(NEWEST)/bin/python templates/generate.py --check
+	$(NEWEST)/bin/python -m templates --check
 	$(NEWEST)/bin/pytest -q tests/unit/test_architecture.py
 
 format: $(NEWEST)/installed ## bring the code into its format
 	$(NEWEST)/bin/ruff format
 	$(NEWEST)/bin/ruff check --fix
 
-template: $(NEWEST)/installed ## write templates/tcp_states_template.xml anew from templates/generate.py
-	$(NEWEST)/bin/python templates/generate.py
+template: $(NEWEST)/installed ## write both XML files in templates/ and docs/template.md anew
+	$(NEWEST)/bin/python -m templates
+
+screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images anew, from a real Zabbix in a real browser
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest tests/browser --screenshots docs/images
 
 bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
+
+soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15 minutes, or MINUTES=; no trigger may fire
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest tests/soak
 
 bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
 	@.ci/packages $(DRAIN_PACKAGES)
@@ -76,7 +84,7 @@ $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
 
 .venv/%/installed: $(SOURCES)
 	@$(call make_venv,$*)
-	.venv/$*/bin/python -m pip install -qq . --group test $(if $(filter $(NEWEST),.venv/$*),--group lint)
+	.venv/$*/bin/python -m pip install -qq . --group test $(if $(filter $(NEWEST),.venv/$*),--group browser --group lint)
 	@touch $@
 
 define make_venv

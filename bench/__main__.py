@@ -14,9 +14,11 @@ from pathlib import Path
 
 from bench.contenders import EXPORTER, SENDER, in_process, peers
 from bench.report import NOTES, Crowd, table, targets
+from bench.samplers import TRACKED
 from support.namespace import Namespace
 
 PACKAGES = {"ss": "iproute2", "netstat": "net-tools", "awk": "mawk", "zabbix_agentd": "zabbix-agent"}
+MANY_PORTS = 30_000  # as the sockets bound to one port stand in one list
 HALF = 10_000  # sockets in each of ESTABLISHED and TIME_WAIT
 
 
@@ -44,14 +46,18 @@ def enter(pid: int) -> None:
             raise OSError(ctypes.get_errno(), "setns")
 
 
-def race(established: int, time_wait: int, rounds: int) -> Crowd:
-    """Race everybody over a crowd that is all ESTABLISHED; the floor and ours only, where some are in TIME_WAIT."""
+def race(established: int, time_wait: int, rounds: int, *, ports: int = MANY_PORTS) -> Crowd:
+    """Race everybody over a crowd that is all ESTABLISHED, on many ports; the floor and ours only over others."""
     expected = {"ESTABLISHED": established} | ({"TIME_WAIT": time_wait} if time_wait else {})
     title = " and ".join(f"{count:,} {state}" for state, count in expected.items()) + ", one in four IPv6"
-    holder = [sys.executable, "-m", "bench.crowd", str(established), str(time_wait)]
+    title += f", all of them on {ports} tracked ports" if ports == TRACKED else ""
+    holder = [sys.executable, "-m", "bench.crowd", *map(str, (established, time_wait, ports))]
     with Namespace(holder) as namespace, ExitStack() as stack:
         enter(namespace.report["pid"])
-        rows = in_process(stack, expected) + ([] if time_wait else peers(stack, established))
+        if ports == TRACKED:
+            rows = in_process(stack, expected, "ports")
+        else:
+            rows = in_process(stack, expected) + ([] if time_wait else peers(stack, established))
         for number in range(rounds):
             for row in rows:
                 seconds, right = row.take() if number % row.every == 0 else (None, True)
@@ -80,11 +86,13 @@ def main() -> int:
     heading, bullet = ("\n#### {}\n", "- {}") if arguments.markdown else ("\n{}", "{}")
     print(machine(), flush=True)
     crowds = []
-    for established, time_wait in [*((size, 0) for size in arguments.sockets), (HALF, HALF)]:
-        crowds.append(race(established, time_wait, arguments.rounds))
+    races = [(size, 0, MANY_PORTS) for size in arguments.sockets]
+    races += [(HALF, HALF, MANY_PORTS), (max(arguments.sockets), 0, TRACKED)]
+    for established, time_wait, ports in races:
+        crowds.append(race(established, time_wait, arguments.rounds, ports=ports))
         print(heading.format(crowds[-1].title), table(crowds[-1]), sep="\n", flush=True)
     print(heading.format("What was timed"), *map(bullet.format, NOTES), sep="\n")
-    print(heading.format("Targets and figures"), *map(bullet.format, targets(crowds[:-1], crowds[-1])), sep="\n")
+    print(heading.format("Targets and figures"), *map(bullet.format, targets(crowds[:-2], *crowds[-2:])), sep="\n")
     return 0 if all(row.right for crowd in crowds for row in crowd.rows) else 1
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Taken = tuple[float, bool]  # seconds, and whether the count was right
 
+TITLES = {"ours": "ours: sample()", "ports": "ours: sample(), 50 ports"}
 SENDER = Path(sys.executable).with_name("tcp-status-sender")
 EXPORTER = "prometheus-node-exporter"
 EXPORTER_PORT = 9100
@@ -81,9 +82,9 @@ class Sampler:
         return peak_mb(self._process.pid)
 
 
-def in_process(stack: ExitStack, expected: Mapping[str, int]) -> list[Contender]:
+def in_process(stack: ExitStack, expected: Mapping[str, int], name: str = "ours") -> list[Contender]:
     """Enter the floor and ours, by turns in one process, and each in a process of its own for its memory."""
-    both, floor, ours = (Sampler(stack, expected, *names) for names in (("floor", "ours"), ("floor",), ("ours",)))
+    both, floor, ours = (Sampler(stack, expected, *names) for names in (("floor", name), ("floor",), (name,)))
 
     def take_floor() -> Taken:
         both.take("floor")  # the caches are those of whoever came before; both are timed with their own
@@ -91,7 +92,7 @@ def in_process(stack: ExitStack, expected: Mapping[str, int]) -> list[Contender]
 
     return [
         Contender("floor: drain only", "sample", take_floor, lambda: floor.peak("floor")),
-        Contender("ours: sample()", "sample", lambda: both.take("ours"), lambda: ours.peak("ours")),
+        Contender(TITLES[name], "sample", lambda: both.take(name), lambda: ours.peak(name)),
     ]
 
 

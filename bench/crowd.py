@@ -1,6 +1,6 @@
-"""A holder (see tests/support/namespace.py) of many TCP sockets: `python -m bench.crowd ESTABLISHED TIME_WAIT`.
+"""A holder (see tests/support/namespace.py) of many TCP sockets: `python -m bench.crowd ESTABLISHED TIME_WAIT PORTS`.
 
-One socket in four is IPv6. The crowd lasts until standard input closes; those in TIME_WAIT last 60 s at most.
+One socket in four is IPv6; the established ones share so many local ports. The crowd lasts until standard input closes; those in TIME_WAIT last 60 s at most.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 TCP_REPAIR = 19  # include/uapi/linux/tcp.h: connect() makes an established socket at once, without a peer
-PORTS = range(30_000, 60_000)  # of the crowd; many, as the sockets bound to one port stand in one list
+FIRST_PORT = 30_000  # of the crowd, which uses this and the next ones, up to 60,000
 SHARE = 15_000  # sockets to a process: below the usual limits on descriptors
 SYSCTLS = {
     "ip_local_port_range": "1024 29999",  # for everybody else's outgoing connections, TIME_WAIT's included
@@ -30,20 +30,20 @@ def new_socket(number: int) -> tuple[socket.socket, str]:
     return socket.socket(socket.AF_INET), "127.0.0.1"
 
 
-def established(number: int) -> socket.socket:
+def established(number: int, ports: int) -> socket.socket:
     """Make socket `number` of the crowd; its local and remote ports together are unlike any other's."""
     sock, host = new_socket(number)
-    remote, local = divmod(number, len(PORTS))
+    remote, local = divmod(number, ports)
     sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
-    sock.bind((host, PORTS[local]))
+    sock.bind((host, FIRST_PORT + local))
     sock.connect((host, 1 + remote))
     return sock
 
 
-def hold(numbers: range, ready: int) -> None:
+def hold(numbers: range, ports: int, ready: int) -> None:
     """Live as one process of the crowd, after its fork."""
     os.close(1)  # the first process's, whose end would go unseen if it were open here too
-    crowd = [established(number) for number in numbers]
+    crowd = [established(number, ports) for number in numbers]
     os.write(ready, b".")
     os.close(ready)
     sys.stdin.read()
@@ -63,7 +63,7 @@ def leave_time_wait(count: int) -> None:
 
 def main() -> None:
     """Build the crowd, report it, hold it."""
-    in_established, in_time_wait = map(int, sys.argv[1:])
+    in_established, in_time_wait, ports = map(int, sys.argv[1:])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for name, value in SYSCTLS.items():
         Path("/proc/sys/net/ipv4", name).write_text(value)
@@ -72,7 +72,7 @@ def main() -> None:
     waiting, ready = os.pipe()
     for numbers in shares:
         if os.fork() == 0:
-            hold(numbers, ready)
+            hold(numbers, ports, ready)
     os.close(ready)
     with os.fdopen(waiting, "rb") as signs:
         if len(signs.read()) != len(shares):

@@ -75,7 +75,7 @@ def draw(headings: Sequence[str], cells: Sequence[Sequence[str]], *, words: int)
     return "\n".join(f"| {line(texts)} |" for texts in (headings, ruler, *cells))
 
 
-def targets(crowds: Sequence[Crowd], mixed: Crowd) -> Iterator[str]:
+def targets(crowds: Sequence[Crowd], mixed: Crowd, ported: Crowd) -> Iterator[str]:
     """Each target, and what was measured."""
 
     def each(figure: Callable[[Sequence[Contender]], float], over: Sequence[Crowd] = crowds) -> str:
@@ -86,6 +86,8 @@ def targets(crowds: Sequence[Crowd], mixed: Crowd) -> Iterator[str]:
     gaps = [f"{ratio(row, rows[OURS]):.2f} ({row.name})" for rows in big for row in rows[COMMAND + 1 :]]
     ends = [crowds[0], crowds[-1]][: len(crowds)]
     yield f"ours <= 1.15 x floor: {cost} (half TIME_WAIT)"
+    yield f"with 50 tracked ports <= 1.3 x floor: {each(lambda rows: ratio(rows[OURS], rows[FLOOR]), [ported])}"
+    yield f"the same memory with them: {each(lambda rows: rows[OURS].peak_mb, [crowds[-1], ported])}"
     yield f"every peer >= 1.5 x ours at {PEERS_AT:,}: {', '.join(gaps) or 'not measured'}"
     yield f"memory of a sampling process flat, <= 60 MB: {each(lambda rows: rows[OURS].peak_mb, ends)}"
     yield f"memory of the command flat, <= 60 MB: {each(lambda rows: rows[COMMAND].peak_mb, ends)}"

@@ -15,11 +15,14 @@ from importlib import import_module
 from socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_RAW, socket
 from typing import TYPE_CHECKING
 
+from bench.crowd import FIRST_PORT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Sampler = Callable[[], Mapping[str, int]]
 
+TRACKED = 50  # ports
 NETLINK_SOCK_DIAG = 4  # include/uapi/linux/netlink.h, as are the next two lines
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLMSG_ERROR, NLMSG_DONE, DONE_LEN = 2, 3, 20  # struct nlmsghdr, then an errno
@@ -53,6 +56,20 @@ def ours() -> Sampler:
     return lambda: {state.name: count for state, count in sample().states.items()}
 
 
+def ports() -> Sampler:
+    """Count as the daemon does where it finds fifty ports listened on; here they are told, as nobody listens."""
+    sock_diag, model = import_module("sender.sock_diag"), import_module("sender.model")
+    sampler = sock_diag.SockDiag()
+    wanted = model.Wanted(local=frozenset(range(FIRST_PORT, FIRST_PORT + TRACKED)), listening=True)
+
+    def count() -> Mapping[str, int]:
+        snapshot = sampler.sample(wanted)
+        by_port = sum(count for (_, state), count in snapshot.local.items() if state == model.TcpState.ESTABLISHED)
+        return {"ESTABLISHED": by_port, "TIME_WAIT": snapshot.states[model.TcpState.TIME_WAIT]}
+
+    return count
+
+
 def pyroute2() -> Sampler:
     """Count in the library's own way: an object for each socket, a dump for each family."""
     library = import_module("pyroute2")
@@ -67,7 +84,7 @@ def pyroute2() -> Sampler:
 
 def main() -> None:
     """One sample for each line, until standard input closes."""
-    samplers = {maker.__name__: maker() for maker in (floor, ours, pyroute2) if maker.__name__ in sys.argv[1:]}
+    samplers = {maker.__name__: maker() for maker in (floor, ours, ports, pyroute2) if maker.__name__ in sys.argv[1:]}
     for line in sys.stdin:
         begin = time.perf_counter()
         counts = samplers[line.strip()]()

@@ -110,7 +110,7 @@ _STATUS = (
 )
 _TEMPLATE = (
     "Prints the template 'TCP states by Zabbix trapper' for import into Zabbix (Configuration or Data collection > "
-    "Templates > Import). Format 6.0 suits 6.0, 6.4 and 7.x."
+    "Templates > Import). Format 6.0 suits 6.0, 6.4 and 7.x, format 3.4 the versions from 3.4 to 5.4."
 )
 
 

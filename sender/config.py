@@ -14,12 +14,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sender import yaml_file
 from sender.errors import ConfigError
+from sender.model import TcpState
 
 DEFAULT_PATH = Path("/etc/tcp-status-sender/config.yaml")
 TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 
 _SHOWN_BITS = 128
 _PORTS = range(1, 65536)
+_MOST_PORTS = 1000
 _SIZES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
 
@@ -51,6 +53,37 @@ def _size(value: object) -> int:
     if not _SIZES["MiB"] <= size <= 1024 * _SIZES["GiB"]:
         raise ValueError("expected a size from 1MiB to 1024GiB, such as 256MiB")
     return size
+
+
+def _port(value: object) -> int:
+    if type(value) is not int or value not in _PORTS:
+        raise ValueError("expected a port from 1 to 65535")
+    return value
+
+
+def _port_range(value: object) -> tuple[int, int]:
+    """First and last port of `443` or `"32768-60999"`."""
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", value) if isinstance(value, str) else None
+    first, last = (int(match[1]), int(match[2])) if match else (value, value)
+    if type(first) is not int or type(last) is not int or not 1 <= first <= last < _PORTS.stop:
+        raise ValueError('expected a port from 1 to 65535, or a range of them in quotes, such as "32768-60999"')
+    return first, last
+
+
+def _state(value: object) -> TcpState:
+    if not isinstance(value, str) or value not in TcpState.__members__:
+        raise ValueError(f"expected one of {', '.join(TcpState.__members__)}")
+    return TcpState[value]
+
+
+def _limit(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= _MOST_PORTS:
+        raise ValueError(f"expected a number of ports from 1 to {_MOST_PORTS}")
+    return value
+
+
+def _once_each(entries: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(entries))
 
 
 def _spool_path(path: str) -> str:
@@ -136,6 +169,19 @@ class Destination(_Settings):
         return f"{self.name} ({', '.join(map(str, self.nodes))})"
 
 
+class PortSettings(_Settings):
+    """Which ports are reported, in which states. `exclude` holds ranges, first and last port."""
+
+    listening: bool = True
+    local: Annotated[tuple[Annotated[int, BeforeValidator(_port)], ...], _LIST, AfterValidator(_once_each)] = ()
+    remote: Annotated[tuple[Annotated[int, BeforeValidator(_port)], ...], _LIST, AfterValidator(_once_each)] = ()
+    exclude: Annotated[tuple[Annotated[tuple[int, int], BeforeValidator(_port_range)], ...], _LIST] = ()
+    states: Annotated[
+        tuple[Annotated[TcpState, BeforeValidator(_state)], ...], _LIST, _FILLED, AfterValidator(_once_each)
+    ] = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
+    limit: Annotated[int, BeforeValidator(_limit)] = 50
+
+
 class SpoolSettings(_Settings):
     """Where samples wait, and how long: s of age, bytes on the disk."""
 
@@ -154,6 +200,7 @@ class Settings(_Settings):
     destinations: Annotated[tuple[Destination, ...], _LIST, _FILLED] = (
         Destination.model_validate({"nodes": ["127.0.0.1"]}),
     )
+    ports: PortSettings = PortSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -208,7 +255,7 @@ def _checked(data: object, source: str, problems: list[str]) -> Settings:
     return settings
 
 
-_MODELS: dict[str, type[_Settings]] = {"destinations": Destination, "spool": SpoolSettings}
+_MODELS: dict[str, type[_Settings]] = {"destinations": Destination, "ports": PortSettings, "spool": SpoolSettings}
 _EXPECTED = {
     "bool_type": "expected true or false",
     "model_type": "expected keys with values, such as `name: main`",

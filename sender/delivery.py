@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from sender.clock import duration
 from sender.errors import DeliveryError, SenderError
+from sender.items import DISCOVERIES
 from sender.model import Outcome
+from sender.newcomers import Newcomers
 from sender.refusals import Refusals
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Delivery:
         self._causes: list[str] = []  # those of this failure that were logged, the last one last,
         self._say_at = 0.0  # and when one of them may be again
         self._refusals = Refusals(name, monotonic)
+        self.newcomers = Newcomers(name, spool.known(name), monotonic)
+        self.wants_discovery = False  # ports are to be named to it anew
 
     @property
     def waiting(self) -> int:
@@ -70,7 +74,9 @@ class Delivery:
         """How it is, in a few words."""
         if self.cause:
             return f"{self.waiting} values wait: {self.cause}"
-        return self._refusals.summary or ("takes all values" if self._answered else "nothing was sent yet")
+        state = self._refusals.summary or ("takes all values" if self._answered else "nothing was sent yet")
+        held = self.newcomers.ports
+        return f"{state}, those of {len(held)} new ports later" if held else state
 
     @property
     def is_curious(self) -> bool:
@@ -95,7 +101,7 @@ class Delivery:
         """Deliver until `stop`, then once more, for a while."""
         while not self._stop.is_set():
             if self.drain():
-                self._wake.wait()
+                self._wake.wait(self.newcomers.due_s)
                 self._wake.clear()
                 self._stop.wait(self.offset_s)
             else:
@@ -116,15 +122,19 @@ class Delivery:
             try:
                 chunk = self._spool.read(self.name, max_values=1 if curious else _MAX_VALUES)
                 if chunk is None:
-                    self._log_end()
+                    self._welcome()
                     return True
-                outcome = self._offer(chunk, curious=curious)
+                ready = self.newcomers.ready(chunk.items)
+                outcome = self._offer(chunk, ready, curious=curious)
             except SenderError as error:
                 self._log_failure(error)
                 return False
             self._log_recovery()
             if not curious:
-                self._refusals.note(chunk, outcome)
+                self._refusals.note(ready, outcome)
+            self.newcomers.hold(chunk.items)
+            self._learn(ready, outcome)
+            self._spool.learn(self.name, self.newcomers.known)
             self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
             self._answered = True
             self._pause_s = _MIN_PAUSE_S
@@ -133,14 +143,36 @@ class Delivery:
                 self._caught_up += outcome.accepted
         return True
 
-    def _offer(self, chunk: Chunk, *, curious: bool) -> Outcome:
+    def _offer(self, chunk: Chunk, ready: Sequence[Item], *, curious: bool) -> Outcome:
         try:
             if curious:
-                return self._refusals.probe(chunk, self._send, self._stop.wait)
-            return self._send(chunk.items)
+                return self._refusals.probe(ready, self._send, self._stop.wait)
+            return self._send(ready)
         except DeliveryError as error:
             self._spool.settle(self.name, chunk, Outcome(kept=len(chunk.items)), str(error))
             raise
+
+    def _learn(self, sent: Sequence[Item], outcome: Outcome) -> None:
+        """Which ports have to wait for their items, and whether discovery is to be sent for them."""
+        gone = self._refusals.gone
+        if not outcome.accepted:
+            gone = set(self.newcomers.known)
+        if gone or any(item.key in DISCOVERIES for item in sent):
+            self.wants_discovery = bool(gone) or not outcome.accepted
+        self.newcomers.doubt(gone)
+
+    def _welcome(self) -> None:
+        """All that waits is delivered; what is held of new ports may be, by now. Raises DeliveryError."""
+        if self.newcomers.due_s == 0:
+            rejected = 0
+            try:
+                rejected = self.newcomers.offer(self._send).rejected
+            finally:
+                self._spool.learn(self.name, self.newcomers.known, rejected=rejected)
+            self._log_recovery()
+        if self._caught_up is not None:
+            _LOG.info("%s has all that waited for it: %d values", self.name, self._caught_up)
+            self._caught_up = None
 
     def _log_failure(self, error: SenderError) -> None:
         """When it begins, once a day, and when its cause changes; two that take turns, not more than once a minute."""
@@ -163,8 +195,3 @@ class Delivery:
             self._causes.clear()
             self._caught_up = 0
             _LOG.info("delivery to %s works again after %s; %d values to deliver", self.name, lasted, self.waiting)
-
-    def _log_end(self) -> None:
-        if self._caught_up is not None:
-            _LOG.info("%s has all that waited for it: %d values", self.name, self._caught_up)
-            self._caught_up = None

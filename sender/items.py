@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sender import __version__
-from sender.model import Item, TcpState
+from sender.model import Item, Listener, TcpState, Tracked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sender.model import Snapshot, Vitals
 
@@ -17,9 +18,14 @@ def _count(state: TcpState) -> Callable[[Snapshot, Vitals], str]:
     return lambda snapshot, _vitals: str(snapshot.states[state])
 
 
+PORT = "{#PORT}"  # the low-level discovery macro that stands in a prototype's key for the port
+LOCAL, REMOTE = "tcp.port.discovery", "tcp.remote.discovery"
+
 KEYS: Mapping[str, Callable[[Snapshot, Vitals], str]] = {
     **{f"tcp.status[{state.name}]": _count(state) for state in TcpState},
     "tcp.status[TOTAL]": lambda snapshot, _vitals: str(sum(snapshot.states.values())),
+    "tcp.syn_sent.hosts": lambda snapshot, _vitals: str(snapshot.syn_sent_hosts),
+    "tcp.limit[TIME_WAIT]": lambda snapshot, _vitals: str(snapshot.time_wait_limit),
     "tcp.sender.version": lambda _snapshot, _vitals: __version__,
     "tcp.sender.uptime": lambda _snapshot, vitals: str(vitals.uptime_s),
     "tcp.sender.sample.time": lambda snapshot, _vitals: f"{snapshot.duration_s:.6f}",
@@ -27,15 +33,51 @@ KEYS: Mapping[str, Callable[[Snapshot, Vitals], str]] = {
     "tcp.sender.dropped": lambda _snapshot, vitals: str(vitals.dropped),
     "tcp.sender.rejected": lambda _snapshot, vitals: str(vitals.rejected),
 }
-"""Every key that the daemon sends, in the order in which it sends them, and the value of each as Zabbix takes it."""
+"""Every key of the host as a whole, in the order in which they are sent, and the value of each as Zabbix takes it."""
+
+QUEUE_KEYS: Mapping[str, Callable[[Listener], str]] = {
+    "tcp.listen.queue[{#PORT}]": lambda listener: str(listener.waiting),
+    "tcp.listen.queue.max[{#PORT}]": lambda listener: str(listener.limit),
+    "tcp.listen.queue.pused[{#PORT}]": lambda listener: f"{listener.pused:.2f}",
+}
+"""The keys about the accept queue of a local port, and the value of each."""
+
+DISCOVERIES: Mapping[str, Sequence[str]] = {
+    LOCAL: (*(f"tcp.status[{state.name},{PORT}]" for state in TcpState), *QUEUE_KEYS),
+    REMOTE: tuple(f"tcp.remote.status[{state.name},{PORT}]" for state in TcpState),
+}
+"""The keys that carry low-level discovery, and those that are sent for each port which they name."""
+
+_OF_PORT = re.compile(r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.queue(?:\.max|\.pused)?\[)([0-9]+)\]")
 
 
-def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str) -> tuple[Item, ...]:
-    """One item per key of `KEYS`, each with the snapshot's own `clock` and `ns`."""
-    return tuple(
-        Item(host=host, key=key, value=value(snapshot, vitals), clock=snapshot.clock, ns=snapshot.ns)
-        for key, value in KEYS.items()
-    )
+def discovered(key: str) -> str | None:
+    """Of which discovered port this key is, such as "443" or "remote 5432"; None for one of the host as a whole."""
+    match = _OF_PORT.fullmatch(key)
+    return " ".join(filter(None, match.groups())) if match else None
+
+
+def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: Tracked | None = None) -> tuple[Item, ...]:
+    """Every value of one sample, each with the snapshot's own `clock` and `ns`; discovery ahead of the ports it names."""
+    tracked = tracked or Tracked()
+    values = [(key, value(snapshot, vitals)) for key, value in KEYS.items()]
+    if snapshot.time_wait_limit is None:
+        values = [(key, value) for key, value in values if key != "tcp.limit[TIME_WAIT]"]
+    values += [*tracked.discovery.items(), *_port_values(snapshot, tracked)]
+    return tuple(Item(host=host, key=key, value=value, clock=snapshot.clock, ns=snapshot.ns) for key, value in values)
+
+
+def _port_values(snapshot: Snapshot, tracked: Tracked) -> Iterator[tuple[str, str]]:
+    nobody = Listener()
+    for port in tracked.local:
+        for state in tracked.states:
+            yield f"tcp.status[{state.name},{port}]", str(snapshot.local.get((port, state), 0))
+        listener = snapshot.listeners.get(port, nobody)
+        for key, value in QUEUE_KEYS.items():
+            yield key.replace(PORT, str(port)), value(listener)
+    for port in tracked.remote:
+        for state in tracked.states:
+            yield f"tcp.remote.status[{state.name},{port}]", str(snapshot.remote.get((port, state), 0))
 
 
 def to_request(items: Sequence[Item]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class TcpState(IntEnum):
@@ -27,27 +27,78 @@ class TcpState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The ports to count sockets for: these local and remote ones and, with `listening`, those that somebody listens on."""
+
+    local: frozenset[int] = frozenset()
+    remote: frozenset[int] = frozenset()
+    listening: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """The listening sockets of one local port: how many connections wait in the fullest one's accept queue, and its limit.
+
+    `is_loopback`: every one of them is bound to a loopback address.
+    """
+
+    waiting: int = 0
+    limit: int = 0
+    is_loopback: bool = False
+
+    @property
+    def pused(self) -> float:
+        """How full the queue is, in percent; over 100 at most by one connection, which the kernel takes past the limit."""
+        return 100 * self.waiting / max(self.limit, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The host's TCP sockets at one moment.
 
     `clock` (s since 1970) and `ns` (1 to 999,999,999) are the moment at which the dump began; `duration_s` is how long
-    the dump took; `states` holds every state, those without sockets as 0.
+    the dump took; `states` holds every state, those without sockets as 0. `local` and `remote` have the counts that were
+    wanted, by port and state, those that are not 0; `listeners` those of every port, where any were wanted;
+    `syn_sent_hosts` is the number of different remote addresses in SYN_SENT, `time_wait_limit` the kernel's own for
+    sockets in TIME_WAIT (None where it does not say).
     """
 
     clock: int
     ns: int
     duration_s: float
     states: Mapping[TcpState, int]
+    local: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    remote: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    listeners: Mapping[int, Listener] = field(default_factory=dict)
+    syn_sent_hosts: int = 0
+    time_wait_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """What a sample reports besides the host as a whole: ports, the states for each, and discovery where it is due.
+
+    `discovery` has a value for each key that carries one; it is empty most of the time.
+    """
+
+    local: Sequence[int] = ()
+    remote: Sequence[int] = ()
+    states: Sequence[TcpState] = ()
+    discovery: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """The daemon about itself: values waiting at the worst destination, lost to limits, and refused by Zabbix."""
+    """The daemon about itself: values waiting at the worst destination, lost to limits, and refused by Zabbix.
+
+    `wants_discovery`: a destination asks for discovery anew.
+    """
 
     uptime_s: int = 0
     backlog: int = 0
     dropped: int = 0
     rejected: int = 0
+    wants_discovery: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

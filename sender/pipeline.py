@@ -46,7 +46,14 @@ class Pipeline:
         self._path = settings.spool.path  # as long as this daemon lives
         self._spool = Spool(self._path, _names(settings), _limits(settings))
         self._lines: dict[str, _Line] = {}
-        self.sampling = Sampling(sample=SockDiag().sample, vitals=self._vitals, publish=self._publish)
+        known = {port for name in _names(settings) for port in self._spool.known(name)}
+        self.sampling = Sampling(
+            settings,
+            sample=SockDiag().sample,
+            vitals=self._vitals,
+            publish=self._publish,
+            known=[int(port) for port in known if port.isdecimal()],  # not the remote ones
+        )
         if settings.spool.path == ":memory:":
             _LOG.warning("spool.path is :memory:, so what waits for a destination is lost when this daemon ends")
 
@@ -90,12 +97,14 @@ class Pipeline:
         for name, line in self._lines.items():
             line.thread.join(max(0, deadline - time.monotonic()))
             self._say_what_waits(name)
+            if held := line.delivery.newcomers.ports:
+                _LOG.info("values held for %s until it has the items of port %s are lost", name, ", ".join(held))
         self._spool.close()
 
     def _follow(self, settings: Settings) -> None:
         """Let what does not change run on; a changed destination's new delivery begins where its old one has ended."""
         self.settings = settings
-        self.sampling.serve(settings.host, settings.interval)
+        self.sampling.serve(settings)
         before, lines = dict(self._lines), dict[str, _Line]()
         for destination in settings.destinations:
             line = before.pop(destination.name, None)
@@ -117,6 +126,7 @@ class Pipeline:
         def run() -> None:
             if after:
                 after.thread.join()
+                delivery.newcomers = after.delivery.newcomers
             keep_going(delivery)
 
         thread = threading.Thread(target=run, name=f"delivery to {destination.name}", daemon=True)
@@ -130,7 +140,13 @@ class Pipeline:
 
     def _vitals(self, uptime_s: int) -> Vitals:
         spool = self._spool
-        return Vitals(uptime_s=uptime_s, backlog=spool.backlog, dropped=spool.dropped, rejected=spool.rejected)
+        return Vitals(
+            uptime_s=uptime_s,
+            backlog=spool.backlog,
+            dropped=spool.dropped,
+            rejected=spool.rejected,
+            wants_discovery=any(line.delivery.wants_discovery for line in self._lines.values()),
+        )
 
     def _say_what_waits(self, name: str) -> None:
         waiting = self._spool.waiting(name)

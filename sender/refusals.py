@@ -1,7 +1,7 @@
 """What one destination refuses: says so when it changes, and finds out which keys. Knows no spool and no retry policy.
 
 Zabbix says how many values it refused, never which or why. So after a refusal of some, the next sample is sent one value
-at a time: each value still goes out once, and the refused keys get their names.
+at a time, those of one port together: each value still goes out once, and the refused keys get their names.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from sender.items import discovered
 from sender.model import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sender.model import Chunk, Item
+    from sender.model import Item
 
 _LOG = logging.getLogger(__name__)
 _PROBE_AGAIN_S = 600.0  # at the earliest
@@ -32,7 +34,8 @@ _ADVICE_ALL = (
 )
 _ADVICE_SOME = (
     "Zabbix does not say why; look there: the template 'TCP states by Zabbix trapper' in this version's form (import it "
-    "again); these items enabled, of type Zabbix trapper, and their 'Allowed hosts'"
+    "again); these items enabled, of type Zabbix trapper, and their 'Allowed hosts'; of a port, the item prototypes of its "
+    "states set to be discovered. Where all of a port is refused, discovery is sent anew and its values are held"
 )
 
 
@@ -46,25 +49,28 @@ class Refusals:
         self._host = ""  # whose values they are
         self._kind: str | None = None  # all, some or none of its last values; None before the first answer
         self._lost = 0  # values refused since every value was accepted last
-        self._keys: list[str] = []  # those refused, as far as is known
+        self._keys: list[str] = []  # those refused of each sample, as far as is known,
+        self._count = 0  # and how many values these are
+        self.gone: set[str] = set()  # ports of which the last sample's values were all refused, if that is known
         self.summary = ""  # what is refused now, in a few words; empty while nothing is
         self._probe_at = 0.0
         self._changes: deque[float] = deque(maxlen=_CHANGES)  # when they were logged
         self._moment: tuple[int, int] | None = None  # of the sample that is being probed,
-        self._verdicts: list[bool] = []  # and which of its values were refused so far
+        self._verdicts: list[int] = []  # and how many of each part's values were refused so far
 
-    def note(self, chunk: Chunk, outcome: Outcome) -> None:
-        """Take in what became of `chunk`, sent in one request."""
-        host, count = chunk.items[0].host, len(chunk.items)
+    def note(self, sent: Sequence[Item], outcome: Outcome) -> None:
+        """Take in what became of `sent`, whole samples in one request."""
+        host, count = sent[0].host, len(sent)
+        self.gone = set()
         if host != self._host:  # another name is another story
-            self._host, self._kind, self._keys, self._lost, self._probe_at = host, None, [], 0, 0.0
+            self._host, self._kind, self._keys, self._count, self._lost, self._probe_at = host, None, [], 0, 0, 0.0
         kind = "none" if not outcome.rejected else "all" if outcome.rejected == count else "some"
         before, self._kind = self._kind, kind
         self._lost += outcome.rejected
         if kind != "some":
-            self._keys = []
+            self._keys, self._count = [], 0
         else:
-            self._wonder(outcome.rejected, samples=len({(item.clock, item.ns) for item in chunk.items}))
+            self._wonder(outcome.rejected, samples=len({(item.clock, item.ns) for item in sent}))
         self.summary = self._summary(host)
         if kind == before or not self._is_worth_a_line():
             return
@@ -100,28 +106,41 @@ class Refusals:
         return ", ".join(self._keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
     def _wonder(self, rejected: int, *, samples: int) -> None:
-        if rejected != len(self._keys) * samples and self._monotonic() >= self._probe_at:
+        if rejected != self._count * samples and self._monotonic() >= self._probe_at:
             self._probe_at = self._monotonic() + _PROBE_AGAIN_S
             self.is_curious = True
 
     def probe(
-        self, chunk: Chunk, send: Callable[[Sequence[Item]], Outcome], pause: Callable[[float], object]
+        self, sample: Sequence[Item], send: Callable[[Sequence[Item]], Outcome], pause: Callable[[float], object]
     ) -> Outcome:
-        """Send the one sample in `chunk` value by value. What `send` raises ends it; the next probe goes on from there."""
-        moment = (chunk.items[0].clock, chunk.items[0].ns)
+        """Send one sample part by part. What `send` raises ends it; the next probe goes on from there."""
+        host, moment = sample[0].host, (sample[0].clock, sample[0].ns)
         if moment != self._moment:
             self._moment, self._verdicts = moment, []
-        for item in chunk.items[len(self._verdicts) :]:
-            self._verdicts.append(bool(send([item]).rejected))
+        parts = [list(part) for _, part in groupby(sample, key=lambda item: discovered(item.key) or item.key)]
+        for part in parts[len(self._verdicts) :]:
+            self._verdicts.append(send(part).rejected)
             pause(_PROBE_PAUSE_S)
-        keys = [item.key for item, refused in zip(chunk.items, self._verdicts, strict=True) if refused]
+        refused = [(part, count) for part, count in zip(parts, self._verdicts, strict=True) if count]
         self.is_curious, self._moment = False, None
-        outcome = Outcome(accepted=len(chunk.items) - len(keys), rejected=len(keys))
-        if 0 < len(keys) < len(chunk.items):
-            self._kind, self._keys = "some", keys
-            self._lost += len(keys)
-            self.summary = self._summary(chunk.items[0].host)
-            _LOG.error("%s refuses of host %r: %s. %s", self._name, chunk.items[0].host, self._named(), _ADVICE_SOME)
-        else:
-            self.note(chunk, outcome)
+        rejected = sum(self._verdicts)
+        outcome = Outcome(accepted=len(sample) - rejected, rejected=rejected)
+        if not 0 < rejected < len(sample):
+            self.note(sample, outcome)
+            return outcome
+        gone = [part for part, count in refused if count == len(part) and discovered(part[0].key)]
+        self.gone = {str(discovered(part[0].key)) for part in gone}
+        self._kind, self._keys = "some", [_name(part, count) for part, count in refused]
+        self._count = rejected - sum(map(len, gone))
+        self._lost += rejected
+        self.summary = self._summary(host)
+        _LOG.error("%s refuses of host %r: %s. %s", self._name, host, self._named(), _ADVICE_SOME)
         return outcome
+
+
+def _name(part: Sequence[Item], refused: int) -> str:
+    """What was refused of a part: its key, or how much of its port."""
+    port = discovered(part[0].key)
+    if not port:
+        return part[0].key
+    return f"all of port {port}" if refused == len(part) else f"{refused} of {len(part)} values of port {port}"

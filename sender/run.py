@@ -45,14 +45,20 @@ def once(settings: Settings) -> int:
     spool = Spool(":memory:", names, Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size))
     deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
     sampling = Sampling(
-        sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
+        settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
     )
-    sampling.serve(settings.host, settings.interval)
     sampling.once()
     done = [delivery.drain() for delivery in deliveries]
     if any(delivery.is_curious for delivery in deliveries):
         sampling.once()
         done += [delivery.drain() for delivery in deliveries]
+    for delivery in deliveries:
+        if ports := delivery.newcomers.ports:
+            _LOG.info(
+                "%s does not have the items of port %s yet; Zabbix makes them from the discovery that it got just now, "
+                "within a minute or so, and the daemon holds their values until then",
+                *(delivery.name, ", ".join(ports)),
+            )
     if not all(done):
         _LOG.error("what was not delivered is lost: `run --once` does not use the spool")
     return 0 if all(done) and not spool.rejected else 1
@@ -71,9 +77,7 @@ def dry(settings: Settings, load: Callable[[], Settings]) -> int:
 
 def dry_once(settings: Settings) -> int:
     """Print one sample; the exit code. Raises KernelError."""
-    sampling = Sampling(sample=SockDiag().sample, vitals=_no_vitals, publish=_print)
-    sampling.serve(settings.host, settings.interval)
-    sampling.once()
+    Sampling(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=_print).once()
     return 0
 
 
@@ -84,17 +88,17 @@ class _DryRun:
         self.settings = settings
         self.failure: OSError | None = None
         self._load, self._stop = load, stop
-        self.sampling = Sampling(sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
+        self.sampling = Sampling(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
 
     def start(self) -> None:
-        self.sampling.serve(self.settings.host, self.settings.interval)
+        """Nothing to begin."""
 
     def tick(self) -> None:
         self.sampling.tick()
 
     def reload(self) -> None:
         self.settings = self._load()
-        self.start()
+        self.sampling.serve(self.settings)
 
     def whither(self) -> str:
         return "standard output (dry run)"

@@ -9,24 +9,33 @@ from typing import TYPE_CHECKING
 from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
+from sender.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sender.model import Item, Snapshot, Vitals
+    from sender.config import Settings
+    from sender.model import Item, Snapshot, Vitals, Wanted
 
 _LOG = logging.getLogger(__name__)
+_SAY_AGAIN_S = 3600.0
+_NAMED = 20  # ports, at most, in one line
 
 
 class Sampling:
-    """`sample` asks the kernel, `vitals` the daemon (given its uptime in s); `publish` takes the items of both."""
+    """`sample` asks the kernel, `vitals` the daemon (given its uptime in s); `publish` takes the items of both.
+
+    `known` are ports that were reported before this daemon's start.
+    """
 
     def __init__(
         self,
+        settings: Settings,
         *,
-        sample: Callable[[], Snapshot],
+        sample: Callable[[Wanted], Snapshot],
         vitals: Callable[[int], Vitals],
         publish: Callable[[Sequence[Item]], None],
+        known: Iterable[int] = (),
         elapsed: Callable[[], float] = boottime,
     ) -> None:
         self._sample = sample
@@ -40,18 +49,39 @@ class Sampling:
         self._took_s = 0.0  # by that tick
         self.ended = time.monotonic()  # when it did, by the clock of systemd's watchdog, which a suspend stops
         self.trouble: str | None = None  # why there is no sample; None while there are
-        self.serve("", 0)
+        self._left_out: tuple[int, ...] = ()  # the ports that were logged last,
+        self._say_left_out_at = 0.0  # and when others may be
+        self._settings = settings
+        self._ports = Ports(settings.ports, dict.fromkeys(known, self._started))
 
-    def serve(self, host: str, interval_s: int) -> None:
-        """From now on, samples are of this host, and ticks come at this interval."""
-        self._host, self._interval_s = host, interval_s
+    def serve(self, settings: Settings) -> None:
+        """From now on, samples are as these say."""
+        self._ports = Ports(settings.ports, self._ports.seen)
+        self._settings = settings
         self._began = None
 
     def once(self) -> None:
         """Take and publish one sample. Raises KernelError."""
-        snapshot = self._sample()
-        uptime_s = int(self._elapsed() - self._started)
-        self._publish(to_items(snapshot, self._vitals(uptime_s), host=self._host))
+        host, ports = self._settings.host, self._ports  # which a reload may change at any moment
+        snapshot = self._sample(ports.wanted)
+        now = self._elapsed()
+        vitals = self._vitals(int(now - self._started))
+        tracked = ports.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
+        self._publish(to_items(snapshot, vitals, host=host, tracked=tracked))
+        self._say_left_out(ports.left_out, now)
+
+    def _say_left_out(self, ports: tuple[int, ...], now: float) -> None:
+        if ports != self._left_out and (now >= self._say_left_out_at or not ports):
+            self._left_out, self._say_left_out_at = ports, now + _SAY_AGAIN_S
+            if ports:
+                more = f" and {len(ports) - _NAMED} more" if len(ports) > _NAMED else ""
+                _LOG.warning(
+                    "%d listening ports are not reported, over ports.limit of %d: %s%s; raise it, or name some in "
+                    "ports.exclude",
+                    *(len(ports), self._settings.ports.limit, ", ".join(map(str, ports[:_NAMED])), more),
+                )
+            else:
+                _LOG.info("every listening port is reported again")
 
     def tick(self) -> None:
         """Take and publish one sample, or log why there is none: a hole, never zeros."""
@@ -78,17 +108,18 @@ class Sampling:
         began = self._began  # which a reload may change at any moment
         if began is None:
             return
-        missing = int((now - began) / self._interval_s + 0.05) - 1
-        too_slow, before = missing > 0 and self._took_s > self._interval_s, self._too_slow
+        interval_s = self._settings.interval
+        missing = int((now - began) / interval_s + 0.05) - 1
+        too_slow, before = missing > 0 and self._took_s > interval_s, self._too_slow
         self._too_slow = too_slow
         if too_slow and not before:
             _LOG.warning(
                 "a sample took %.1f s, longer than the interval of %d s: those due meanwhile are skipped, for as long as "
                 "this lasts; a longer `interval` would fit",
-                *(self._took_s, self._interval_s),
+                *(self._took_s, interval_s),
             )
         elif before and not too_slow:
-            _LOG.info("samples fit into the interval of %d s again", self._interval_s)
+            _LOG.info("samples fit into the interval of %d s again", interval_s)
         elif missing > 0 and not too_slow:
             _LOG.warning(
                 "%d samples are missing: for %.0f s this process did not run; it or the whole machine was suspended, "

@@ -59,13 +59,12 @@ class Spool:
         self._held = Held(limits.max_held)  # newer samples, which it has not
         self.trouble = ""  # why the disk takes no samples; empty while it does
         self._say_dropped_at = elapsed()
-        with self._lock:
-            try:
-                self._open()
-            except TakenError:
-                raise
-            except SpoolError as error:
-                self._complain(error)
+        try:
+            self._open()
+        except TakenError:
+            raise
+        except SpoolError as error:
+            self._complain(error)
 
     def append(self, items: Sequence[Item]) -> None:
         """Take one sample, whose items share host and moment, for every destination. It is on the disk, or it is said."""
@@ -117,6 +116,16 @@ class Spool:
             self._say_goodbye(self._ledger.serve(destinations), self._ledger.newest)
             self._save()
 
+    def learn(self, destination: str, known: Iterable[str], *, rejected: int = 0) -> None:
+        """Remember, for the next start too, the ports `destination` has the items of, and values refused of others'."""
+        with self._lock:
+            self._ledger.learn(destination, known, rejected)
+
+    def known(self, destination: str) -> list[str]:
+        """What was learned of `destination`, before the last start too."""
+        with self._lock:
+            return self._ledger.known(destination)
+
     def waiting(self, destination: str) -> int:
         """How many values `destination` has not settled."""
         with self._lock:
@@ -161,8 +170,7 @@ class Spool:
 
     def _hold(self, samples: Iterable[Sample]) -> None:
         for sample in samples:
-            fallen = self._held.add(sample)
-            if fallen:
+            if fallen := self._held.add(sample):
                 self._ledger.trimmed = fallen
                 self._say_dropped()
 

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 MEMORY = ":memory:"
 _APPLICATION_ID = 0x74637073  # "tcps", in the place where SQLite lets a file say whose it is
-_SCHEMA = 1
+_SCHEMA = 2
 _TABLES = (
     "CREATE TABLE sample (last INTEGER PRIMARY KEY, host TEXT, clock INTEGER, ns INTEGER, body BLOB, crc INTEGER)",
     """CREATE TABLE destination (name TEXT PRIMARY KEY, settled INTEGER, dropped INTEGER, rejected INTEGER,
-    succeeded_at INTEGER, failing_since INTEGER, error TEXT)""",
+    succeeded_at INTEGER, failing_since INTEGER, error TEXT, known TEXT)""",
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_SCHEMA}",
 )
+_FROM_1 = ("ALTER TABLE destination ADD COLUMN known TEXT NOT NULL DEFAULT ''", f"PRAGMA user_version = {_SCHEMA}")
 _PRAGMAS = (
     "journal_mode = WAL",  # `status` reads while the daemon writes
     "synchronous = FULL",  # what was said to be on the disk is there after a power failure
@@ -83,9 +84,9 @@ class SpoolFile:
             self._db.execute("PRAGMA auto_vacuum = FULL")  # space goes back to the disk
         for pragma in _PRAGMAS:
             self._db.execute(f"PRAGMA {pragma}").fetchall()
-        if not version:
+        if version < _SCHEMA:
             with self._transaction():
-                for statement in _TABLES:
+                for statement in _FROM_1 if version else _TABLES:
                     self._db.execute(statement)
 
     def verify(self) -> None:
@@ -148,7 +149,7 @@ class SpoolFile:
             trimmed = max(self._trim_age(oldest_clock), self._trim_size(max_bytes))
             self._db.execute("DELETE FROM destination")
             places = ((name, max(settled, trimmed), *others) for name, settled, *others in noted)
-            self._db.executemany("INSERT INTO destination VALUES (?, ?, ?, ?, ?, ?, ?)", places)
+            self._db.executemany("INSERT INTO destination VALUES (?, ?, ?, ?, ?, ?, ?, ?)", places)
         if rows:
             self._newest = rows[-1][0]
             if self._lock:

@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sender.model import Chunk, Outcome
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far one destination has got: its cursor, values dropped and rejected, and moments in s since 1970, 0 for none."""
+    """How far one destination has got: its cursor, values dropped and rejected, and moments in s since 1970, 0 for none.
+
+    `known` are the ports of which it has the items, separated by commas.
+    """
 
     name: str
     settled: int = 0
@@ -27,6 +30,7 @@ class Progress:
     succeeded_at: int = 0
     failing_since: int = 0
     error: str = ""
+    known: str = ""
 
 
 class Ledger:
@@ -78,6 +82,17 @@ class Ledger:
         self._count_dropped(progress)
         return True
 
+    def learn(self, name: str, known: Iterable[str], rejected: int) -> None:
+        """Note which ports this destination has the items of, and values that it refused of others, which wait nowhere."""
+        if progress := self.progress.get(name):
+            progress.known = ",".join(sorted(known))
+            progress.rejected += rejected
+
+    def known(self, name: str) -> list[str]:
+        """What was learned."""
+        progress = self.progress.get(name)
+        return progress.known.split(",") if progress and progress.known else []
+
     def serve(self, names: Sequence[str]) -> list[Progress]:
         """From now on these. A new one gets all that still waits for any other. Those that are gone."""
         start, before = self.settled, self.progress
@@ -99,6 +114,7 @@ class Ledger:
             if not progress.succeeded_at:
                 progress.succeeded_at, progress.failing_since = before.succeeded_at, before.failing_since
                 progress.error = before.error
+            progress.known = progress.known or before.known
         self.newest += last
         return [progress for name, progress in found.items() if name not in self.progress]
 

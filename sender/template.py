@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-FORMATS = {"6.0": "tcp_states_template.xml"}
+FORMATS = {"6.0": "tcp_states_template.xml", "3.4": "tcp_states_template_3.4.xml"}
 """Format of the export (the oldest Zabbix that imports it) to file name."""
 
 

@@ -23,7 +23,7 @@ AGAIN = "the spool takes samples again"
 
 def clocks(trapper: Trapper) -> list[int]:
     """The moments of the samples that a trapper has accepted, in the order in which they came; each must be whole."""
-    found = [value["clock"] for value in trapper.values]
+    found = [value["clock"] for value in trapper.host_values]
     assert found == [clock for clock in found[:: len(KEYS)] for _ in KEYS]
     return found[:: len(KEYS)]
 

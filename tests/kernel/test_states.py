@@ -45,7 +45,7 @@ def sampled(namespace: Namespace) -> dict[str, int]:
     return {
         value["key"].removeprefix("tcp.status[").removesuffix("]"): int(value["value"])
         for value in request["data"]
-        if value["key"].startswith("tcp.status[")
+        if value["key"].startswith("tcp.status[") and "," not in value["key"]
     }
 
 

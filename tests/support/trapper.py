@@ -92,6 +92,11 @@ class Trapper:
         """All values of all requests, in the order in which they came."""
         return [value for request in self.requests for value in request["data"]]
 
+    @property
+    def host_values(self) -> list[dict[str, Any]]:
+        """Those of the host as a whole: without discovery, which only some samples carry."""
+        return [value for value in self.values if "discovery" not in value["key"]]
+
     def _serve(self) -> None:
         while True:
             try:

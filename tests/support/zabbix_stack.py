@@ -153,6 +153,11 @@ class ZabbixStack:
         """What zabbix_server has logged, over all its starts."""
         return (self._server_directory / "log").read_text(errors="replace")
 
+    @property
+    def web_log(self) -> str:
+        """What the frontend's web server has logged, and PHP with it."""
+        return (self._web_directory / "log").read_text(errors="replace")
+
     def start_server(self) -> None:
         """Start zabbix_server; return when its trapper answers: it has read its configuration by then."""
         if self._server:
@@ -295,7 +300,7 @@ class ZabbixStack:
         config = directory / "zabbix.conf.php"
         config.write_text(self._filled_in(WEB_CONFIG))
         packaged = self._release.path(FRONTEND)
-        frontend = Path(shutil.copytree(packaged, directory / "frontend", ignore_dangling_symlinks=True))
+        frontend = Path(shutil.copytree(packaged, directory / "frontend", ignore=_dangling))
         reader = frontend / "include/classes/core/CConfigFile.php"
         reader.write_text(reader.read_text().replace(FRONTEND_CONFIG, str(config)))
         settings = {
@@ -359,6 +364,11 @@ def free_ports(count: int) -> list[int]:
     """Return ports on which nobody listens, and none of which the kernel gives to an outgoing connection."""
     free = (port for port in random.sample(PORTS, len(PORTS)) if not _somebody_listens(port))
     return list(itertools.islice(free, count))
+
+
+def _dangling(directory: str, names: Sequence[str]) -> set[str]:
+    """Those of `names` that lead nowhere. What copytree itself takes for such are all relative links, the font too."""
+    return {name for name in names if not Path(directory, name).exists()}
 
 
 def _merged(sql: str) -> Iterator[str]:

@@ -34,12 +34,15 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a configuration for host web-01 every second, to the given ports as destinations d0, d1 and so on."""
+    """Writes a configuration for host web-01 every second, to the given ports as destinations d0, d1 and so on.
+
+    What else listens on this machine is left out.
+    """
 
     def config(*ports: int, **settings: Any) -> Path:
         destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
         path = tmp_path / "config.yaml"
-        values = {"host": "web-01", "interval": 1, "destinations": destinations}
+        values = {"host": "web-01", "interval": 1, "destinations": destinations, "ports": {"listening": False}}
         path.write_text(json.dumps({**values, "spool": {"path": str(tmp_path / "spool.db")}, **settings}))
         return path
 

@@ -13,9 +13,9 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 LAYERS = [
     {"__init__", "errors", "model", "clock"},
     {"yaml_file"},
-    {"items", "config", "template", "protocol"},
-    {"sock_diag", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
-    {"spool_file"},
+    {"items", "config", "template", "protocol", "census"},
+    {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
+    {"sock_diag", "spool_file", "newcomers"},
     {"spool", "status", "refusals", "sampling"},
     {"delivery"},
     {"pipeline", "daemon"},

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import config
-from sender.config import Destination, Node, Settings, SpoolSettings, load
+from sender.config import Destination, Node, PortSettings, Settings, SpoolSettings, load
 from sender.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,20 +70,26 @@ def test_the_example_holds_the_defaults() -> None:
 def test_the_example_explains_every_key() -> None:
     """Each key of each section stands in the example, at least commented out."""
     text = EXAMPLE.read_text()
-    for key in [*Settings.model_fields, *Destination.model_fields, *SpoolSettings.model_fields]:
+    for key in [
+        *Settings.model_fields,
+        *Destination.model_fields,
+        *PortSettings.model_fields,
+        *SpoolSettings.model_fields,
+    ]:
         assert f"{key}:" in text, key
 
 
 def test_the_examples_beyond_the_defaults_are_valid(write: Callable[[str | bytes], Path]) -> None:
     """The commented-out examples are valid too, each in its place."""
     text = EXAMPLE.read_text()
-    for key in ("host", "source_ip", "path"):
+    for key in ("host", "source_ip", "path", "remote", "exclude"):
         assert f"#{key}:" in text
         text = text.replace(f"#{key}:", f"{key}:")
     settings = load(write(text))
     assert settings.host == "web-01"
     assert settings.spool.path == "/var/lib/tcp-status-sender/spool.db"
     assert settings.destinations[0].source_ip == "192.0.2.10"
+    assert (settings.ports.remote, settings.ports.exclude) == ((5432,), ((22, 22), (32768, 60999)))
 
 
 def test_everything_at_once(write: Callable[[str | bytes], Path]) -> None:
@@ -124,7 +130,7 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         "spool.max_age: is '1s'; expected a duration from 1m to 365d",
         "spool.max_size: is 3; expected a size from 1MiB to 1024GiB, such as 256MiB",
         "spool.max_sise: unknown key; did you mean 'max_size'?",
-        "[2]: unknown key; expected one of host, interval, destinations, spool, log_level",
+        "[2]: unknown key; expected one of host, interval, destinations, ports, spool, log_level",
     ])  # fmt: skip
 
 
@@ -172,6 +178,27 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         ),
         ('destinations: [{"no\\nname": a, nodes: [b]}]\n', r"destinations[0].no\nname: unknown key"),
         ('destinations: [{name: "\\e[2J", nodes: [b]}]\n', "destinations[0].name: is '\\x1b[2J'; expected printable"),
+        ("ports: [443]\n", "ports: is a list; expected keys with values"),
+        ("ports: {local: 443}\n", "ports.local: is 443; expected a list, such as [a, b]"),
+        ("ports: {local: [0]}\n", "ports.local[0]: is 0; expected a port from 1 to 65535"),
+        ("ports: {local: [22, '443']}\n", "ports.local[1]: is '443'; expected a port from 1 to 65535"),
+        ("ports: {remote: [true]}\n", "ports.remote[0]: is true; expected a port from 1 to 65535"),
+        ("ports: {remote: [65536]}\n", "ports.remote[0]: is 65536; expected a port from 1 to 65535"),
+        (
+            "ports: {exclude: ['9-5']}\n",
+            "ports.exclude[0]: is '9-5'; expected a port from 1 to 65535, or a range of them",
+        ),
+        (
+            "ports: {exclude: [ssh]}\n",
+            "ports.exclude[0]: is 'ssh'; expected a port from 1 to 65535, or a range of them",
+        ),
+        ("ports: {states: [ESTAB]}\n", "ports.states[0]: is 'ESTAB'; expected one of ESTABLISHED, SYN_SENT, SYN_RECV"),
+        ("ports: {states: []}\n", "ports.states: is empty; expected at least one entry"),
+        ("ports: {states: [1]}\n", "ports.states[0]: is 1; expected one of ESTABLISHED"),
+        ("ports: {limit: 0}\n", "ports.limit: is 0; expected a number of ports from 1 to 1000"),
+        ("ports: {limit: 50.0}\n", "ports.limit: is 50.0; expected a number of ports from 1 to 1000"),
+        ("ports: {listening: 1}\n", "ports.listening: is 1; expected true or false"),
+        ("ports: {listen: true}\n", "ports.listen: unknown key; did you mean 'listening'?"),
         ("destinations: [{name: a}]\n", "destinations[0].nodes: is missing; expected for every destination"),
         (
             "destinations: [{nodes: [a], timeout: 61s}]\n",

@@ -223,6 +223,9 @@ def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[st
         def failing_s(self, _name: str) -> None:
             return None
 
+        def known(self, _name: str) -> list[str]:
+            return []
+
     delivery = Delivery("main", Destination().send, cast("Spool", Unreadable()))
     assert not delivery.drain()
     assert not delivery.drain()

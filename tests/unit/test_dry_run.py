@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.items import KEYS
+from sender.items import DISCOVERIES, KEYS
 from support.command import COMMAND, tcp_status_sender, until
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_a_dry_run_is_the_request_as_json() -> None:
     request = json.loads(done.stdout)
     assert list(request) == ["request", "data"]
     assert request["request"] == "sender data"
-    assert [value["key"] for value in request["data"]] == list(KEYS)
+    assert [value["key"] for value in request["data"]][: len(KEYS) + 2] == [*KEYS, *DISCOVERIES]
     for value in request["data"]:
         assert list(value) == ["host", "key", "value", "clock", "ns"]
         assert (type(value["value"]), type(value["clock"]), type(value["ns"])) == (str, int, int)

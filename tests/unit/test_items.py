@@ -16,7 +16,9 @@ SNAPSHOT = Snapshot(clock=1_700_000_000, ns=5, duration_s=0.0871234, states={sta
 def test_the_keys_are_the_contract() -> None:
     """The keys, which users and the template hold on to, are exactly these."""
     own = ["version", "uptime", "sample.time", "backlog", "dropped", "rejected"]
-    assert list(KEYS) == [f"tcp.status[{name}]" for name in [*STATES, "TOTAL"]] + [f"tcp.sender.{name}" for name in own]
+    states = [f"tcp.status[{name}]" for name in [*STATES, "TOTAL"]]
+    own = [f"tcp.sender.{name}" for name in own]
+    assert list(KEYS) == [*states, "tcp.syn_sent.hosts", "tcp.limit[TIME_WAIT]", *own]
 
 
 def test_the_states_have_the_kernels_numbers() -> None:
@@ -31,6 +33,7 @@ def test_each_value_is_that_of_its_key() -> None:
     assert values == {
         **{f"tcp.status[{name}]": str(10 + number) for number, name in enumerate(STATES, 1)},
         "tcp.status[TOTAL]": "176",
+        "tcp.syn_sent.hosts": "0",
         "tcp.sender.version": __version__,
         "tcp.sender.uptime": "61",
         "tcp.sender.sample.time": "0.087123",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from sender.config import Settings
-from sender.items import KEYS
+from sender.items import DISCOVERIES, KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,10 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_items_is_complete() -> None:
-    """Every key that is sent has its line in the table, in the order in which it is sent."""
-    assert re.findall(r"^\| `(tcp\.[^`]+)` \|", README, re.MULTILINE) == list(KEYS)
+    """Every key that is sent has its line in a table, in the order in which it is sent; those of a port with STATE and PORT."""
+    host, ports = list(KEYS), [key for keys in DISCOVERIES.values() for key in keys]
+    general = dict.fromkeys(re.sub(r"\[[A-Z_0-9]+,", "[STATE,", key).replace("{#PORT}", "PORT") for key in ports)
+    assert re.findall(r"^\| `(tcp\.[^`]+)` \|", README, re.MULTILINE) == [*host, *DISCOVERIES, *general]
 
 
 def snippets() -> Iterator[str]:

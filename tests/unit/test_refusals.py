@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sender.model import Chunk, Item, Outcome
+from sender.model import Item, Outcome
 from sender.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def chunk(*clocks: int, values: int = 10) -> Chunk:
+def chunk(*clocks: int, values: int = 10) -> list[Item]:
     """One sample for each clock."""
-    items = [Item(host="web-01", key=f"k{n}", value="1", clock=clock, ns=1) for clock in clocks for n in range(values)]
-    return Chunk(items=tuple(items), last=len(items))
+    return [Item(host="web-01", key=f"k{n}", value="1", clock=clock, ns=1) for clock in clocks for n in range(values)]
 
 
 class Clock:
@@ -64,15 +63,15 @@ def test_all_refused_is_advice_about_the_host(logged: Callable[[], list[str]]) -
 def test_another_host_is_another_story(logged: Callable[[], list[str]]) -> None:
     """When the host's name was changed and its values are refused too, that is said, and its keys are looked for."""
     subject = Refusals("main", Clock())
-    renamed = tuple(replace(item, host="web-02") for item in chunk(3).items)
+    renamed = [replace(item, host="web-02") for item in chunk(3)]
     subject.note(chunk(1), Outcome(rejected=10))
-    subject.note(Chunk(items=renamed, last=10), Outcome(rejected=10))
+    subject.note(renamed, Outcome(rejected=10))
     first, second = logged()
     assert first.startswith("main refused all 10 values of host 'web-01'; they are lost. ")
     assert second.startswith("main refused all 10 values of host 'web-02'; they are lost. ")
     subject.note(chunk(4), Outcome(accepted=9, rejected=1))
     probe(subject, {"k1"})
-    subject.note(Chunk(items=renamed, last=10), Outcome(accepted=9, rejected=1))
+    subject.note(renamed, Outcome(accepted=9, rejected=1))
     assert subject.is_curious
 
 

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender import __version__
-from sender.items import KEYS
+from sender.items import DISCOVERIES, KEYS
 from support.command import COMMAND, tcp_status_sender, until
 from support.trapper import Trapper, counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
@@ -36,7 +38,7 @@ def test_the_daemon_delivers_and_stops(
         assert process.wait(5) == 0
         clocks = [value["clock"] for value in one.values if value["key"] == "tcp.status[TOTAL]"]
         assert clocks == sorted(set(clocks))
-        assert len(one.values) == len(clocks) * len(KEYS)
+        assert len(one.host_values) == len(clocks) * len(KEYS)
         assert one.values == other.values
         assert process.stderr
         log = process.stderr.read()
@@ -61,9 +63,9 @@ def test_a_dead_destination_gets_it_all_later(
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert [value for request in dead.requests[attempts:] for value in request["data"]] == alive.values
-        assert len({value["clock"] for value in alive.values}) * len(KEYS) == len(alive.values)
+        assert len({value["clock"] for value in alive.values}) * len(KEYS) == len(alive.host_values)
         backlogs = [value["value"] for value in alive.values if value["key"] == "tcp.sender.backlog"]
-        assert backlogs[:3] == ["0", str(len(KEYS)), str(2 * len(KEYS))]
+        assert backlogs[:3] == ["0", str(FIRST), str(FIRST + len(KEYS))]
 
 
 def test_what_waits_at_the_end_arrives_after_the_next_start(
@@ -116,7 +118,7 @@ def test_kill_loses_nothing(start: Callable[..., subprocess.Popen[str]], config:
         assert len(arrived) == len(set(arrived))
         # What was answered for at the very moment of the kill is sent again, for nobody knows that it was.
         both = list(dict.fromkeys((value["clock"], value["ns"], value["key"]) for value in alive.values))
-        assert len(alive.values) - len(both) in (0, len(KEYS))
+        assert len(alive.values) - len(both) in (0, len(KEYS), FIRST)
         count = min(len(arrived), len(both))
         assert arrived[:count] == both[:count]
 
@@ -222,7 +224,7 @@ def test_the_watchdog_is_not_fed_without_samples(config: Callable[..., Path], mo
         systemd.bind(str(path.parent / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(path.parent / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "600000")
-        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)  # full after a sample or two, that nobody reads
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 8192)  # full after a sample or two, that nobody reads
         command = [COMMAND, "run", "--dry-run", "--config", str(path)]
         process = subprocess.Popen(command, stdout=write, stderr=subprocess.DEVNULL)
         stack.callback(process.wait)
@@ -280,7 +282,7 @@ def test_once_delivers_once(config: Callable[..., Path]) -> None:
     assert done.returncode == 0, done.stderr
     assert len(one.requests) == len(other.requests) == 1
     assert one.requests == other.requests
-    assert [value["key"] for value in one.values] == list(KEYS)
+    assert [value["key"] for value in one.values] == [*KEYS, *DISCOVERIES]
 
 
 def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> None:
@@ -289,7 +291,7 @@ def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> N
         done = tcp_status_sender("run", "--once", "--config", config(dead.port, alive.port))
     assert done.returncode == 1
     assert len(alive.requests) == 1
-    assert f"delivery to d0 fails; 18 values wait: 127.0.0.1:{dead.port} closed the connection" in done.stderr
+    assert f"delivery to d0 fails; 22 values wait: 127.0.0.1:{dead.port} closed the connection" in done.stderr
 
 
 def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> None:
@@ -297,7 +299,7 @@ def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> Non
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
     assert done.returncode == 1
-    assert "d0 refused all 18 values of host 'web-01'; they are lost" in done.stderr
+    assert "d0 refused all 22 values of host 'web-01'; they are lost" in done.stderr
 
 
 def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> None:
@@ -311,13 +313,13 @@ def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> No
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
     assert done.returncode == 1
     assert (
-        "d0 refused 2 of 18 values of host 'web-01'; they are lost. The next sample is sent value by value"
+        "d0 refused 2 of 22 values of host 'web-01'; they are lost. The next sample is sent value by value"
         in done.stderr
     )
     assert (
         "d0 refuses of host 'web-01': tcp.status[CLOSING], tcp.sender.version. Zabbix does not say why" in done.stderr
     )
-    assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 36
+    assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 42
 
 
 def test_once_can_be_interrupted(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
@@ -354,6 +356,6 @@ def test_the_journal_hears_how_bad_it_is(config: Callable[..., Path], monkeypatc
             subprocess.run(command, stderr=errors, check=False, timeout=60)
         errors.close()
         failed, lost, bad = log.read().splitlines()
-    assert failed.startswith("<3>delivery to d0 fails; 18 values wait: ")
+    assert failed.startswith("<3>delivery to d0 fails; 22 values wait: ")
     assert lost.startswith("<3>what was not delivered is lost")
     assert bad.startswith(f"<3>{path}: interval: is 'loud'; expected a duration")

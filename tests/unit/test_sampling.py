@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sender.config import Settings
 from sender.errors import KernelError
 from sender.model import Item, Snapshot, TcpState, Vitals
 from sender.sampling import Sampling
@@ -14,6 +15,9 @@ from sender.sampling import Sampling
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sender.model import Wanted
+
+SETTINGS = Settings(host="web-01", interval=10)
 SNAPSHOT = Snapshot(clock=1, ns=1, duration_s=0.1, states=dict.fromkeys(TcpState, 3))
 REFUSAL = "the kernel refused to list its TCP sockets (sock_diag): EPERM: a policy forbids it"
 
@@ -23,7 +27,7 @@ class Kernel:
 
     refuses = False
 
-    def sample(self) -> Snapshot:
+    def sample(self, _wanted: Wanted) -> Snapshot:
         """As SockDiag.sample."""
         if self.refuses:
             raise KernelError(REFUSAL)
@@ -45,13 +49,14 @@ def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | Non
     """A Sampling of host web-01 every 10 s that was started 75.9 s ago."""
     clock = clock or Clock(100.0)
     subject = Sampling(
+        SETTINGS,
         sample=kernel.sample,
         vitals=lambda uptime_s: Vitals(uptime_s=uptime_s, backlog=7),
         publish=published.append,
         elapsed=clock,
     )
     clock.now += 75.9
-    subject.serve("web-01", 10)
+    subject.serve(SETTINGS)
     return subject
 
 
@@ -117,7 +122,7 @@ def test_samples_that_take_too_long_are_said_once(logged: Callable[[], list[str]
     class Slow(Kernel):
         takes_s = 25.0
 
-        def sample(self) -> Snapshot:
+        def sample(self, _wanted: Wanted) -> Snapshot:
             clock.now += self.takes_s
             return SNAPSHOT
 
@@ -143,7 +148,7 @@ def test_a_new_interval_is_no_gap(logged: Callable[[], list[str]]) -> None:
     published: list[Sequence[Item]] = []
     subject = sampling(Kernel(), published, clock)
     subject.tick()
-    subject.serve("web-02", 1)
+    subject.serve(Settings(host="web-02", interval=1))
     clock.now += 10.0
     subject.tick()
     assert logged() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import sqlite3
 import subprocess
 import sys
@@ -28,9 +29,11 @@ NOW = 1_795_400_000
 WEEK = Limits(max_age_s=7 * 86400, max_bytes=2**28)
 
 
-def sample(number: int, *, host: str = "web-01", values: int = 2) -> tuple[Item, ...]:
+def sample(number: int, *, host: str = "web-01", values: int = 2, value: str = "1") -> tuple[Item, ...]:
     """A sample whose clock is NOW and its number."""
-    return tuple(Item(host=host, key=f"key[{n}]", value="1", clock=NOW + number, ns=number + 1) for n in range(values))
+    return tuple(
+        Item(host=host, key=f"key[{n}]", value=value, clock=NOW + number, ns=number + 1) for n in range(values)
+    )
 
 
 def numbers(chunk: Chunk | None) -> list[int]:
@@ -163,7 +166,7 @@ def test_past_its_size_the_oldest_fall_out(tmp_path: Path, caplog: pytest.LogCap
     path = tmp_path / "spool.db"
     subject = opened(path, limits=Limits(max_age_s=1e9, max_bytes=2**20))
     for number in range(4000):
-        subject.append(sample(number, values=20))
+        subject.append(sample(number, values=20, value=random.randbytes(300).hex()))  # noqa: S311  no secret
     kept = numbers(settle(subject, "main"))
     subject.close()
     assert path.stat().st_size <= 2**20

@@ -7,6 +7,7 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+from sender.items import DISCOVERIES, KEYS
 from support.command import tcp_status_sender, until
 from support.trapper import Trapper, counts
 
@@ -43,7 +44,7 @@ def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], conf
     first, second = found["destinations"]
     assert found["daemon_pid"] == process.pid
     assert first["nodes"] == [f"127.0.0.1:{dead.port}"]
-    assert first["waiting"] % 18 == 0
+    assert (first["waiting"] - len(DISCOVERIES)) % len(KEYS) == 0
     assert first["waiting"] > 0
     assert abs(first["waiting_since"] - first["failing_since"]) <= 2
     assert first["last_success"] is None
@@ -73,14 +74,14 @@ def test_what_is_refused(start: Callable[..., subprocess.Popen[str]], config: Ca
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
         path = config(trapper.port)
         process = start("run", "--config", path)
-        until(process, "d0 refused all 18 values")
+        until(process, "d0 refused all 22 values")
         trapper.wait_for(2)
         done = tcp_status_sender("status", "--config", path)
         found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)["destinations"][0]
     assert done.stdout.endswith("\n\nd0: it refuses all values of host 'web-01'; the log says what to look at\n")
     assert found["last_success"] is None
     assert found["failing_since"] is None
-    assert found["rejected"] % 18 == 0
+    assert (found["rejected"] - len(DISCOVERIES)) % len(KEYS) == 0
     assert found["rejected"] > 0
 
 

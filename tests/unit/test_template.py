@@ -1,26 +1,42 @@
-"""The template: the daemon's keys, no more and no fewer, in the form that Zabbix 6.0 and later import."""
+"""The template: the daemon's keys, no more and no fewer, in both formats; every trigger with a runbook and defaults."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import uuid
+from collections import defaultdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from sender import template
-from sender.items import KEYS
+from sender.items import DISCOVERIES, KEYS
 from sender.model import TcpState
 
 REPOSITORY = Path(__file__).parents[2]
+MACRO = re.compile(r"\{\$[A-Z_.]+")
+TRIGGERS = ("trigger", "trigger_prototype")
+PER_PORT_BY_DEFAULT = {"ESTABLISHED", "SYN_RECV", "TIME_WAIT", "CLOSE_WAIT"}
+
+
+def parsed(version: str) -> ET.Element:
+    """The bundled template in this format, as installed."""
+    return ET.fromstring(template.text(version))  # noqa: S314  our own file
+
+
+@pytest.fixture(scope="module", params=sorted(template.FORMATS))
+def either(request: pytest.FixtureRequest) -> ET.Element:
+    """The template in each of the formats."""
+    return parsed(request.param)
 
 
 @pytest.fixture(scope="module")
 def root() -> ET.Element:
-    """The bundled template, as installed."""
-    return ET.fromstring(template.text("6.0"))  # noqa: S314  our own file
+    """The template in format 6.0."""
+    return parsed("6.0")
 
 
 def texts(root: ET.Element, path: str) -> list[str]:
@@ -28,19 +44,57 @@ def texts(root: ET.Element, path: str) -> list[str]:
     return [element.text or "" for element in root.iterfind(path)]
 
 
-def test_template_and_daemon_have_the_same_keys(root: ET.Element) -> None:
-    """Every key that the daemon sends has its item, and there is no item that nothing fills."""
-    assert texts(root, ".//items/item/key") == list(KEYS)
-    assert set(texts(root, ".//items/item/type")) == {"TRAP"}
+def triggers(root: ET.Element) -> list[ET.Element]:
+    """All triggers and prototypes; not the ones named as dependencies."""
+    return [element for tag in TRIGGERS for element in root.iter(tag)]
+
+
+def test_template_and_daemon_have_the_same_keys(either: ET.Element) -> None:
+    """Every key that the daemon sends has its item, in its order, and there is no item that nothing fills."""
+    assert texts(either, ".//items/item/key") == list(KEYS)
+    assert set(texts(either, ".//items/item/type")) <= {"TRAP", "2"}
+
+
+def test_template_and_daemon_discover_the_same_keys(either: ET.Element) -> None:
+    """So it is with the discovery rules and their prototypes, which are trappers too."""
+    rules = {
+        rule.findtext("key"): tuple(texts(rule, "item_prototypes/item_prototype/key"))
+        for rule in either.iterfind(".//discovery_rule")
+    }
+    assert rules == {rule: tuple(keys) for rule, keys in DISCOVERIES.items()}
+    assert set(texts(either, ".//discovery_rule/type")) <= {"TRAP", "2"}
+    assert set(texts(either, ".//item_prototype/type")) <= {"TRAP", "2"}
+
+
+def test_only_what_the_daemon_sends_by_default_is_created(either: ET.Element) -> None:
+    """A prototype whose state `ports.states` leaves out by default is not created, and says how to have it."""
+    for prototype in either.iter("item_prototype"):
+        state = re.match(r"tcp\.(?:remote\.)?status\[([A-Z_12]+),", prototype.findtext("key") or "")
+        is_off = prototype.findtext("discover") == "NO_DISCOVER" or prototype.findtext("status") == "1"
+        assert is_off == bool(state and state[1] not in PER_PORT_BY_DEFAULT)
+        assert is_off == ("ports.states" in (prototype.findtext("description") or ""))
+
+
+def test_triggers_and_graphs_use_what_is_created(either: ET.Element) -> None:
+    """No trigger and no graph stands on a prototype that is not created: discovery would fail."""
+    off = {
+        prototype.findtext("key") or ""
+        for prototype in either.iter("item_prototype")
+        if prototype.findtext("discover") == "NO_DISCOVER" or prototype.findtext("status") == "1"
+    }
+    assert len(off) == 14
+    assert not off & set(texts(either, ".//graph_item/item/key"))
+    for trigger in triggers(either):
+        assert not any(key in (trigger.findtext("expression") or "") for key in off)
 
 
 def test_every_item_explains_itself(root: ET.Element) -> None:
-    """Each item has a name of its own, a description, a component tag and a history."""
-    items = list(root.iterfind(".//items/item"))
+    """Each item and prototype has a name of its own, a description, a component tag and a history."""
+    items = [*root.iter("item_prototype"), *root.iterfind(".//items/item")]
     assert len({item.findtext("name") for item in items}) == len(items)
     for item in items:
         assert len(item.findtext("description") or "") > 40
-        assert texts(item, "tags/tag/tag") == ["component"]
+        assert texts(item, "tags/tag/tag") == ["component", *(["port"] if item.tag == "item_prototype" else [])]
         assert item.findtext("history") == "14d"
 
 
@@ -49,40 +103,158 @@ def test_every_state_is_explained_in_words_of_its_own(root: ET.Element) -> None:
     descriptions = {
         item.findtext("description")
         for item in root.iterfind(".//items/item")
-        if "status" in (item.findtext("key") or "")
+        if "tcp.status" in (item.findtext("key") or "")
     }
     assert len(descriptions) == len(TcpState) + 1
 
 
 def test_values_fit_their_items(root: ET.Element) -> None:
     """A value of the wrong type is processed and dropped by Zabbix without a word: the types must fit."""
-    types = {item.findtext("key"): item.findtext("value_type", "UNSIGNED") for item in root.iterfind(".//items/item")}
-    expected = dict.fromkeys(KEYS, "UNSIGNED") | {"tcp.sender.version": "CHAR", "tcp.sender.sample.time": "FLOAT"}
-    assert types == expected
+    items = [*root.iterfind(".//items/item"), *root.iter("item_prototype")]
+    types = {item.findtext("key"): item.findtext("value_type", "UNSIGNED") for item in items}
+    keys = [*KEYS, *(key for keys in DISCOVERIES.values() for key in keys)]
+    assert types == dict.fromkeys(keys, "UNSIGNED") | {
+        "tcp.sender.version": "CHAR",
+        "tcp.sender.sample.time": "FLOAT",
+        "tcp.listen.queue.pused[{#PORT}]": "FLOAT",
+    }
 
 
 def test_uuids_are_version_4_and_differ(root: ET.Element) -> None:
     """The import takes only uuids of version 4, 32 lower-case hex digits, each once."""
     found = texts(root, ".//uuid")
-    assert len(set(found)) == len(found) == len(KEYS) + 3
+    assert len(set(found)) == len(found)
     for text in found:
         parsed = uuid.UUID(text)
         assert (parsed.hex, parsed.version, parsed.variant) == (text, 4, uuid.RFC_4122)
 
 
-def test_no_data_is_a_problem(root: ET.Element) -> None:
-    """There is a nodata trigger, its time is a macro, and the macro has a default."""
-    (trigger,) = root.iterfind(".//triggers/trigger")
-    assert trigger.findtext("expression") == (
-        "nodata(/TCP states by Zabbix trapper/tcp.status[TOTAL],{$TCP.NODATA.TIMEOUT})=1"
+def test_every_trigger_is_a_runbook(either: ET.Element) -> None:
+    """Each says what it means, which commands to run next, and what to do; its threshold is a macro or stands in it."""
+    names = {trigger.findtext("name") or "" for trigger in triggers(either)}
+    assert len(names) == len(triggers(either)) == 22
+    for trigger in triggers(either):
+        meaning, commands, advice = (trigger.findtext("description") or "").split("\n\n")
+        head, *lines = commands.splitlines()
+        assert head == "Run on the host, as root:"
+        assert lines
+        assert all(
+            re.match(
+                r"  (ss|nstat|sysctl|journalctl|systemctl|tcp-status-sender|grep|ip|nc|dmesg|df|last|uptime)\b", line
+            )
+            for line in lines
+        )
+        assert len(meaning) > 40
+        assert len(advice) > 40
+        assert (trigger.findtext("name") or "").startswith("TCP ") or (trigger.findtext("name") or "").startswith(
+            "TCP:"
+        )
+        assert set(texts(trigger, "dependencies/dependency/name")) <= names
+
+
+def test_every_macro_has_a_default_and_a_use(either: ET.Element) -> None:
+    """A macro in an expression, a filter or a text has a default; a default that nothing uses is none."""
+    macros = set(texts(either, ".//macros/macro/macro"))
+    assert all(texts(either, ".//macros/macro/value"))
+    places = [element for tag in (*TRIGGERS, "filter") for element in either.iter(tag)]
+    used = {found + "}" for place in places for text in place.itertext() for found in MACRO.findall(text)}
+    assert used == macros
+
+
+def test_events_tell_the_threshold_and_the_value(root: ET.Element) -> None:
+    """In 6.0 the event's name is the trigger's and its threshold, and the operational data the current value."""
+    for trigger in triggers(root):
+        name, event = trigger.findtext("name") or "", trigger.findtext("event_name") or ""
+        assert re.fullmatch(re.escape(name) + r" \(.+\)", event)
+        assert set(MACRO.findall(event)) <= set(MACRO.findall(trigger.findtext("expression") or ""))
+        assert "{ITEM.LASTVALUE1}" in (trigger.findtext("opdata") or "")
+        assert [tag for tag in texts(trigger, "tags/tag/tag") if tag != "port"] == ["scope"]
+
+
+def test_one_problem_at_a_time(either: ET.Element) -> None:
+    """Where two triggers have one item, the milder one depends on the graver one."""
+    order = {name: n for n, name in enumerate(["INFO", "WARNING", "AVERAGE", "HIGH"], start=1)}
+    by_name = {trigger.findtext("name"): trigger for trigger in triggers(either)}
+
+    def grade(trigger: ET.Element) -> int:
+        priority = trigger.findtext("priority") or ""
+        return int(priority) if priority.isdigit() else order[priority]
+
+    depending = [trigger for trigger in triggers(either) if trigger.find("dependencies/dependency") is not None]
+    assert len(depending) == 7
+    for trigger in depending:
+        parent = by_name[trigger.findtext("dependencies/dependency/name")]
+        assert grade(trigger) <= grade(parent)
+        assert trigger.findtext("dependencies/dependency/expression") == parent.findtext("expression")
+
+
+def test_a_state_has_one_colour(either: ET.Element) -> None:
+    """What a line shows has the same colour in every graph, and nothing else has it."""
+    colours = defaultdict(set)
+    for line in either.iter("graph_item"):
+        key = (line.findtext("item/key") or "").replace("tcp.remote.status", "tcp.status").replace(",{#PORT}", "")
+        colours[key].add(line.findtext("color"))
+    assert all(len(found) == 1 for found in colours.values())
+    assert len({found.pop() for found in colours.values()}) == len(colours)
+    assert {f"tcp.status[{state.name}]" for state in TcpState} <= set(colours)
+
+
+def test_graphs_begin_at_zero(either: ET.Element) -> None:
+    """Every axis has a fixed lower end, so that a quiet host does not look busy."""
+    graphs = [*either.iter("graph"), *either.iter("graph_prototype")]
+    assert len(graphs) == 12
+    assert {graph.findtext("ymin_type_1") for graph in graphs} <= {"FIXED", "1"}
+
+
+def test_the_dashboard_shows_every_graph_and_fits(root: ET.Element) -> None:
+    """Every graph is on it, widgets stay within 24 columns and do not overlap, and their types exist in 6.0 and 7."""
+    graphs = set(texts(root, ".//graphs/graph/name")) | set(texts(root, ".//graph_prototype/name"))
+    assert set(texts(root, ".//widget/fields/field/value/name")) == graphs
+    for page in root.iter("page"):
+        cells: set[tuple[int, int]] = set()
+        for widget in page.iter("widget"):
+            x, y, width, height = (
+                int(widget.findtext(tag, d)) for tag, d in zip(("x", "y", "width", "height"), "0012", strict=True)
+            )
+            area = {(column, row) for column in range(x, x + width) for row in range(y, y + height)}
+            assert not area & cells
+            assert x + width <= 24
+            cells |= area
+    assert set(texts(root, ".//widget/type")) == {"ITEM", "GRAPH_CLASSIC", "GRAPH_PROTOTYPE"}
+
+
+def test_the_old_format_says_the_same() -> None:
+    """Both formats have the same names, keys, units and texts, and the same graphs."""
+    old, new = parsed("3.4"), parsed("6.0")
+    for tag in ("item", "item_prototype", "discovery_rule"):
+        for what in ("name", "key", "units", "description", "history"):
+            assert [e.findtext(what, "") for e in old.iter(tag) if e.find("type") is not None] == [
+                e.findtext(what, "") for e in new.iter(tag) if e.find("type") is not None
+            ]
+    for what in ("name", "description"):
+        assert sorted(t.findtext(what, "") for t in triggers(old)) == sorted(
+            t.findtext(what, "") for t in triggers(new)
+        )
+    assert texts(old, ".//graph_item/item/key") == texts(new, ".//graph_item/item/key")
+    assert texts(old, ".//graph_item/color") == texts(new, ".//graph_item/color")
+    assert sorted(zip(texts(old, ".//macros/macro/macro"), texts(old, ".//macros/macro/value"), strict=True)) == sorted(
+        zip(texts(new, ".//macros/macro/macro"), texts(new, ".//macros/macro/value"), strict=True)
     )
-    assert trigger.findtext("priority") == "WARNING"
-    assert trigger.findtext("manual_close") == "YES"
-    assert texts(trigger, "tags/tag/value") == ["availability"]
-    assert texts(root, ".//macros/macro/macro") == ["{$TCP.NODATA.TIMEOUT}"]
-    assert texts(root, ".//macros/macro/value") == ["10m"]
 
 
-def test_the_file_is_not_stale() -> None:
-    """The file in the repository is what its generator writes."""
-    subprocess.run([sys.executable, REPOSITORY / "templates" / "generate.py", "--check"], check=True)
+def test_the_old_format_knows_nothing_newer() -> None:
+    """No uuid, no tags of items, no expression in the new syntax: 3.4 refuses what it does not know."""
+    old = parsed("3.4")
+    assert old.findtext("version") == "3.4"
+    newer = {"uuid", "event_name", "opdata", "discover", "dashboards", "valuemaps", "parameters"}
+    assert not newer & {element.tag for element in old.iter()}
+    for trigger in triggers(old):
+        assert not re.search(r"now-|//|\(/", trigger.findtext("expression") or "")
+    assert not [
+        tag for item in (*old.iterfind(".//items/item"), *old.iter("item_prototype")) for tag in item.iter("tags")
+    ]
+
+
+def test_no_file_is_stale() -> None:
+    """The files in the repository are what their generator writes."""
+    subprocess.run([sys.executable, "-m", "templates", "--check"], cwd=REPOSITORY, check=True)

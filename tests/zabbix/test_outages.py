@@ -53,6 +53,7 @@ class Scene:
             settings = {
                 "host": self._host,
                 "interval": "1s",
+                "ports": {"listening": False},
                 "destinations": [{"name": name, "nodes": [f"127.0.0.1:{ports[name]}"], **common} for name in ports],
                 "spool": {"path": str(self._directory / "spool.db")},
             }

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sender.config import Destination
-from sender.items import KEYS
+from sender.items import DISCOVERIES, KEYS
 from sender.model import Item, Outcome
 from sender.uplink import Uplink
 from support.command import COMMAND
@@ -35,7 +35,7 @@ def config(directory: Path, host: str, *ports: int, **settings: Any) -> Path:
     """A configuration with one destination per port."""
     destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
     path = directory / "config.yaml"
-    defaults = {"interval": 1, "spool": {"path": str(directory / "spool.db")}}
+    defaults = {"interval": 1, "ports": {"listening": False}, "spool": {"path": str(directory / "spool.db")}}
     path.write_text(json.dumps({"host": host, "destinations": destinations, **defaults, **settings}))
     return path
 
@@ -47,7 +47,8 @@ def run_once(config: Path) -> subprocess.CompletedProcess[str]:
 
 
 def stored(sent: list[dict[str, Any]]) -> list[Value]:
-    """How the values in these requests must stand in the database."""
+    """How the values in these requests must stand in the database, of which discovery is none."""
+    sent = [value for value in sent if value["key"] not in DISCOVERIES]
     versions = [value for value in sent if value["key"] == VERSION]
     kept = [value for value in sent if value["key"] != VERSION or value is versions[0]]
     values = [Value(key=v["key"], value=str(v["value"]), clock=v["clock"], ns=v["ns"]) for v in kept]
@@ -68,7 +69,7 @@ def test_once_arrives_in_the_database(zabbix: ZabbixStack, host: str, tmp_path: 
     with Trapper() as witness:  # a second destination, which gets what every destination gets
         done = run_once(config(tmp_path, host, zabbix.trapper_port, witness.port))
     assert done.returncode == 0, done.stderr
-    assert [value["key"] for value in witness.values] == list(KEYS)
+    assert [value["key"] for value in witness.values] == [*KEYS, *DISCOVERIES]
     assert in_order(zabbix.wait_for_history(host, len(KEYS))) == stored(witness.values)
 
 
@@ -79,7 +80,9 @@ def test_every_state_arrives_in_the_database(zabbix: ZabbixStack, host: str, tmp
         request = json.loads(namespace.run(COMMAND, "run", "--dry-run", "--once", "--config", settings))
         expected = namespace.report["states"]
     destination = Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]})
-    assert Uplink(destination).send([Item(**value) for value in request["data"]]) == Outcome(accepted=len(KEYS))
+    assert Uplink(destination).send([Item(**value) for value in request["data"]]) == Outcome(
+        accepted=len(KEYS) + len(DISCOVERIES)
+    )
     values = {value.key: value.value for value in zabbix.wait_for_history(host, len(KEYS))}
     assert {state: int(values[f"tcp.status[{state}]"]) for state in expected} == expected
     assert int(values["tcp.status[TOTAL]"]) == sum(expected.values())
@@ -140,7 +143,7 @@ def test_an_unknown_host_is_said(zabbix: ZabbixStack, tmp_path: Path) -> None:
     zabbix.wait_for_items("Case-Matters")
     done = run_once(config(tmp_path, "case-matters", zabbix.trapper_port))
     assert done.returncode == 1
-    assert "d0 refused all 18 values of host 'case-matters'" in done.stderr
+    assert "d0 refused all 22 values of host 'case-matters'" in done.stderr
     assert "a host of exactly this name (case matters)" in done.stderr
 
 
@@ -152,7 +155,7 @@ def test_one_disabled_item_costs_only_itself(zabbix: ZabbixStack, host: str, tmp
     with Trapper() as witness:
         done = run_once(config(tmp_path, host, zabbix.trapper_port, witness.port))
     assert done.returncode == 1
-    assert f"d0 refused 1 of 18 values of host '{host}'" in done.stderr
+    assert f"d0 refused 1 of 22 values of host '{host}'" in done.stderr
     assert (
         f"d0 refuses of host '{host}': tcp.status[LISTEN]. Zabbix does not say why; look there: the templ"
         in done.stderr

@@ -1,0 +1,144 @@
+"""What the messages of a dump say of sockets: counts by state and port, accept queues, hosts. Bytes in, counts out.
+
+Knows `struct inet_diag_msg`; knows nothing of how a dump begins, ends or fails. Messages of one length are counted in
+C's loops, many at a time; others one by one.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from functools import lru_cache
+from itertools import compress, repeat
+from socket import AF_INET, AF_INET6, htons, ntohs
+from typing import TYPE_CHECKING
+
+from sender.model import Listener, TcpState, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+SOCKET_LEN = 16 + 72  # sizeof(struct nlmsghdr) and sizeof(struct inet_diag_msg), include/uapi/linux/inet_diag.h
+
+# Where it stands in a message: idiag_state, idiag_sport, idiag_dport.
+_STATE, _SPORT, _DPORT = 17, 20, 22
+# nlmsg_len; nlmsg_type, nlmsg_flags and nlmsg_seq as one number; idiag_state, idiag_sport, idiag_dport.
+_EACH = struct.Struct("=IQ5xB2xHH")
+# idiag_family, idiag_state, idiag_sport, idiag_src, idiag_dst, idiag_rqueue, idiag_wqueue. For a socket in LISTEN the last
+# two are the accept queue's length and limit (inet_diag_msg_attrs_fill() and tcp_diag_get_info(), net/ipv4).
+_ADDRESSES = "=16xBB2xH2x16s16s16xII"
+_SPECIAL = frozenset({TcpState.LISTEN, TcpState.SYN_SENT})
+_MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address in IPv6's form: RFC 4291, 2.5.5.2
+_LOOPBACK_6 = bytes(15) + b"\x01"
+
+
+@lru_cache(maxsize=64)
+def _addresses(length: int) -> struct.Struct:
+    return struct.Struct(f"{_ADDRESSES}{length - struct.calcsize(_ADDRESSES)}x")
+
+
+class Census:
+    """Counts; `wanted` says for which ports. `states[n]` is the number of sockets in the kernel's state n.
+
+    The kernel dumps the listening sockets ahead of all others (inet_diag_dump_icsk(), net/ipv4/inet_diag.c), so a port
+    that is listened on is known by the time its connections come.
+    """
+
+    def __init__(self, wanted: Wanted | None = None) -> None:
+        wanted = wanted or Wanted()
+        self.states = [0] * 16
+        self._listening = wanted.listening
+        # Ports as they stand in a message, in network byte order, and counts by such a port and state.
+        self._wanted_local = set(map(htons, wanted.local))
+        self._wanted_remote = set(map(htons, wanted.remote))
+        self._local: Counter[tuple[int, int]] = Counter()
+        self._remote: Counter[tuple[int, int]] = Counter()
+        self.listeners: dict[int, Listener] = {}
+        self._hosts: set[tuple[int, bytes]] = set()
+
+    @property
+    def local(self) -> dict[tuple[int, int], int]:
+        """Sockets by local port and state."""
+        return {(ntohs(port), state): count for (port, state), count in self._local.items()}
+
+    @property
+    def remote(self) -> dict[tuple[int, int], int]:
+        """Sockets by remote port and state."""
+        return {(ntohs(port), state): count for (port, state), count in self._remote.items()}
+
+    @property
+    def syn_sent_hosts(self) -> int:
+        """Different remote addresses of the sockets in SYN_SENT, one address in IPv4's and in IPv6's form counted once."""
+        return len({_address(family, packed) for family, packed in self._hosts})
+
+    def count_alike(self, buffer: bytearray, size: int, length: int) -> None:
+        """Count `buffer[:size]`, which is nothing but sockets' messages of this length. Raises IndexError, see there."""
+        states = buffer[_STATE:size:length]
+        kinds = set(states)
+        for state in kinds:
+            self.states[state] += states.count(state)
+        if kinds & _SPECIAL:
+            entries = _addresses(length).iter_unpack(memoryview(buffer)[:size])
+            for entry in compress(entries, map(_SPECIAL.__contains__, states)):
+                self._note(*entry)
+        halves, step = memoryview(buffer)[:size].cast("H"), length // 2
+        if self._wanted_local:
+            _add(self._local, self._wanted_local, halves[_SPORT // 2 :: step].tolist(), states, kinds)
+        if self._wanted_remote:
+            _add(self._remote, self._wanted_remote, halves[_DPORT // 2 :: step].tolist(), states, kinds)
+
+    def count_each(self, buffer: bytearray, offset: int, size: int, header: int) -> int:
+        """Count the messages from `offset` on, up to the first with another `header` than a socket's; where that begins.
+
+        Raises IndexError for a state above those that `states` has room for.
+        """
+        states, each, local, remote = self.states, _EACH.unpack_from, self._wanted_local, self._wanted_remote
+        while offset < size:
+            length, found, state, sport, dport = each(buffer, offset)
+            if found != header or length < SOCKET_LEN:
+                return offset
+            states[state] += 1
+            if state in _SPECIAL:
+                self._note(*_addresses(SOCKET_LEN).unpack_from(buffer, offset))
+            if sport in local:
+                self._local[sport, state] += 1
+            if dport in remote:
+                self._remote[dport, state] += 1
+            offset += length + 3 & ~3  # NLMSG_ALIGN
+        return offset
+
+    def _note(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *queue: int) -> None:
+        if state == TcpState.SYN_SENT:
+            self._hosts.add((family, dst))
+        elif self._listening or sport in self._wanted_local:
+            self._wanted_local.add(sport)
+            port, is_loopback = ntohs(sport), _is_loopback(family, src)
+            listener = Listener(waiting=queue[0], limit=queue[1], is_loopback=is_loopback)
+            before = self.listeners.get(port, listener)
+            fullest = max(before, listener, key=lambda each: (each.pused, each.waiting, each.limit))
+            is_loopback &= before.is_loopback
+            self.listeners[port] = Listener(waiting=fullest.waiting, limit=fullest.limit, is_loopback=is_loopback)
+
+
+def _add(
+    counts: Counter[tuple[int, int]], wanted: set[int], ports: Sequence[int], states: bytearray, kinds: set[int]
+) -> None:
+    """Count those sockets whose port is wanted."""
+    if wanted.isdisjoint(ports):
+        return
+    pairs: Iterable[tuple[int, int]]
+    if len(kinds) == 1:
+        pairs = zip(filter(wanted.__contains__, ports), repeat(*kinds))
+    else:
+        pairs = compress(zip(ports, states, strict=True), map(wanted.__contains__, ports))
+    counts.update(pairs)
+
+
+def _address(family: int, packed: bytes) -> tuple[int, bytes]:
+    is_mapped = family == AF_INET6 and packed.startswith(_MAPPED)
+    return (AF_INET, packed[12:] + bytes(12)) if is_mapped else (family, packed)
+
+
+def _is_loopback(family: int, packed: bytes) -> bool:
+    family, packed = _address(family, packed)
+    return packed[0] == 127 if family == AF_INET else packed == _LOOPBACK_6  # noqa: PLR2004  127.0.0.0/8

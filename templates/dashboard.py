@@ -1,0 +1,96 @@
+"""The host's dashboard: what is where. Format 3.4 gets its graphs as a screen."""
+
+from __future__ import annotations
+
+from templates.model import Page, Widget
+
+NAME = "TCP states"
+
+
+def _figures(*keys: str) -> tuple[Widget, ...]:
+    width = 24 // len(keys)
+    return tuple(
+        Widget(kind="ITEM", shows=key, x=n * width, y=0, width=width, height=2, title=title)
+        for n, (key, title) in enumerate(pair.split(" ", 1) for pair in keys)
+    )
+
+
+def _graph(shows: str, x: int, y: int, width: int, height: int) -> Widget:
+    return Widget(kind="GRAPH_CLASSIC", shows=shows, x=x, y=y, width=width, height=height)
+
+
+def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
+    """A port in each row, side by side with itself."""
+    width = 24 // len(graphs)
+    return tuple(
+        Widget(
+            kind="GRAPH_PROTOTYPE",
+            shows=graph,
+            x=n * width,
+            y=0,
+            width=width,
+            height=5 * rows,
+            title=_plural(graph),
+            rows=rows,
+        )
+        for n, graph in enumerate(graphs)
+    )
+
+
+def _plural(graph: str) -> str:
+    whose, _, what = graph.partition(" {#PORT} {#SERVICE}: ")
+    return f"{whose}s: {what}"
+
+
+PAGES = (
+    Page(
+        name="Overview",
+        widgets=(
+            *_figures(
+                "tcp.status[ESTABLISHED] ESTABLISHED",
+                "tcp.status[TIME_WAIT] TIME_WAIT",
+                "tcp.status[CLOSE_WAIT] CLOSE_WAIT",
+                "tcp.status[SYN_RECV] SYN_RECV",
+                "tcp.status[SYN_SENT] SYN_SENT",
+                "tcp.syn_sent.hosts Addresses in SYN_SENT",
+            ),
+            _graph("TCP: States", 0, 2, 12, 9),
+            _graph("TCP: Problem states", 12, 2, 12, 9),
+            _graph("TCP: Closing states", 0, 11, 12, 6),
+            _graph("TCP: Unanswered requests", 12, 11, 12, 6),
+        ),
+    ),
+    Page(
+        name="Ports",
+        widgets=_prototypes(
+            3,
+            "TCP port {#PORT} {#SERVICE}: Connections",
+            "TCP port {#PORT} {#SERVICE}: Problem states",
+            "TCP port {#PORT} {#SERVICE}: Accept queue",
+        ),
+    ),
+    Page(
+        name="Remote ports",
+        widgets=_prototypes(
+            2,
+            "TCP remote port {#PORT} {#SERVICE}: Connections",
+            "TCP remote port {#PORT} {#SERVICE}: Problem states",
+        ),
+    ),
+    Page(
+        name="Sender",
+        widgets=(
+            *_figures(
+                "tcp.sender.uptime Uptime",
+                "tcp.sender.version Version",
+                "tcp.sender.backlog Values waiting",
+                "tcp.sender.dropped Values lost",
+                "tcp.sender.rejected Values refused",
+                "tcp.sender.sample.time Sample time",
+            ),
+            _graph("TCP sender: Values waiting", 0, 2, 8, 6),
+            _graph("TCP sender: Values lost and refused", 8, 2, 8, 6),
+            _graph("TCP sender: Sample time", 16, 2, 8, 6),
+        ),
+    ),
+)

@@ -1,0 +1,77 @@
+"""The graphs. Established connections never share an axis with the states that mean trouble, which they would drown."""
+
+from __future__ import annotations
+
+from sender.model import TcpState
+from templates.model import Graph, Line
+from templates.states import COLOURS
+
+WORK = (TcpState.ESTABLISHED, TcpState.TIME_WAIT)
+TROUBLE = (TcpState.CLOSE_WAIT, TcpState.SYN_RECV, TcpState.SYN_SENT, TcpState.LAST_ACK)
+CLOSING = (TcpState.FIN_WAIT1, TcpState.FIN_WAIT2, TcpState.LAST_ACK, TcpState.CLOSING)
+STACK = (*WORK, TcpState.LISTEN, *TROUBLE, TcpState.FIN_WAIT1, TcpState.FIN_WAIT2, TcpState.CLOSING, TcpState.CLOSE)
+
+OTHER_COLOURS = {
+    "tcp.syn_sent.hosts": "3B1F5B",
+    "tcp.sender.sample.time": "00838F",
+    "tcp.sender.backlog": "5C6BC0",
+    "tcp.sender.dropped": "B71C1C",
+    "tcp.sender.rejected": "EF6C00",
+    "tcp.listen.queue.pused[{#PORT}]": "C2410C",
+}
+"""Of what is no state: again one colour each, wherever it is drawn."""
+
+
+def _stacked(*states: TcpState, key: str = "tcp.status[{}]") -> tuple[Line, ...]:
+    return tuple(Line(key=key.format(state.name), colour=COLOURS[state], draw="FILLED_REGION") for state in states)
+
+
+def _peaks(*states: TcpState, key: str = "tcp.status[{}]") -> tuple[Line, ...]:
+    return tuple(Line(key=key.format(state.name), colour=COLOURS[state], function="MAX") for state in states)
+
+
+def _line(key: str, *, draw: str = "BOLD_LINE") -> Line:
+    return Line(key=key, colour=OTHER_COLOURS[key], draw=draw, function="MAX")
+
+
+GRAPHS = (
+    Graph(name="TCP: States", lines=_stacked(*STACK), is_stacked=True),
+    Graph(name="TCP: Problem states", lines=_peaks(*TROUBLE)),
+    Graph(name="TCP: Closing states", lines=_peaks(*CLOSING)),
+    Graph(name="TCP: Unanswered requests", lines=(*_peaks(TcpState.SYN_SENT), _line("tcp.syn_sent.hosts"))),
+    Graph(name="TCP sender: Values waiting", lines=(_line("tcp.sender.backlog", draw="FILLED_REGION"),)),
+    Graph(
+        name="TCP sender: Values lost and refused",
+        lines=(_line("tcp.sender.dropped"), _line("tcp.sender.rejected")),
+    ),
+    Graph(name="TCP sender: Sample time", lines=(_line("tcp.sender.sample.time"),)),
+)
+
+_TROUBLE_OF_A_PORT = (TcpState.CLOSE_WAIT, TcpState.SYN_RECV)
+_LOCAL, _REMOTE = "tcp.status[{},{{#PORT}}]", "tcp.remote.status[{},{{#PORT}}]"
+
+PORT_GRAPHS = (
+    Graph(
+        name="TCP port {#PORT} {#SERVICE}: Connections",
+        lines=_stacked(*WORK, key=_LOCAL),
+        is_stacked=True,
+    ),
+    Graph(name="TCP port {#PORT} {#SERVICE}: Problem states", lines=_peaks(*_TROUBLE_OF_A_PORT, key=_LOCAL)),
+    Graph(
+        name="TCP port {#PORT} {#SERVICE}: Accept queue",
+        lines=(_line("tcp.listen.queue.pused[{#PORT}]", draw="FILLED_REGION"),),
+        is_percent=True,
+    ),
+)
+
+REMOTE_GRAPHS = (
+    Graph(
+        name="TCP remote port {#PORT} {#SERVICE}: Connections",
+        lines=_stacked(*WORK, key=_REMOTE),
+        is_stacked=True,
+    ),
+    Graph(
+        name="TCP remote port {#PORT} {#SERVICE}: Problem states",
+        lines=_peaks(*_TROUBLE_OF_A_PORT, key=_REMOTE),
+    ),
+)

@@ -1,0 +1,89 @@
+"""What each item of the host is called, and what it means to an operator."""
+
+from __future__ import annotations
+
+from sender.model import TcpState
+from templates.model import Item
+from templates.states import MEANINGS
+
+NONE = "TCP sender: None"
+VALUE_MAPS = {NONE: {"0": "none"}}
+
+ITEMS = {
+    **{
+        f"tcp.status[{state.name}]": Item(name=f"TCP: {state.name}", description=MEANINGS[state], component="network")
+        for state in TcpState
+    },
+    "tcp.status[TOTAL]": Item(
+        name="TCP: Total",
+        description="All TCP sockets of the host, IPv4 and IPv6, listening ones included: the sum of the states.",
+        component="network",
+    ),
+    "tcp.syn_sent.hosts": Item(
+        name="TCP: Different addresses in SYN_SENT",
+        description=(
+            "How many different remote addresses do not answer this host's requests for connections. A peer that is "
+            "down is one address, however many requests wait for it; many addresses at once suggest that something on "
+            "this host scans the network, or that its way out is broken."
+        ),
+        component="network",
+    ),
+    "tcp.limit[TIME_WAIT]": Item(
+        name="TCP: Limit of TIME_WAIT",
+        description=(
+            "How many sockets in TIME_WAIT the kernel keeps at most: net.ipv4.tcp_max_tw_buckets. Beyond it the kernel "
+            "closes connections without TIME_WAIT, and says so in its log."
+        ),
+        component="network",
+    ),
+    "tcp.sender.version": Item(
+        name="TCP sender: Version",
+        description="Version of the daemon tcp-status-sender on the host.",
+        component="application",
+        value_type="CHAR",
+        discard_unchanged="1d",
+    ),
+    "tcp.sender.uptime": Item(
+        name="TCP sender: Uptime",
+        description="Time since the daemon tcp-status-sender was started.",
+        component="application",
+        units="uptime",
+    ),
+    "tcp.sender.sample.time": Item(
+        name="TCP sender: Sample time",
+        description=(
+            "How long the kernel took to list its sockets for this sample: about 1 s per million sockets. If it comes "
+            "near to the interval, raise the interval."
+        ),
+        component="application",
+        value_type="FLOAT",
+        units="s",
+    ),
+    "tcp.sender.backlog": Item(
+        name="TCP sender: Values waiting",
+        description=(
+            "Values that waited at the worst destination when the sample was taken. Normally 0; it grows while a "
+            "destination does not take values, and falls back when it does again."
+        ),
+        component="application",
+        value_map=NONE,
+    ),
+    "tcp.sender.dropped": Item(
+        name="TCP sender: Values lost",
+        description=(
+            "Values that fell out, since the daemon was started, because a destination was away for too long. Each is "
+            "a hole in a graph there."
+        ),
+        component="application",
+        value_map=NONE,
+    ),
+    "tcp.sender.rejected": Item(
+        name="TCP sender: Values refused",
+        description=(
+            "Values that Zabbix refused since the daemon was started: a host or item that it does not know, or that "
+            "is disabled. The daemon's log says what to look at. A number that no longer grows is history."
+        ),
+        component="application",
+        value_map=NONE,
+    ),
+}

@@ -1,0 +1,90 @@
+"""Every threshold and filter, with its default. Those with a port as context hold for that port alone."""
+
+from __future__ import annotations
+
+from templates.model import Macro
+
+_MATCHES = ".*"
+_NOT_MATCHES = "CHANGE_IF_NEEDED"
+
+MACROS = {
+    "{$TCP.NODATA.TIMEOUT}": Macro(
+        value="10m", description="No data for this long is a problem. At least twice the interval of the daemon."
+    ),
+    "{$TCP.CLOSE_WAIT.MAX.WARN}": Macro(
+        value="100",
+        description='Connections in CLOSE_WAIT, on the host or on a port, for 15m. For one port: {$...WARN:"443"}.',
+    ),
+    "{$TCP.CLOSE_WAIT.MAX.CRIT}": Macro(
+        value="1000",
+        description='Connections in CLOSE_WAIT, on the host or on a port, for 15m. For one port: {$...CRIT:"443"}.',
+    ),
+    "{$TCP.CLOSE_WAIT.GROWTH.MAX}": Macro(
+        value="5",
+        description="By how much the lowest number of an hour in CLOSE_WAIT may exceed that of the hour before.",
+    ),
+    "{$TCP.SYN_RECV.MAX.CRIT}": Macro(value="200", description="Half-open connections (SYN_RECV), for 5m."),
+    "{$TCP.SYN_SENT.MAX.WARN}": Macro(value="100", description="Unanswered requests (SYN_SENT), for 5m."),
+    "{$TCP.SYN_SENT.HOSTS.MAX.CRIT}": Macro(
+        value="50", description="Different addresses that do not answer this host's requests, for 5m."
+    ),
+    "{$TCP.TIME_WAIT.PUSED.MAX.WARN}": Macro(
+        value="80", description="TIME_WAIT in percent of the kernel's limit (net.ipv4.tcp_max_tw_buckets), for 5m."
+    ),
+    "{$TCP.ESTABLISHED.MAX.WARN}": Macro(
+        value="10000",
+        description=(
+            "Established connections, on the host or on a port, for 5m. Its triggers are disabled as shipped. For one "
+            'port: {$...WARN:"443"}.'
+        ),
+    ),
+    "{$TCP.LISTEN.QUEUE.PUSED.MAX.WARN}": Macro(
+        value="80",
+        description='Accept queue of a port in percent of its limit, for 5m. For one port: {$...WARN:"443"}.',
+    ),
+    "{$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT}": Macro(
+        value="100",
+        description='Accept queue of a port in percent of its limit, in 3 samples. For one port: {$...CRIT:"443"}.',
+    ),
+    "{$TCP.REMOTE.CLOSE_WAIT.MAX.WARN}": Macro(
+        value="100",
+        description='Connections to a remote port in CLOSE_WAIT, for 15m. For one port: {$...WARN:"5432"}.',
+    ),
+    "{$TCP.REMOTE.CLOSE_WAIT.MAX.CRIT}": Macro(
+        value="1000",
+        description='Connections to a remote port in CLOSE_WAIT, for 15m. For one port: {$...CRIT:"5432"}.',
+    ),
+    "{$TCP.REMOTE.ESTABLISHED.MAX.WARN}": Macro(
+        value="10000",
+        description=(
+            "Established connections to a remote port, for 5m. Its triggers are disabled as shipped. For one port: "
+            '{$...WARN:"5432"}.'
+        ),
+    ),
+    "{$TCP.SENDER.REJECTED.MAX.WARN}": Macro(value="0", description="Values that Zabbix may refuse in 30m."),
+    "{$TCP.SENDER.DROPPED.MAX.WARN}": Macro(value="0", description="Values that the daemon may lose in 30m."),
+    "{$TCP.SENDER.BACKLOG.MAX.WARN}": Macro(
+        value="0", description="Values that may wait at a destination for {$TCP.SENDER.BACKLOG.TIME} without a break."
+    ),
+    "{$TCP.SENDER.BACKLOG.TIME}": Macro(
+        value="1h",
+        description="For how long values may wait at a destination: longer than your servers' maintenance takes.",
+    ),
+    "{$TCP.SENDER.SAMPLE.TIME.MAX.WARN}": Macro(
+        value="5", description="Seconds that a sample may take, for 5m. Less than the interval of the daemon."
+    ),
+    "{$TCP.PORT.MATCHES}": Macro(value=_MATCHES, description="Local ports to monitor (a regular expression)."),
+    "{$TCP.PORT.NOT_MATCHES}": Macro(
+        value=_NOT_MATCHES, description="Local ports not to monitor (a regular expression), such as ^(22|111)$."
+    ),
+    "{$TCP.PORT.SCOPE.MATCHES}": Macro(
+        value=_MATCHES, description="Local ports to monitor, by where they can be reached: any or loopback."
+    ),
+    "{$TCP.PORT.SCOPE.NOT_MATCHES}": Macro(
+        value=_NOT_MATCHES, description="Local ports not to monitor, by where they can be reached, such as ^loopback$."
+    ),
+    "{$TCP.REMOTE.PORT.MATCHES}": Macro(value=_MATCHES, description="Remote ports to monitor (a regular expression)."),
+    "{$TCP.REMOTE.PORT.NOT_MATCHES}": Macro(
+        value=_NOT_MATCHES, description="Remote ports not to monitor (a regular expression)."
+    ),
+}

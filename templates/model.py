@@ -1,0 +1,183 @@
+"""What a template is made of, whatever the format of the export. Knows neither XML nor this template's content.
+
+Words in capitals (UNSIGNED, WARNING, BOLD_LINE ...) are those of format 6.0.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+NAME = "TCP states by Zabbix trapper"
+GROUP = ("Templates/Operating systems", "846977d1dfed4968bc5f8bdb363285bc")  # the group and uuid of Zabbix's own
+HISTORY = "14d"  # longer than the daemon holds values back: Zabbix silently drops what is older than an item's history
+MACRO = re.compile(r"\{\$[A-Z_.]+(?::\"[^\"]*\")?\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A trapper item, or the prototype of one."""
+
+    name: str
+    description: str
+    component: str
+    value_type: str = ""  # UNSIGNED, which an export leaves out: written out, every import would show it as a change
+    units: str = ""
+    value_map: str = ""
+    discard_unchanged: str = ""
+    is_discovered: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """A trigger, or the prototype of one. `expression` is in the syntax of 6.0, with `//key` in place of a host."""
+
+    name: str
+    detail: str  # what the event's name says in addition: the threshold
+    expression: str
+    priority: str
+    scope: str
+    value: str  # the operational data
+    means: str
+    run: tuple[str, ...]  # commands on the host
+    do: str
+    depends_on: str = ""  # the name of the trigger that makes this one superfluous
+    manual_close: bool = False
+    is_enabled: bool = True
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the items in the expression, each once, in order."""
+        return list(dict.fromkeys(call.key for call in calls(self.expression)))
+
+    @property
+    def macros(self) -> list[str]:
+        """The macros in the expression, without their context."""
+        return list(dict.fromkeys(without_context(macro) for macro in MACRO.findall(self.expression)))
+
+    @property
+    def description(self) -> str:
+        """The runbook: what it means, what to run next, what to do."""
+        commands = "\n".join(f"  {command}" for command in self.run)
+        return f"{self.means}\n\nRun on the host, as root:\n{commands}\n\n{self.do}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One item in a graph."""
+
+    key: str
+    colour: str
+    draw: str = "BOLD_LINE"
+    function: str = "AVG"  # what a point stands for where there are more values than pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A classic graph, or the prototype of one. The axis begins at 0.
+
+    A stacked graph does not show the thresholds of triggers: they are of single states.
+    """
+
+    name: str
+    lines: tuple[Line, ...]
+    is_stacked: bool = False
+    is_percent: bool = False  # the axis ends at 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A low-level discovery rule. `filters` are pairs of an LLD macro and the stem of the two macros that it must fit."""
+
+    key: str
+    name: str
+    description: str
+    filters: tuple[tuple[str, str], ...]
+    items: dict[str, Item]
+    triggers: tuple[Trigger, ...]
+    graphs: tuple[Graph, ...]
+    lifetime: str = "7d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widget:
+    """One widget of the dashboard, in a grid of 24 columns: the key of an item, or the name of a graph."""
+
+    kind: str  # ITEM, GRAPH_CLASSIC, GRAPH_PROTOTYPE
+    shows: str
+    x: int
+    y: int
+    width: int
+    height: int
+    title: str = ""
+    columns: int = 1
+    rows: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of the dashboard."""
+
+    name: str
+    widgets: tuple[Widget, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Macro:
+    """A user macro's default, and what it is for."""
+
+    value: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """All of it."""
+
+    description: str
+    items: dict[str, Item]
+    rules: tuple[Rule, ...]
+    triggers: tuple[Trigger, ...]
+    graphs: tuple[Graph, ...]
+    dashboard: str
+    pages: tuple[Page, ...]
+    macros: dict[str, Macro]
+    value_maps: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def all_triggers(self) -> list[Trigger]:
+        """Triggers and prototypes."""
+        return [*self.triggers, *(trigger for rule in self.rules for trigger in rule.triggers)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A function in a trigger's expression."""
+
+    text: str
+    function: str
+    key: str
+    arguments: str
+
+
+_CALL = re.compile(r"(?P<function>[a-z]+)\(//(?P<key>[a-z._]+(?:\[[^]]*\])?)(?:,(?P<arguments>[^()]*))?\)")
+
+
+def calls(expression: str) -> list[Call]:
+    """The functions in an expression, in order."""
+    return [
+        Call(text=found[0], function=found["function"], key=found["key"], arguments=found["arguments"] or "")
+        for found in _CALL.finditer(expression)
+    ]
+
+
+def lasting(key: str, threshold: str, period: str = "5m") -> str:
+    """High for this period, and when it began: of a first sample, or the first after a stop, min() would be content.
+
+    Not in every trigger: Zabbix draws the threshold into graphs only where min() stands alone.
+    """
+    return f"min(//{key},{period})>{threshold} and last(//{key},#1:now-{period})>{threshold}"
+
+
+def without_context(macro: str) -> str:
+    """`{$X:"443"}` as `{$X}`."""
+    return re.sub(r":\".*\"\}$", "}", macro)

@@ -1,0 +1,99 @@
+"""docs/template.md: what the template brings, for people who want to know before they import it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from templates.format_6_0 import event_name
+from templates.model import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from templates.model import Item, Rule, Template, Trigger
+
+_HEAD = f"""\
+# The template
+
+**{NAME}**, written by `make template` from the source in `templates/`; this page too.
+
+| Zabbix | command | file |
+|---|---|---|
+| 6.0, 6.4, 7.x | `tcp-status-sender template` | `templates/tcp_states_template.xml` |
+| 3.4 to 5.4 | `tcp-status-sender template --format 3.4` | `templates/tcp_states_template_3.4.xml` |
+
+The older file has the same items, triggers and graphs. What Zabbix did not know then is different: applications in
+place of the items' tags, a screen in place of the dashboard, and prototypes that are not created as shipped are created
+disabled. Event names, operational data and the descriptions of macros are missing. A server that was upgraded to 6.0 or
+later takes the newer file over the older one.
+"""
+
+
+def write(template: Template) -> str:
+    """The whole page."""
+    parts = [
+        _HEAD,
+        "## Items\n",
+        _items(template.items),
+        *(_rule(rule) for rule in template.rules),
+        "## Triggers\n\nEvery threshold is a macro; those of a port take the port as context, such as",
+        '`{$TCP.CLOSE_WAIT.MAX.WARN:"443"}`.\n',
+        _triggers(template.all_triggers()),
+        "## Runbooks\n\nThey are the descriptions of the triggers, as Zabbix shows them beside a problem.\n",
+        *(_runbook(trigger) for trigger in template.all_triggers()),
+        "## Macros\n",
+        _table(
+            ("macro", "default", "meaning"),
+            ((f"`{macro}`", f"`{default.value}`", default.description) for macro, default in template.macros.items()),
+        ),
+        "## Dashboard\n\nOn the host: *Monitoring > Hosts > Dashboards*. A state has the same colour everywhere.\n",
+        _table(
+            ("page", "shows"),
+            ((page.name, "; ".join(_code(w.shows) for w in page.widgets)) for page in template.pages),
+        ),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n\n", " ") for cell in line) + " |\n" for line in lines
+    )
+
+
+def _items(items: dict[str, Item]) -> str:
+    return _table(
+        ("key", "name", "unit", "meaning"),
+        ((_code(key), item.name, item.units, item.description) for key, item in items.items()),
+    )
+
+
+def _rule(rule: Rule) -> str:
+    return f"## {rule.name}\n\n`{rule.key}`: {rule.description}\n\n{_items(rule.items)}"
+
+
+def _triggers(triggers: Sequence[Trigger]) -> str:
+    return _table(
+        ("problem", "severity", "depends on"),
+        (
+            (
+                f"{_code(event_name(t))}{'' if t.is_enabled else ', disabled as shipped'}",
+                t.priority.lower(),
+                t.depends_on,
+            )
+            for t in triggers
+        ),
+    )
+
+
+def _runbook(trigger: Trigger) -> str:
+    commands = "\n".join(f"    {command}" for command in trigger.run)
+    return (
+        f"### {trigger.name}\n\n{trigger.means}\n\nExpression: `{trigger.expression}`\n\nRun on the host, as root:\n\n"
+        f"{commands}\n\n{trigger.do}\n"
+    )

@@ -1,0 +1,187 @@
+"""The triggers of the host's connections, each with its runbook.
+
+Thresholds are macros; windows (5m, 15m) are not, as in Zabbix's own templates. Only functions that exist in 3.4 too.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from templates.model import Trigger, lasting
+
+PEERS = "awk '{sub(/:[0-9]+$/, \"\", $4); print $4}' | sort | uniq -c | sort -rn"
+CLOSE_WAIT_MEANS = (
+    "Peers have closed their connections, and the local program does not call close(). It leaks connections, or hangs; "
+    "it fails when it runs out of file descriptors."
+)
+CLOSE_WAIT_DO = (
+    "The program (and process) that the list names is at fault, not the network and not the peer. Compare its number of "
+    "sockets with its limit (Max open files). Restart it for relief, after a stack dump for its developers; no sysctl "
+    "helps."
+)
+_CLOSE_WAIT_RUN = (
+    "ss -tanp state close-wait | head -30",
+    "ss -Htanp state close-wait | grep -o 'users:.*' | cut -d'\"' -f2 | sort | uniq -c | sort -rn",
+    "grep 'open files' /proc/PID/limits",
+)
+
+_SYN_SENT_RUN = (
+    "ss -Htan state syn-sent | awk '{print $4}' | sort | uniq -c | sort -rn | head",
+    "ss -tanp state syn-sent | head -30",
+)
+
+
+_CLOSE_WAIT_MANY = Trigger(
+    name="TCP: Very many connections in CLOSE_WAIT",
+    detail="over {$TCP.CLOSE_WAIT.MAX.CRIT} for 15m",
+    expression="min(//tcp.status[CLOSE_WAIT],15m)>{$TCP.CLOSE_WAIT.MAX.CRIT}",
+    priority="AVERAGE",
+    scope="capacity",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=CLOSE_WAIT_MEANS,
+    run=_CLOSE_WAIT_RUN,
+    do=CLOSE_WAIT_DO,
+)
+_CLOSE_WAIT = Trigger(
+    name="TCP: Many connections in CLOSE_WAIT",
+    detail="over {$TCP.CLOSE_WAIT.MAX.WARN} for 15m",
+    expression="min(//tcp.status[CLOSE_WAIT],15m)>{$TCP.CLOSE_WAIT.MAX.WARN}",
+    priority="WARNING",
+    scope="performance",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=CLOSE_WAIT_MEANS,
+    run=_CLOSE_WAIT_RUN,
+    do=CLOSE_WAIT_DO,
+    depends_on=_CLOSE_WAIT_MANY.name,
+)
+_GROWTH = "{$TCP.CLOSE_WAIT.GROWTH.MAX}"
+_FLOORS = [f"min(//tcp.status[CLOSE_WAIT],1h{shift})" for shift in ("", ":now-1h", ":now-2h", ":now-3h")]
+_ROSE = " and ".join(f"{later}-{earlier}>{_GROWTH}" for later, earlier in pairwise(_FLOORS))
+_CLOSE_WAIT_GROWS = Trigger(
+    name="TCP: Connections in CLOSE_WAIT grow steadily",
+    detail=f"by more than {_GROWTH} an hour, for 3h",
+    # The lowest number of each hour, which short-lived ones do not lift. The first condition follows from the others:
+    # it makes a healthy host's expression false, instead of unknown, while there are not yet four hours of values.
+    expression=f"min(//tcp.status[CLOSE_WAIT],1h)>3*{_GROWTH} and {_ROSE}",
+    priority="INFO",
+    scope="performance",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=(
+        f"In each of the last three hours, the lowest number of connections in CLOSE_WAIT was more than {_GROWTH} above "
+        "that of the hour before. A program does not close connections that its peers have closed: a leak, early."
+    ),
+    run=_CLOSE_WAIT_RUN,
+    do=(
+        "Find the program in the list and tell its developers. Until it is mended, plan its restart for before it runs "
+        "out of file descriptors."
+    ),
+    depends_on=_CLOSE_WAIT.name,
+)
+_SYN_RECV = Trigger(
+    name="TCP: Many half-open connections (SYN_RECV)",
+    detail="over {$TCP.SYN_RECV.MAX.CRIT} for 5m",
+    expression=lasting("tcp.status[SYN_RECV]", "{$TCP.SYN_RECV.MAX.CRIT}"),
+    priority="AVERAGE",
+    scope="security",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=(
+        "Requests for connections were answered by this host, and not confirmed: a SYN flood with forged addresses, or "
+        "a network that loses packets on the way to the clients."
+    ),
+    run=(
+        "ss -Htan state syn-recv | awk '{print $3}' | sort | uniq -c | sort -rn | head",
+        f"ss -Htan state syn-recv | {PEERS} | head",
+        "nstat -az TcpExtSyncookiesSent TcpExtTCPReqQFullDoCookies TcpExtListenDrops",
+        "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog",
+    ),
+    do=(
+        "The first list shows the port, the second from where. Few addresses: block them in the firewall. Very many: a "
+        "flood; see that net.ipv4.tcp_syncookies is 1, and have it filtered upstream. Only your own clients: look for "
+        "a broken or asymmetric route back to them."
+    ),
+)
+_SYN_SENT_HOSTS = Trigger(
+    name="TCP: Connection requests to many hosts stay unanswered",
+    detail="over {$TCP.SYN_SENT.HOSTS.MAX.CRIT} addresses for 5m",
+    expression=lasting("tcp.syn_sent.hosts", "{$TCP.SYN_SENT.HOSTS.MAX.CRIT}"),
+    priority="HIGH",
+    scope="security",
+    value="Current: {ITEM.LASTVALUE1} addresses",
+    means=(
+        "This host asks many different machines for connections and gets no answer. Either something on it scans the "
+        "network (a worm, an intruder, a scanner that you run yourself), or its way out is broken."
+    ),
+    run=("ss -tanp state syn-sent | head -30", _SYN_SENT_RUN[0], "ip route get 192.0.2.1"),
+    do=(
+        "Look at the program's name and at the remote ports. One port over a range of addresses is a scan: take the "
+        "host off the network, and treat it as broken into. Your own services towards their usual peers: look for the "
+        "route or the firewall. A host whose work it is (a crawler, a monitoring server) gets a higher macro."
+    ),
+)
+_SYN_SENT = Trigger(
+    name="TCP: Many connection requests stay unanswered (SYN_SENT)",
+    detail="over {$TCP.SYN_SENT.MAX.WARN} for 5m",
+    expression=lasting("tcp.status[SYN_SENT]", "{$TCP.SYN_SENT.MAX.WARN}"),
+    priority="WARNING",
+    scope="availability",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=(
+        "This host asks for connections and gets neither an acceptance nor a refusal: a peer is down, or a firewall "
+        "drops the requests in silence. The programs that ask wait for their timeouts."
+    ),
+    run=(*_SYN_SENT_RUN, "nc -vz -w 5 ADDRESS PORT"),
+    do=(
+        "The first list names the address and port that do not answer. See whether that machine is up, and what the "
+        "firewalls between drop; whoever answers with a refusal would not show here."
+    ),
+    depends_on=_SYN_SENT_HOSTS.name,
+)
+_TIME_WAIT = Trigger(
+    name="TCP: TIME_WAIT is near the kernel's limit",
+    detail="over {$TCP.TIME_WAIT.PUSED.MAX.WARN}% for 5m",
+    expression=("min(//tcp.status[TIME_WAIT],5m)>last(//tcp.limit[TIME_WAIT])*{$TCP.TIME_WAIT.PUSED.MAX.WARN}/100"),
+    priority="WARNING",
+    scope="capacity",
+    value="Current: {ITEM.LASTVALUE1} of {ITEM.LASTVALUE2}",
+    means=(
+        "Closed connections wait out their minute, and there are almost as many as the kernel keeps. Beyond the limit it "
+        "forgets them at once (kernel log: time wait bucket table overflow), and late segments may disturb new "
+        "connections. Somebody opens and closes connections very fast."
+    ),
+    run=(
+        "sysctl net.ipv4.tcp_max_tw_buckets net.ipv4.ip_local_port_range",
+        f"ss -Htan state time-wait | {PEERS} | head",
+        "dmesg | grep -i 'time wait bucket'",
+    ),
+    do=(
+        "Let clients keep connections open (keep-alive, a connection pool). If the rate is right as it is, raise "
+        "net.ipv4.tcp_max_tw_buckets; one costs about 250 bytes. Many towards one address and port use up the local "
+        "ports: widen net.ipv4.ip_local_port_range."
+    ),
+)
+_ESTABLISHED = Trigger(
+    name="TCP: Many established connections",
+    detail="over {$TCP.ESTABLISHED.MAX.WARN} for 5m",
+    expression="min(//tcp.status[ESTABLISHED],5m)>{$TCP.ESTABLISHED.MAX.WARN}",
+    priority="WARNING",
+    scope="capacity",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=(
+        "More connections are open than this host is known to carry. Disabled as shipped: what is too many, only you "
+        "know. Set the macro, and enable the trigger."
+    ),
+    run=("ss -Htan state established | awk '{print $3}' | sort | uniq -c | sort -rn | head", "ss -s"),
+    do="Find the port that grew. Add capacity, or look for a client that opens connections and does not use them.",
+    is_enabled=False,
+)
+
+TRIGGERS = (
+    _CLOSE_WAIT_MANY,
+    _CLOSE_WAIT,
+    _CLOSE_WAIT_GROWS,
+    _SYN_RECV,
+    _SYN_SENT_HOSTS,
+    _SYN_SENT,
+    _TIME_WAIT,
+    _ESTABLISHED,
+)

@@ -27,8 +27,8 @@ SERVER_SETTINGS = (
 )
 # What a file of templates may hold, from and up to which version under this name.
 IMPORT_RULES = (
-    ((0, 0), (5, 2), ("applications", "screens", "templateScreens")),
-    ((0, 0), (6, 0), ("groups",)),
+    ((0, 0), (5, 2), ("screens", "templateScreens")),
+    ((6, 0), (6, 0), ("groups",)),
     ((6, 2), (9, 9), ("host_groups", "template_groups")),
     ((5, 2), (9, 9), ("templateDashboards",)),
     ((0, 0), (9, 9), ("discoveryRules", "graphs", "hosts", "httptests", "images", "items", "maps", "mediaTypes")),
@@ -52,7 +52,8 @@ def import_rules(version: Version) -> dict[str, dict[str, bool]]:
     """The rules of an import that creates what is missing, updates what exists and deletes nothing."""
     names = [name for since, until, names in IMPORT_RULES if since <= version <= until for name in names]
     rules = {name: {"createMissing": True, "updateExisting": True} for name in names}
-    return rules | {"templateLinkage": {"createMissing": True}}
+    only_created = ["templateLinkage", *(["applications", "groups"] if version <= (5, 2) else [])]
+    return rules | {name: {"createMissing": True} for name in only_created}
 
 
 def new_host(version: Version) -> dict[str, Any]:
@@ -66,8 +67,9 @@ def new_host(version: Version) -> dict[str, Any]:
 def adjustments(version: Version) -> str:
     """SQL for a new database.
 
-    The host that every new Zabbix brings along would have the server poll an agent on this machine. British English is
-    the one language for which the frontend asks no locale of the system; before 5.2 it is every new user's.
+    The host that every new Zabbix brings along would have the server poll an agent on this machine. British English,
+    every new user's before 5.2, is the one language for which the frontend asks no locale of the system; 7.0 asks one
+    for every language, and has it in a folder made by .ci/debian-root.
     """
     statements = ["update hosts set status = 1 where host = 'Zabbix server'"]
     if version >= (5, 2):

@@ -17,8 +17,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sender.config import Node
 from sender.errors import DeliveryError
+from sender.fields import Node
 from sender.items import to_request
 from sender.model import Outcome
 from sender.protocol import from_packet, missing, to_packet

@@ -18,7 +18,7 @@ LAYERS = [
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
     {"sock_diag", "spool_file", "newcomers"},
     {"spool", "status", "refusals", "sampling"},
-    {"delivery"},
+    {"delivery", "autoregistration"},
     {"pipeline", "daemon"},
     {"run"},
     {"cli"},

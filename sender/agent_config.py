@@ -118,7 +118,8 @@ class AgentConfig:
                 self.problems.append(f"{path}: line {number}: is not UTF-8; expected parameter=value")
                 continue
             if not equals:
-                self.problems.append(f"{path}: line {number}: is {shown(name)}; expected parameter=value")
+                # What it says may be a key, where this is the file of one.
+                self.problems.append(f"{path}: line {number}: has no =; expected parameter=value")
             elif name == "Include":
                 self._include(value, depth, f"{path}: Include: is {value[:_MAX_QUOTE]!r}")
             else:
@@ -153,7 +154,9 @@ class AgentConfig:
             self.settings["host"], *others = (name.strip(" \t") for name in names.split(","))
             if others:
                 first = shown(self.settings["host"])
-                self.remarks.append(f"{self._at('Hostname')}: only {first} is honoured, not {', '.join(others)}")
+                self.remarks.append(
+                    f"{self._at('Hostname')}: only {first} is honoured, not {', '.join(map(shown, others))}"
+                )
         elif (item := self._get("HostnameItem")) not in (None, "system.hostname"):
             instead = "this machine's host name is taken; set Hostname, or `host` in our own file"
             self.remarks.append(f"{self._at('HostnameItem')}: {shown(item)} is not honoured, {instead}")

@@ -97,14 +97,14 @@ class Registration:
         elif info == f"host [{self._host}] not found":  # as it must be before a registration action has worked
             _LOG.debug("%s does not know host %r, and was asked to register it", self._name, self._host)
         else:
-            said = info[:_MAX_QUOTE] if isinstance(info, str) else reprlib.repr(answer)
+            said = info[:_MAX_QUOTE] if isinstance(info, str) and info.isprintable() else reprlib.repr(answer)
             self._say(logging.WARNING, f"{self._name} does not register host {self._host!r}: {said}")
         return True
 
     def _say(self, level: int, trouble: str) -> None:
         """Once, until it is another or none."""
         if trouble != self._trouble:
-            _LOG.log(level, "%s", trouble.replace("\n", " "))
+            _LOG.log(level, "%s", trouble)
         self._trouble = trouble
 
 

@@ -199,8 +199,8 @@ def test_everything_at_once(agent: Callable[..., Path]) -> None:
         **{"more.conf": "SourceIP=here\nthis too\n"},
     )
     assert sorted(problems(path)) == sorted([
-        "agent.conf: line 2: is 'what'; expected parameter=value",
-        "more.conf: line 2: is 'this too'; expected parameter=value",
+        "agent.conf: line 2: has no =; expected parameter=value",
+        "more.conf: line 2: has no =; expected parameter=value",
         f"agent.conf: Hostname: is 'web:01'; {HOST}",
         f"agent.conf: ServerActive: is 'a:0'; {NODE}",
         f"agent.conf: ServerActive: is ''; {NODE}",
@@ -277,6 +277,14 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         )
 
 
+def test_a_key_in_place_of_an_agents_file_stays_unsaid(agent: Callable[..., Path]) -> None:
+    """Who names the file of a key by mistake does not find the key in the error."""
+    assert (
+        problems(agent("00112233445566778899aabbccddeeff\n"))[0]
+        == "agent.conf: line 1: has no =; expected parameter=value"
+    )
+
+
 @pytest.mark.parametrize("name", ["agent.conf", "7", "[a]", "", '"/a\\n"'])
 def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     """What is no absolute path is a mistake in our own file."""
@@ -290,7 +298,7 @@ def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("Hostname=a, b,c\n", ["agent.conf: Hostname: only 'a' is honoured, not b, c"]),
+        ("Hostname=a, b,c\n", ["agent.conf: Hostname: only 'a' is honoured, not 'b', 'c'"]),
         (
             "HostnameItem=system.run[hostname -f]\n",
             [f"agent.conf: HostnameItem: 'system.run[hostname -f]' {NO_ITEM}"],

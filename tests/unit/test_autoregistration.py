@@ -86,6 +86,7 @@ def test_the_request_is_an_agents(logged: Callable[[], list[str]]) -> None:
         (failed("host [web-01] not monitored"), "host [web-01] not monitored"),
         (failed("host [WEB-01] not found"), "host [WEB-01] not found"),
         (failed({"a": []}), "{'info': {'a': []}, 'response': 'failed'}"),
+        (failed("\x1b[2J\n"), r"{'info': '\x1b[2J\n', 'response': 'failed'}"),
         (says(), "{}"),
         (failed("x" * 1000), "x" * 200),
     ],

@@ -374,7 +374,7 @@ def test_what_an_agents_file_has_beyond_ours_is_said_once(
         path.write_text(json.dumps({key: settings[key] for key in settings if key not in ("host", "destinations")}))
         process = start("run", "--config", path)
         log = until(process, " started: host 'one', a sample every 1 s from ")
-        assert log.count(f"WARNING {agent}: Hostname: only 'one' is honoured, not two") == 1
+        assert log.count(f"WARNING {agent}: Hostname: only 'one' is honoured, not 'two'") == 1
         process.send_signal(signal.SIGHUP)
         assert "WARNING" not in until(process, " reloaded: host 'one', ")
         agent.write_text(agent.read_text().replace("one,two", "three,two"))

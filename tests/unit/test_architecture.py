@@ -12,12 +12,13 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 LAYERS = [
     {"__init__", "errors", "model", "clock"},
-    {"yaml_file"},
+    {"yaml_file", "fields"},
+    {"agent_config"},
     {"items", "config", "template", "protocol", "census"},
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
     {"sock_diag", "spool_file", "newcomers"},
     {"spool", "status", "refusals", "sampling"},
-    {"delivery"},
+    {"delivery", "autoregistration"},
     {"pipeline", "daemon"},
     {"run"},
     {"cli"},
@@ -31,7 +32,7 @@ OWNERS = {
     "fcntl": {"spool_lock"},
     "sqlite3": {"spool_file"},
     "yaml": {"yaml_file"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "fields"},
     "argparse": {"cli"},
 }
 

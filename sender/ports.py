@@ -30,7 +30,7 @@ def service_of(port: int) -> str:
     """The name of a TCP service in the system's own table (services(5), through nsswitch.conf)."""
     try:
         return socket.getservbyport(port, "tcp")
-    except OSError:
+    except (OSError, UnicodeError):  # the table has none, or one that is not UTF-8
         return "unknown"
 
 

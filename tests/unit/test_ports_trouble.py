@@ -11,11 +11,15 @@ from sender.delivery import Delivery
 from sender.errors import DeliveryError
 from sender.items import LOCAL, REMOTE
 from sender.model import Item, Outcome
+from sender.pipeline import port_of
 from sender.spool import Spool
 from sender.spool_sample import Limits
+from support.daemon import Daemon
+from support.trapper import Trapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 LIMITS = Limits(max_age_s=1e10, max_bytes=2**28)
 PORT_KEYS = ("tcp.status[ESTABLISHED,{}]", "tcp.listen.queue[{}]")
@@ -84,3 +88,25 @@ def test_a_port_that_leaves_in_an_outage_comes_once(spool: Spool, zabbix: Zabbix
     assert [item.clock for item in zabbix.of_port(443)] == [1, 1, 2, 2, 3, 3]
     assert delivery.newcomers.ports == []
     assert delivery.newcomers.known == set()
+
+
+@pytest.mark.parametrize(
+    ("known", "port"),
+    [("443", 443), ("65535", 65535), ("remote 443", None), ("65536", None), ("0", None), ("4" * 5000, None), ("", None)],
+)
+def test_only_ports_are_remembered_as_ports(known: str, port: int | None) -> None:
+    """What the spool remembers has no checksum, and a number that is no port would fail every sample."""
+    assert port_of(known) == port
+
+
+def test_a_spool_that_remembers_nonsense_stops_nothing(config: Callable[..., Path], tmp_path: Path) -> None:
+    """The daemon starts on it, and samples."""
+    path = tmp_path / "spool.db"
+    spool = Spool(str(path), ["d0"], LIMITS)
+    spool.learn("d0", ["98080"])
+    spool.append(sample(1))
+    spool.close()
+    with Trapper() as trapper, Daemon(config(trapper.port, ports={"local": []})) as daemon:
+        trapper.wait_for(2)
+        daemon.stop()
+        assert "Traceback" not in daemon.log

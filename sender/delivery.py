@@ -124,6 +124,7 @@ class Delivery:
                 if chunk is None:
                     self._welcome()
                     return True
+                curious = curious and not self._lacks_suspects(chunk)
                 ready = self.newcomers.ready(chunk.items)
                 outcome = self._offer(chunk, ready, curious=curious)
             except SenderError as error:
@@ -152,13 +153,18 @@ class Delivery:
             self._spool.settle(self.name, chunk, Outcome(kept=len(chunk.items)), str(error))
             raise
 
+    def _lacks_suspects(self, chunk: Chunk) -> bool:
+        """Whether discovery is awaited that may be what was refused, and is not in these."""
+        return self.wants_discovery and not any(item.key in DISCOVERIES for item in chunk.items)
+
     def _learn(self, sent: Sequence[Item], outcome: Outcome) -> None:
         """Which ports have to wait for their items, and whether discovery is to be sent for them."""
         gone = self._refusals.gone
         if not outcome.accepted:
             gone = set(self.newcomers.known)
         if gone or any(item.key in DISCOVERIES for item in sent):
-            self.wants_discovery = bool(gone) or not outcome.accepted
+            # While it is to be seen which keys are refused: discovery's own are only in samples that have it.
+            self.wants_discovery = bool(gone) or not outcome.accepted or self._refusals.is_curious
         self.newcomers.doubt(gone)
 
     def _welcome(self) -> None:

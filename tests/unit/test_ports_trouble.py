@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +14,9 @@ from sender.model import Item, Outcome
 from sender.pipeline import port_of
 from sender.spool import Spool
 from sender.spool_sample import Limits
+from support.command import tcp_status_sender
 from support.daemon import Daemon
-from support.trapper import Trapper
+from support.trapper import Trapper, counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -110,3 +111,34 @@ def test_a_spool_that_remembers_nonsense_stops_nothing(config: Callable[..., Pat
         trapper.wait_for(2)
         daemon.stop()
         assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize("with_it", [{2, 5}, {5}])
+def test_refused_discovery_is_named(
+    spool: Spool, zabbix: Zabbix, delivery: Delivery, logged: Callable[[], list[str]], with_it: set[int]
+) -> None:
+    """As by a template from before ports: the sample that is sent in parts is one that has discovery again."""
+    zabbix.lacks = lambda item: item.key in (LOCAL, REMOTE)
+    spool.append(sample(0, discovery=True))
+    assert delivery.drain()
+    assert delivery.wants_discovery
+    for clock in range(1, 6):
+        spool.append(sample(clock, discovery=clock in with_it))
+        assert delivery.drain()
+        if clock == min(with_it):
+            assert any(f"main refuses of host 'web-01': {LOCAL}, {REMOTE}. " in line for line in logged())
+            assert not delivery.wants_discovery
+
+
+def test_once_names_refused_discovery(config: Callable[..., Path]) -> None:
+    """`run --once` does not say that every value is accepted, and end with 1."""
+    with Trapper(_without_discovery) as trapper:
+        done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
+    assert done.returncode == 1
+    assert f"d0 refuses of host 'web-01': {LOCAL}, {REMOTE}. " in done.stderr
+    assert "accepts every value" not in done.stderr
+
+
+def _without_discovery(request: dict[str, Any]) -> bytes:
+    refused = sum(sent["key"] in (LOCAL, REMOTE) for sent in request["data"])
+    return counts(len(request["data"]) - refused, refused)

@@ -11,6 +11,7 @@ from sender.delivery import Delivery
 from sender.errors import DeliveryError
 from sender.items import LOCAL, REMOTE
 from sender.model import Item, Outcome
+from sender.newcomers import Newcomers
 from sender.pipeline import port_of
 from sender.spool import Spool
 from sender.spool_sample import Limits
@@ -93,7 +94,15 @@ def test_a_port_that_leaves_in_an_outage_comes_once(spool: Spool, zabbix: Zabbix
 
 @pytest.mark.parametrize(
     ("known", "port"),
-    [("443", 443), ("65535", 65535), ("remote 443", None), ("65536", None), ("0", None), ("4" * 5000, None), ("", None)],
+    [
+        ("443", 443),
+        ("65535", 65535),
+        ("remote 443", None),
+        ("65536", None),
+        ("0", None),
+        ("4" * 5000, None),
+        ("", None),
+    ],
 )
 def test_only_ports_are_remembered_as_ports(known: str, port: int | None) -> None:
     """What the spool remembers has no checksum, and a number that is no port would fail every sample."""
@@ -142,3 +151,63 @@ def test_once_names_refused_discovery(config: Callable[..., Path]) -> None:
 def _without_discovery(request: dict[str, Any]) -> bytes:
     refused = sum(sent["key"] in (LOCAL, REMOTE) for sent in request["data"])
     return counts(len(request["data"]) - refused, refused)
+
+
+def test_a_backlog_for_another_name_comes_whole(spool: Spool, zabbix: Zabbix) -> None:
+    """A destination that is renamed in an outage has the items; more waits for it than would be held of a new port."""
+    for clock in range(1000):
+        spool.append(sample(clock, 22, 443))
+    spool.serve(["dr"], LIMITS)
+    assert Delivery("dr", zabbix.send, spool).drain()
+    for port in (22, 443):
+        assert [item.clock for item in zabbix.of_port(port)] == [clock for clock in range(1000) for _ in PORT_KEYS]
+
+
+def test_fresh_samples_do_not_wait_for_many_new_ports(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
+    """Each new port is a request of its own; where these take long, what is sampled meanwhile goes in between."""
+    ports = range(1, 6)
+    zabbix.lacks = lambda item: item.key != "tcp.status[TOTAL]"
+    news = iter([sample(2, *ports), sample(3, *ports)])
+    send = zabbix.send
+
+    def slowly(items: Sequence[Item]) -> Outcome:
+        if items[0].key != "tcp.status[TOTAL]":
+            for fresh in news:
+                spool.append(fresh)
+                break
+        return send(items)
+
+    slow = Delivery("main", slowly, spool, monotonic=delivery.newcomers._monotonic)  # noqa: SLF001
+    spool.append(sample(1, *ports))
+    zabbix.lacks = lambda _: False
+    assert slow.drain()
+    first = [request[0].key for request in zabbix.requests]
+    assert first[:4] == ["tcp.status[TOTAL]", PORT_KEYS[0].format(1), "tcp.status[TOTAL]", PORT_KEYS[0].format(2)]
+    assert {item.clock for item in zabbix.of_port(5)} == {1, 2, 3}
+
+
+def test_a_port_that_has_left_and_is_never_taken_is_forgotten(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
+    """Else a host whose ports come and go would offer more and more of them, for as long as the daemon lives."""
+    zabbix.lacks = lambda item: item.key != "tcp.status[TOTAL]"
+    for clock in range(60):
+        spool.append(sample(clock, *([443] if clock < 3 else [])))
+        assert delivery.drain()
+    assert delivery.newcomers.ports == []
+    assert len(zabbix.requests) < 100
+
+
+def test_many_new_ports_share_the_memory() -> None:
+    """Of a thousand ports, a few dozen samples each."""
+    subject = Newcomers("main")
+    ports = range(1, 1001)
+    for clock in range(60):
+        subject.hold(sample(clock, *ports))
+    taken: list[Item] = []
+
+    def send(items: Sequence[Item]) -> Outcome:
+        taken.extend(items)
+        return Outcome(accepted=len(items))
+
+    while subject.ports:
+        subject.offer(send)
+    assert len(taken) == 48_000 * len(PORT_KEYS)

@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 _MOST = 480  # samples held of one port: four hours of them, every 30 s
 _MOST_OF_ALL = 48_000  # of all ports together: 11 MB
 _GIVE_UP_S = 86_400.0  # after the last sample with the port: no proxy makes its items that late
-_SLICE_S = 1.0  # of offering, after which fresh samples have their turn: a thousand ports may be new at once
+_SLICE_S = 0.25  # of offering, after which fresh samples have their turn: a thousand ports may be new at once
 _AT_ONCE = 200  # samples of one port in one request
 _SOON_S, _LATE_S = 5.0, 600.0  # between two attempts: at first, and in the end
 _SAY_AFTER_S = 300.0
@@ -55,6 +55,7 @@ class Newcomers:
         self._name = name
         self._monotonic = monotonic
         self._held: dict[str, _Held] = {}
+        self._host: str | None = None  # whose items are meant; None before the first sample
         self.has_more = False  # the last `offer` has left something that is due
 
     @property
@@ -70,8 +71,21 @@ class Newcomers:
         return max(0.0, min(held.try_at for held in self._held.values()) - self._monotonic())
 
     def ready(self, items: Sequence[Item]) -> list[Item]:
-        """Those of the host as a whole, and of ports that are known."""
+        """Those of the host as a whole, and of ports that are known. All must be of one host."""
+        self._follow(items[0].host)
         return [item for item in items if self._is_ready(discovered(item.key))]
+
+    def _follow(self, host: str) -> None:
+        """A renamed host is another one to Zabbix: what it knows of the old one says nothing."""
+        if self._host not in (None, host):
+            if self._held:
+                _LOG.warning(
+                    "values held for %s until it has the items of port %s of host %r are given up: the host is %r now",
+                    *(self._name, ", ".join(self._held), self._host, host),
+                )
+            self.known.clear()
+            self._held.clear()
+        self._host = host
 
     def _is_ready(self, port: str | None) -> bool:
         return port is None or (port in self.known and port not in self._held)

@@ -211,3 +211,36 @@ def test_many_new_ports_share_the_memory() -> None:
     while subject.ports:
         subject.offer(send)
     assert len(taken) == 48_000 * len(PORT_KEYS)
+
+
+def test_a_renamed_host_has_to_get_its_items_first(
+    spool: Spool, zabbix: Zabbix, delivery: Delivery, logged: Callable[[], list[str]]
+) -> None:
+    """After a reload with another name, known ports are new ones again: nothing is refused, no request has two hosts."""
+    zabbix.lacks = lambda item: item.host == "web-02" and "443" in item.key
+    spool.append(sample(1, 443))
+    assert delivery.drain()
+    for clock in (2, 3):
+        spool.append(sample(clock, 443, host="web-02"))
+        assert delivery.drain()
+    zabbix.lacks = lambda _: False
+    spool.append(sample(4, 443, host="web-02"))
+    assert delivery.drain()
+    taken = [(item.host, item.clock) for item in zabbix.of_port(443) if "queue" in item.key]
+    assert taken == [("web-01", 1), ("web-02", 2), ("web-02", 3), ("web-02", 4)]
+    assert all(len({item.host for item in request}) == 1 for request in zabbix.requests)
+    assert not any("refuse" in line for line in logged())
+
+
+def test_what_is_held_of_a_hosts_old_name_is_given_up_aloud(logged: Callable[[], list[str]]) -> None:
+    """Zabbix will hardly make items for a name that nobody sends any more."""
+    subject = Newcomers("main")
+    for clock, host in ((1, "web-01"), (2, "web-02")):
+        items = sample(clock, 443, host=host)
+        subject.ready(items)
+        subject.hold(items)
+    (message,) = logged()
+    assert message == (
+        "values held for main until it has the items of port 443 of host 'web-01' are given up: the host is 'web-02' now"
+    )
+    assert subject.ports == ["443"]

@@ -45,16 +45,19 @@ def once(settings: Settings) -> int:
     names = [destination.name for destination in settings.destinations]
     spool = Spool(":memory:", names, Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size))
     deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
-    sampling = Sampling(
-        settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
-    )
+
+    def sample() -> None:  # with discovery each time, as the first of its Sampling
+        Sampling(
+            settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
+        ).once()
+
     for destination in settings.destinations:
         if registrar := registration(settings, destination):
             registrar.register()
-    sampling.once()
+    sample()
     done = [delivery.drain() for delivery in deliveries]
     if any(delivery.is_curious for delivery in deliveries):
-        sampling.once()
+        sample()
         done += [delivery.drain() for delivery in deliveries]
     for delivery in deliveries:
         if ports := delivery.newcomers.ports:

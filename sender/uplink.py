@@ -14,6 +14,7 @@ import re
 import reprlib
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from sender.model import Outcome
 from sender.protocol import from_packet, missing, to_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sender.config import Destination
     from sender.model import Item
@@ -70,9 +71,22 @@ class Uplink:
         redirects, two more) and one for each answer, of which there are at most three. On top of that comes what has no
         bound here: where a node is a name, getaddrinfo waits for DNS as long as resolv.conf makes it.
         """
-        packet = to_packet(to_request(items), compression=self._destination.compression)
+        with self._remembering():
+            target, answer = self._follow(to_request(items))
+            outcome = _outcome(target, answer, sent=len(items))
+        self._log_redirect()
+        return outcome
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to any other request, success or not. Raises DeliveryError when there is none; takes as long."""
+        with self._remembering():
+            return self._follow(request)[1]
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Which nodes fail, until one does not. Raises DeliveryError with what all of them said."""
         try:
-            outcome = self._deliver(packet, sent=len(items))
+            yield
         except DeliveryError as error:
             self._redirect = None
             self._failures[self._number] = str(error)
@@ -80,8 +94,6 @@ class Uplink:
             # Those of all nodes, though not all were asked this time: one trouble has one text, whoever has the turn.
             raise DeliveryError("; ".join(text for _, text in sorted(self._failures.items()))) from error
         self._failures.clear()
-        self._log_redirect()
-        return outcome
 
     def _log_redirect(self) -> None:
         node = self._redirect.node if self._redirect else None
@@ -90,8 +102,9 @@ class Uplink:
             where = self._redirect or f"{self._destination.nodes[self._number]} again, without a redirect"
             _LOG.info("%s takes values at %s", self._destination.name, where)
 
-    def _deliver(self, packet: bytes, *, sent: int) -> Outcome:
+    def _follow(self, request: dict[str, Any]) -> tuple[_Target, dict[str, Any]]:
         """Follow one reset and one redirect, in this order: the way home and out again. More would be a circle."""
+        packet = to_packet(request, compression=self._destination.compression)
         target, answer = self._ask(packet)
         if self._redirect and _redirect(answer).get("reset") is True:
             self._redirect = None
@@ -99,7 +112,14 @@ class Uplink:
         if "address" in _redirect(answer):
             self._redirect = self._redirected(target, _redirect(answer))
             target, answer = self._ask(packet)
-        return _outcome(target, answer, sent=sent)
+        match _redirect(answer):
+            case {"address": address}:
+                raise DeliveryError(f"{target} redirects on to {reprlib.repr(address)}: in a circle, or not agreed yet")
+            case {"reset": True}:
+                raise DeliveryError(
+                    f"{target} wants another node to be asked: a proxy that has lost its server, probably"
+                )
+        return target, answer
 
     def _redirected(self, target: _Target, redirect: dict[str, Any]) -> _Target:
         try:
@@ -234,11 +254,6 @@ def _where_to(redirect: dict[str, Any]) -> tuple[Node, int]:
 
 def _outcome(target: _Target, answer: dict[str, Any], *, sent: int) -> Outcome:
     """What the counts in `answer` say. Raises DeliveryError when there are none."""
-    match _redirect(answer):
-        case {"address": address}:
-            raise DeliveryError(f"{target} redirects on to {reprlib.repr(address)}: in a circle, or not agreed yet")
-        case {"reset": True}:
-            raise DeliveryError(f"{target} wants another node to be asked: a proxy that has lost its server, probably")
     info = answer.get("info")
     said = info[:_MAX_QUOTE] if isinstance(info, str) else reprlib.repr(answer)
     if answer.get("response") != "success":

@@ -25,7 +25,7 @@ from sender.model import Outcome
 from sender.protocol import from_packet, missing, to_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sender.config import Destination
     from sender.model import Item
@@ -53,10 +53,17 @@ class _Target:
 
 
 class Uplink:
-    """Sends to where a redirect led last, else to the last good node of `destination`, or the next that connects."""
+    """Sends to where a redirect led last, else to the last good node of `destination`, or the next that connects.
 
-    def __init__(self, destination: Destination) -> None:
+    `watch` is told each step on the way to an answer when it is done, and what was found: "name" and the addresses,
+    "connection" and the one that took it.
+    """
+
+    def __init__(
+        self, destination: Destination, watch: Callable[[str, str], None] = lambda _step, _found: None
+    ) -> None:
         self._destination = destination
+        self._watch = watch
         self._number = 0  # of the configured node that was asked last, or is to be asked first
         self._failures: dict[int, str] = {}  # of the configured nodes, since values were taken last
         self._redirect: _Target | None = None
@@ -156,9 +163,12 @@ class Uplink:
         for number, (family, _, _, _, address) in enumerate(found):
             left_s = max(end_s - time.monotonic(), 0.1)
             try:
-                return self._open(family, address, left_s / (len(found) - number))
+                connection = self._open(family, address, left_s / (len(found) - number))
             except OSError as error:
                 failures.add(self._why_not_connected(error))
+            else:
+                self._watch("connection", address[0])
+                return connection
         raise DeliveryError(f"{target}: {', and '.join(sorted(failures))}")
 
     def _addresses(self, target: _Target) -> list[Any]:
@@ -172,7 +182,9 @@ class Uplink:
             found = [entry for entry in found if (entry[0] == socket.AF_INET6) == (":" in source_ip)]
         if not found:
             raise DeliveryError(f"{target}: it has no address of the IP version of source_ip {source_ip}")
-        return found[:_MAX_ADDRESSES]
+        found = found[:_MAX_ADDRESSES]
+        self._watch("name", ", ".join(str(address[0]) for *_, address in found))
+        return found
 
     def _open(self, family: int, address: Any, timeout_s: float) -> socket.socket:
         connection = socket.socket(family, socket.SOCK_STREAM)

@@ -34,8 +34,8 @@ def counts(processed: int, failed: int) -> bytes:
 
 
 def accept(request: dict[str, Any]) -> bytes:
-    """Every value is processed."""
-    return counts(len(request["data"]), 0)
+    """Every value is processed; to a request that it does not know, Zabbix says nothing."""
+    return counts(len(request["data"]), 0) if "data" in request else b""
 
 
 def redirect(**to: Any) -> bytes:
@@ -90,7 +90,7 @@ class Trapper:
     @property
     def values(self) -> list[dict[str, Any]]:
         """All values of all requests, in the order in which they came."""
-        return [value for request in self.requests for value in request["data"]]
+        return [value for request in self.requests for value in request.get("data", [])]
 
     @property
     def host_values(self) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ StartHistoryPollers=1
 StartLLDProcessors=1
 StartPreprocessors=1
 StartTimers=1
+StatsAllowedIP=127.0.0.1
 StartDiscoverers=0
 StartHTTPPollers=0
 StartODBCPollers=0

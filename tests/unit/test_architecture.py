@@ -11,14 +11,14 @@ SOURCE = Path(__file__).parents[2] / "sender"
 MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 LAYERS = [
-    {"__init__", "errors", "model", "clock"},
+    {"__init__", "errors", "model", "clock", "findings"},
     {"yaml_file", "fields"},
     {"items", "config", "template", "protocol", "census"},
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
     {"sock_diag", "spool_file", "newcomers"},
-    {"spool", "status", "refusals", "sampling"},
+    {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there"},
     {"delivery"},
-    {"pipeline", "daemon"},
+    {"pipeline", "daemon", "check"},
     {"run"},
     {"cli"},
     {"__main__"},

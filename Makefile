@@ -9,13 +9,13 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type 
 UNIT := -n 4 tests/unit
 REAL := -n 3 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 2 --dist loadfile tests/zabbix  # a Zabbix for each file
-# What the tests run: a real PostgreSQL, zabbix_server and its web frontend; a real systemd; ip, ss, unshare, nsenter and
-# setpriv.
+# What the tests run: a real PostgreSQL, zabbix_server and its web frontend, zabbix_agentd; a real systemd; ip, ss, unshare,
+# nsenter and setpriv.
 TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
-	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml
+	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(TEST_PACKAGES) zabbix-agent  # which brings zabbix_sender
+DRAIN_PACKAGES := $(TEST_PACKAGES)  # of which zabbix-agent brings zabbix_sender
 
 .PHONY: help run unit test test-installed check format template bench bench-drain soak clean
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sender.config import Settings
 
+_LOG = logging.getLogger(__name__)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
@@ -129,9 +131,15 @@ _TEMPLATE = (
 def _run(arguments: argparse.Namespace) -> int:
     from sender import run
 
+    said: set[str] = set()  # a reload says what is new
+
     def settings() -> Settings:
         settings = load(arguments.config)
         logging.getLogger().setLevel((arguments.log_level or settings.log_level).upper())
+        for remark in settings.remarks:
+            if remark not in said:
+                _LOG.warning("%s", remark)
+        said.update(settings.remarks)
         return settings
 
     output = logging.StreamHandler()

@@ -114,6 +114,20 @@ def key_file(value: object) -> Path:
     return Path(os.environ.get("CREDENTIALS_DIRECTORY", "/")) / value
 
 
+def given(value: object) -> object:
+    """What is off where it is left out, but not where it is left empty."""
+    if value is None:
+        raise ValueError("expected keys with values")
+    return value
+
+
+def absolute(value: object) -> Path:
+    """A file by its absolute path."""
+    if not isinstance(value, str) or not value.isprintable() or not value.startswith("/"):
+        raise ValueError("expected an absolute path, such as /etc/zabbix/zabbix_agentd.conf")
+    return Path(value)
+
+
 def default_spool() -> str:
     """Below systemd's StateDirectory= (systemd.exec(5)), which it names in the environment."""
     return f"{os.environ.get('STATE_DIRECTORY', '/var/lib/tcp-status-sender').split(':')[0]}/spool.db"

@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sender.autoregistration import Registrations
 from sender.delivery import Delivery
 from sender.model import Vitals
 from sender.sampling import Sampling
@@ -46,6 +47,7 @@ class Pipeline:
         self._path = settings.spool.path  # as long as this daemon lives
         self._spool = Spool(self._path, _names(settings), _limits(settings))
         self._lines: dict[str, _Line] = {}
+        self._registrations = Registrations()
         known = {port for name in _names(settings) for port in self._spool.known(name)}
         self.sampling = Sampling(
             settings,
@@ -92,6 +94,7 @@ class Pipeline:
     def close(self, within_s: float) -> None:
         """Stop delivering, after a last attempt."""
         deadline = time.monotonic() + within_s
+        self._registrations.stop()
         for line in self._lines.values():
             line.delivery.stop()
         for name, line in self._lines.items():
@@ -105,6 +108,7 @@ class Pipeline:
         """Let what does not change run on; a changed destination's new delivery begins where its old one has ended."""
         self.settings = settings
         self.sampling.serve(settings)
+        self._registrations.follow(settings)
         before, lines = dict(self._lines), dict[str, _Line]()
         for destination in settings.destinations:
             line = before.pop(destination.name, None)
@@ -121,7 +125,8 @@ class Pipeline:
             line.delivery.stop()
 
     def _begin(self, destination: Destination, *, after: _Line | None) -> _Line:
-        delivery = Delivery(destination.name, Uplink(destination).send, self._spool)
+        send = self._registrations.watching(destination.name, Uplink(destination).send)
+        delivery = Delivery(destination.name, send, self._spool)
 
         def run() -> None:
             if after:

@@ -36,6 +36,7 @@ def once(settings: Settings) -> int:
 
     It waits in memory: the daemon, which has the spool, may be running.
     """
+    from sender.autoregistration import registration
     from sender.delivery import Delivery
     from sender.spool import Spool
     from sender.spool_sample import Limits
@@ -47,6 +48,9 @@ def once(settings: Settings) -> int:
     sampling = Sampling(
         settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
     )
+    for destination in settings.destinations:
+        if registrar := registration(settings, destination):
+            registrar.register()
     sampling.once()
     done = [delivery.drain() for delivery in deliveries]
     if any(delivery.is_curious for delivery in deliveries):

@@ -13,11 +13,12 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 LAYERS = [
     {"__init__", "errors", "model", "clock", "findings"},
     {"yaml_file", "fields"},
+    {"agent_config"},
     {"items", "config", "template", "protocol", "census"},
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
     {"sock_diag", "spool_file", "newcomers"},
     {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there"},
-    {"delivery"},
+    {"delivery", "autoregistration"},
     {"pipeline", "daemon", "check"},
     {"run"},
     {"cli"},

@@ -12,8 +12,8 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 LAYERS = [
     {"__init__", "errors", "model", "clock"},
-    {"yaml_file", "fields"},
-    {"items", "config", "template", "protocol", "census"},
+    {"yaml_file", "fields", "psk"},
+    {"items", "config", "template", "protocol", "census", "tls"},
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
     {"sock_diag", "spool_file", "newcomers"},
     {"spool", "status", "refusals", "sampling"},
@@ -33,6 +33,9 @@ OWNERS = {
     "yaml": {"yaml_file"},
     "pydantic": {"config", "fields"},
     "argparse": {"cli"},
+    "ssl": {"psk", "tls"},
+    "_ssl": {"psk"},
+    "ctypes": {"psk"},
 }
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination, Node
+from sender.config import Destination
 from sender.errors import DeliveryError
+from sender.fields import Node
 from sender.items import to_request
 from sender.model import Item, Outcome
 from sender.uplink import Uplink

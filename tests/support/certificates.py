@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ class Authority:
         directory.mkdir()
         self._directory = directory
         self._name = x509.Name.from_rfc4514_string(name)
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = _key()
         self.ca = self._pair("ca", self._name, self._key, days=(-1, 1), is_ca=True).cert
 
     def issue(self, file: str, name: str, *, days: tuple[int, int] = (-1, 1)) -> Pair:
         """A certificate for `name`, valid between these days from now."""
-        return self._pair(file, x509.Name.from_rfc4514_string(name), ec.generate_private_key(ec.SECP256R1()), days=days)
+        return self._pair(file, x509.Name.from_rfc4514_string(name), _key(), days=days)
 
     def _pair(
         self,
         file: str,
         name: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
+        key: rsa.RSAPrivateKey,
         *,
         days: tuple[int, int],
         is_ca: bool = False,
@@ -57,3 +57,8 @@ class Authority:
         pair.key.touch(mode=0o600)
         pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return pair
+
+
+def _key() -> rsa.RSAPrivateKey:
+    """RSA, which is all that Zabbix's default ciphers allow."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -132,7 +132,7 @@ class ZabbixStack:
         self.web_url = f"http://127.0.0.1:{self._web_port}/"
         self._postgres = Postgres(directory / "postgres")
         self._server_directory = directory / "server"
-        self._settings = settings
+        self.settings = settings
         self._config = self._server_directory / "zabbix_server.conf"
         self._web_directory = directory / "web"
         self._server: Program | None = None
@@ -168,7 +168,7 @@ class ZabbixStack:
         """Start zabbix_server; return when its trapper answers: it has read its configuration by then."""
         if self._server:
             raise StackError("zabbix_server was started already")
-        self._config.write_text(self._filled_in(SERVER_CONFIG) + self._settings)
+        self._config.write_text(self._filled_in(SERVER_CONFIG) + self.settings)
         command = ["zabbix_server", "--foreground", "--config", str(self._config)]
         self._server = Program("zabbix_server", command, self._server_directory / "log")
         self._server.wait_until(lambda: self._accepted("-", "-") is not None, "its trapper answers")

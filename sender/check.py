@@ -27,7 +27,7 @@ def look(path: Path | None) -> list[Finding]:
     source = str(path or (DEFAULT_PATH if os.path.lexists(DEFAULT_PATH) else f"the defaults: no {DEFAULT_PATH}"))
     origin = "" if "host" in settings.model_fields_set else ", this machine's name"
     found = [Finding(check="config", result="ok", found=f"{source}; host {settings.host!r}{origin}")]
-    found += [Finding(check="config", result="warn", found=remark) for remark in getattr(settings, "remarks", ())]
+    found += [Finding(check="config", result="warn", found=remark) for remark in settings.remarks]
     spool, daemon = check_spool.look(settings.spool.path, settings.spool.max_size)
     samples = check_here.Samples(settings, daemon)
     sample = samples.take()
@@ -55,5 +55,4 @@ def _without_config(error: ConfigError) -> list[Finding]:
 
 def _metadata(settings: Settings) -> str:
     """With which the daemon itself asks for active checks, if it is to."""
-    registration = getattr(settings, "autoregistration", None)
-    return str(registration.metadata) if registration else ""
+    return settings.autoregistration.metadata if settings.autoregistration else ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sender.fields import Node
     from sender.model import Item, Outcome
 
-_STEPS = ("name", "connection", "TLS", "protocol")
+_STEPS = ("key files", "name", "connection", "TLS", "protocol")
 _PROBE_S = 30.0  # for trying keys one by one; one more answer may come after that
 _NAMED = 20  # keys, at most, in one line
 _MAX_QUOTE = 200  # characters of an answer
@@ -109,19 +109,24 @@ def _node(destination: Destination, node: Node) -> list[Finding]:
         done.append(Finding(check=step, result="ok", found=found, node=str(node), seconds=now - begin))
         begin = now
 
-    steps = [step for step in _STEPS if step != "TLS" or destination.tls.connect != "unencrypted"]
     alone = destination.model_copy(update={"nodes": (node,)})
     try:
         _expect_trapper(node, Uplink(alone, watch).ask({"request": "sender data", "data": []}))
         watch("protocol", "a Zabbix trapper answers")
     except DeliveryError as error:
         found, advice = split(DeliveryError(str(error).removeprefix(str(node)).lstrip(": ")))
-        failing, *later = steps[len(done) :]
+        failing, *later = _STEPS[len(done) :]
         done.append(Finding(check=failing, result="fail", found=found, advice=advice, node=str(node)))
         done += [Finding(check=step, result="skip", found=f"{failing} fails", node=str(node)) for step in later]
     else:
         done += _version(Uplink(alone), node)
-    return done[1:] if done[0].result == "ok" and _is_address(node) else done
+    return [each for each in done if each.result == "fail" or each.check not in _needless(destination, node)]
+
+
+def _needless(destination: Destination, node: Node) -> set[str]:
+    """Steps that are none here, and of no interest while they do not fail."""
+    needless = set() if destination.tls.connect != "unencrypted" else {"key files", "TLS"}
+    return needless | {"name"} if _is_address(node) else needless
 
 
 def _is_address(node: Node) -> bool:

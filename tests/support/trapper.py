@@ -13,6 +13,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from types import TracebackType
 
@@ -47,7 +48,7 @@ class Trapper:
     """Listens while the context lasts. `answer(request)` gives the bytes to answer with, before the connection closes.
 
     `answer` may be changed at any time; an iterable of bytes is sent piece by piece. `requests` are those received, `peers`
-    where each connection came from. With `reads`, only so many bytes of a request are read before the answer is made.
+    where each connection came from. With `reads`, only so many bytes of a request are read before the answer is made. With `encrypted`, it speaks TLS alone.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Trapper:
         *,
         address: str = "127.0.0.1",
         reads: int | None = None,
+        encrypted: ssl.SSLContext | None = None,
     ) -> None:
         self.answer = answer
+        self._encrypted = encrypted
         self._reads = reads
         self.requests: list[dict[str, Any]] = []
         self.peers: list[str] = []
@@ -109,8 +112,13 @@ class Trapper:
             thread.start()
 
     def _handle(self, connection: socket.socket) -> None:
+        connection.settimeout(20)
+        if self._encrypted:
+            try:
+                connection = self._encrypted.wrap_socket(connection, server_side=True)
+            except (OSError, ValueError):
+                return  # which closes it
         with connection:
-            connection.settimeout(20)
             try:
                 request = self._read(connection)
                 reply = self.answer(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -18,8 +19,30 @@ if TYPE_CHECKING:
     from sender.config import Settings
 
 
+class _Notes(logging.Handler):
+    """What the daemon would log as a warning meanwhile, such as a key file that everybody can read."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: dict[str, None] = {}  # each once, in order
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As in logging.Handler."""
+        self.texts[record.getMessage()] = None
+
+
 def look(path: Path | None) -> list[Finding]:
     """All that is to be found, with the configuration in `path`, or the one that the daemon would take."""
+    log, notes = logging.getLogger("sender"), _Notes()
+    log.addHandler(notes)
+    try:
+        found = _look(path)
+    finally:
+        log.removeHandler(notes)
+    return [*found, *(Finding(check="note", result="warn", found=text) for text in notes.texts)]
+
+
+def _look(path: Path | None) -> list[Finding]:
     try:
         settings = load(path)
     except ConfigError as error:

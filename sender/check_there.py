@@ -105,6 +105,8 @@ def _node(destination: Destination, node: Node) -> list[Finding]:
 
     def watch(step: str, found: str) -> None:
         nonlocal begin
+        if any(each.check == step for each in done):  # once more, after a redirect
+            return
         now = time.perf_counter()
         done.append(Finding(check=step, result="ok", found=found, node=str(node), seconds=now - begin))
         begin = now

@@ -23,7 +23,7 @@ from sender.items import DISCOVERIES, KEYS
 from sender.model import Wanted
 from support.command import tcp_status_sender
 from support.silence import silent_port
-from support.trapper import MUTE, Trapper, accept, counts, packet
+from support.trapper import MUTE, Trapper, accept, counts, packet, redirect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,6 +244,35 @@ def test_a_cluster(config: Callable[..., Path], dead_port: int) -> None:
     assert "on standby" in standby["advice"]
     failed = [each["node"] for each in checks(config(destinations=[{"nodes": nodes}]), 1) if each["result"] == "fail"]
     assert failed == nodes
+
+
+def test_a_redirect_to_nowhere(config: Callable[..., Path], dead_port: int) -> None:
+    """A redirect that leads to a closed port is the node's failure, and says where it led; so is a circle."""
+    with Trapper(lambda _: redirect(address=f"127.0.0.1:{dead_port}", revision=1)) as trapper:
+        failed = one(checks(config(trapper.port), 1), "fail")
+        trapper.answer = lambda _: redirect(address=trapper.node, revision=1)
+        circle = one(checks(config(trapper.port), 1), "fail")
+    assert failed["check"] == circle["check"] == "protocol"
+    assert f"127.0.0.1:{dead_port} (by redirect from {trapper.node}): connection refused" in failed["found"]
+    assert "in a circle" in circle["found"]
+
+
+def test_key_files(config: Callable[..., Path], tmp_path: Path) -> None:
+    """A key file that is missing fails before any node is asked; one that everybody can read is to be looked at, once."""
+    file = tmp_path / "psk"
+    tls = {"connect": "psk", "psk_identity": "identity", "psk_file": str(file)}
+    with Trapper() as trapper:
+        path = config(destinations=[{"nodes": [trapper.node], "tls": tls}])
+        missing = one(checks(path, 1), "fail")
+        file.write_text("5a" * 16)
+        file.chmod(0o644)
+        findings = checks(path, 1)
+    assert (missing["check"], missing["found"]) == (
+        *("key files", f"psk_file {file} cannot be read: No such file or directory"),
+    )
+    assert one(findings, "fail")["check"] == "TLS"
+    assert one(findings, "warn")["found"] == f"main: every user of this host can read psk_file {file}; `chmod 600` it"
+    assert "5a5a" not in json.dumps(findings)
 
 
 def test_the_version_where_it_is_told(config: Callable[..., Path]) -> None:

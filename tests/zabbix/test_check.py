@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sender.check import look
+from sender.findings import as_json
 from sender.items import DISCOVERIES, KEYS
 from support.command import COMMAND, tcp_status_sender
 from support.silence import silent_port
@@ -76,15 +78,21 @@ def config(hosts: ZabbixStack, tmp_path: Path) -> Callable[..., Path]:
     return config
 
 
-def checks(path: Path, *, before: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """What `check --json` finds; exit code and `ok` must say whether anything fails."""
-    command = [*before, COMMAND, "check", "--json", "--config", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stderr == ""
+def checks(path: Path) -> list[dict[str, Any]]:
+    """What is found, as programs get it."""
+    findings: list[dict[str, Any]] = json.loads(as_json(look(path)))["checks"]
+    return findings
+
+
+def command(path: Path, *before: str) -> list[dict[str, Any]]:
+    """What the command finds; exit code and `ok` must say whether anything fails."""
+    done = subprocess.run(
+        [*before, COMMAND, "check", "--json", "--config", path], capture_output=True, text=True, check=False, timeout=60
+    )
     found = json.loads(done.stdout)
     findings: list[dict[str, Any]] = found["checks"]
     failed = any(each["result"] == "fail" for each in findings)
-    assert (found["ok"], done.returncode) == (not failed, int(failed))
+    assert (found["ok"], done.returncode, done.stderr) == (not failed, int(failed), "")
     return findings
 
 
@@ -97,7 +105,7 @@ def failure(findings: list[dict[str, Any]]) -> dict[str, Any]:
 def test_all_is_well(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
     """A healthy host passes every check; its own values, one sample of them, are in the database."""
     before = len(hosts.history("healthy"))
-    findings = checks(config("healthy"))
+    findings = command(config("healthy"))
     assert [(each["check"], each["result"]) for each in findings] == [
         (check, "ok")
         for check in ("config", "kernel", "ports", "spool", "connection", "protocol", "version", "host", "keys")
@@ -131,6 +139,41 @@ def test_faults_in_zabbix(config: Callable[..., Path], host: str, check: str, fo
     assert (failed["check"], failed["destination"]) == (check, "main")
     assert found in failed["found"]
     assert advice in failed["advice"]
+
+
+@pytest.mark.parametrize(
+    ("host", "secret", "check", "found"),
+    [
+        ("encrypted", ("identity", "5a" * 16), None, f"each of {COUNT} keys is accepted"),
+        ("encrypted", ("identity", "a5" * 16), "TLS", "the TLS handshake with connect: psk was broken off"),
+        ("encrypted", ("another", "5a" * 16), "TLS", "the TLS handshake with connect: psk was broken off"),
+        (
+            "healthy",
+            "identity",
+            "5a" * 16,
+            "host",
+            'connection of type "TLS with PSK" is not allowed for host "healthy"',
+        ),
+        ("encrypted", ("identity", "5a"), "key files", "has too few hexadecimal digits"),
+    ],
+)
+def test_encryption(
+    config: Callable[..., Path], tmp_path: Path, host: str, secret: tuple[str, str], check: str | None, found: str
+) -> None:
+    """A host that demands a pre-shared key passes with it; a wrong key or identity, a host without one are told apart."""
+    identity, key = secret
+    file = tmp_path / "psk"
+    file.write_text(key)
+    file.chmod(0o600)
+    findings = checks(config(host, {"tls": {"connect": "psk", "psk_identity": identity, "psk_file": str(file)}}))
+    if check:
+        failed = failure(findings)
+        assert (failed["check"], found in failed["found"]) == (check, True), failed
+    else:
+        steps = [each["check"] for each in findings if each["node"]]
+        assert steps == ["key files", "connection", "TLS", "protocol", "version"]
+        assert findings[-1]["found"] == found
+    assert key not in json.dumps(findings) or len(key) < 32
 
 
 def test_asking_for_a_host_registers_nothing(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
@@ -188,7 +231,7 @@ def test_faults_on_the_way(hosts: ZabbixStack, config: Callable[..., Path]) -> N
 def test_a_spool_that_cannot_be_written(config: Callable[..., Path], tmp_path: Path) -> None:
     """On a file system that is mounted read-only not even root can write, and nothing else is wrong."""
     script = f'mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path} && exec "$@"'
-    failed = failure(checks(config("healthy"), before=("unshare", "--mount", "sh", "-c", script, "sh")))
+    failed = failure(command(config("healthy"), "unshare", "--mount", "sh", "-c", script, "sh"))
     assert (failed["check"], failed["found"]) == (
         "spool",
         f"{tmp_path}/spool.db cannot be written by root: no right to write in {tmp_path}",

@@ -149,8 +149,7 @@ def test_faults_in_zabbix(config: Callable[..., Path], host: str, check: str, fo
         ("encrypted", ("another", "5a" * 16), "TLS", "the TLS handshake with connect: psk was broken off"),
         (
             "healthy",
-            "identity",
-            "5a" * 16,
+            ("identity", "5a" * 16),
             "host",
             'connection of type "TLS with PSK" is not allowed for host "healthy"',
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -87,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(verb=_run)
 
+    check = verbs.add_parser("check", help="look at everything that must be so", description=_CHECK)
+    check.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
+    check.add_argument("--json", action="store_true", help="for programs: the same as JSON")
+    check.set_defaults(verb=_check)
+
     status = verbs.add_parser("status", help="what waits for whom, and since when", description=_STATUS)
     status.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
     status.add_argument("--json", action="store_true", help="for programs: the same as JSON")
@@ -98,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_WIDTH = 120  # of a table, in columns, where no terminal says
 _CONFIG = f"default: {DEFAULT_PATH} if it exists; else this host's name, every 30s, to 127.0.0.1:10051"
 _DESCRIPTION = "Counts this host's TCP sockets by state, straight from the kernel, and pushes the counts to Zabbix."
 _EPILOG = "exit codes: 0 done; 1 the work failed; 2 bad usage or bad configuration; 130 interrupted"
@@ -105,6 +112,11 @@ _RUN = (
     "Takes a sample at every whole multiple of the interval and delivers it to every destination, in the foreground, "
     "until SIGTERM or SIGINT; SIGHUP reads the configuration again. With --once, exits 0 only if every destination "
     "accepted every value."
+)
+_CHECK = (
+    "Looks at the configuration, the kernel, the spool and every destination, down to each key, for which it sends one "
+    "true sample of this host; says what is wrong and what to do. Works while the daemon runs and when it does not. Exits 1 "
+    "if any check fails."
 )
 _STATUS = (
     "Prints what waits in the spool for each destination, since when, when it took values last, why it takes none, and "
@@ -138,6 +150,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.once:
         return run.dry_once(settings()) if arguments.dry_run else run.once(settings())
     return run.dry(settings(), settings) if arguments.dry_run else run.live(settings(), settings)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from sender import check, findings
+
+    found = check.look(arguments.config)
+    width = shutil.get_terminal_size((_WIDTH, 0)).columns
+    print(findings.as_json(found) if arguments.json else findings.as_text(found, width))
+    return 0 if findings.is_well(found) else 1
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -32,7 +32,7 @@ def to_packet(request: dict[str, Any], *, compression: bool) -> bytes:
     return _HEADER.pack(_MAGIC, _COMPRESSED, len(packed), len(body)) + packed
 
 
-def missing(begin: bytes) -> int:
+def missing(begin: bytes | bytearray) -> int:
     """How many bytes an answer that begins so lacks at least; 0 when it is whole. Raises ValueError when it is none."""
     if len(begin) < _HEADER.size:
         return _HEADER.size - len(begin)

@@ -70,6 +70,7 @@ StartHistoryPollers=1
 StartLLDProcessors=1
 StartPreprocessors=1
 StartTimers=1
+StatsAllowedIP=127.0.0.1
 StartDiscoverers=0
 StartHTTPPollers=0
 StartODBCPollers=0
@@ -126,11 +127,13 @@ class ZabbixStack:
 
     api: ZabbixAPI  # logged in as Admin, while the stack is up
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: str = "") -> None:
+        """With more `settings` of zabbix_server.conf."""
         self.trapper_port, self._web_port = free_ports(2)
         self.web_url = f"http://127.0.0.1:{self._web_port}/"
         self._postgres = Postgres(directory / "postgres")
         self._server_directory = directory / "server"
+        self.settings = settings
         self._config = self._server_directory / "zabbix_server.conf"
         self._web_directory = directory / "web"
         self._server: Program | None = None
@@ -171,7 +174,7 @@ class ZabbixStack:
         """Start zabbix_server; return when its trapper answers: it has read its configuration by then."""
         if self._server:
             raise StackError("zabbix_server was started already")
-        self._config.write_text(self._filled_in(SERVER_CONFIG))
+        self._config.write_text(self._filled_in(SERVER_CONFIG) + self.settings)
         command = ["zabbix_server", "--foreground", "--config", str(self._config)]
         self._server = Program("zabbix_server", command, self._server_directory / "log")
         self._server.wait_until(lambda: self._accepted("-", "-") is not None, "its trapper answers")
@@ -231,14 +234,14 @@ class ZabbixStack:
         changes: list[Any] = self._call("configuration.importcompare", {"format": "xml", "source": xml, "rules": RULES})
         return changes
 
-    def create_host(self, name: str, templates: Sequence[str]) -> str:
-        """Create a host with these templates, given by their technical names; return its id."""
+    def create_host(self, name: str, templates: Sequence[str], **settings: Any) -> str:
+        """Create a host with these templates, given by their technical names, and API properties; return its id."""
         found = self._call("template.get", {"output": ["host"], "filter": {"host": list(templates)}})
         missing = set(templates) - {template["host"] for template in found}
         if missing:
             raise StackError(f"host {name}: no such templates: {', '.join(sorted(missing))}")
         links = [{"templateid": template["templateid"]} for template in found] if templates else []
-        host = {"host": name, "groups": [{"groupid": self._group_id()}], "templates": links}
+        host = {"host": name, "groups": [{"groupid": self._group_id()}], "templates": links, **settings}
         return str(self._call("host.create", host)["hostids"][0])
 
     def wait_for_items(self, host: str) -> None:

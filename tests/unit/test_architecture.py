@@ -11,15 +11,15 @@ SOURCE = Path(__file__).parents[2] / "sender"
 MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 LAYERS = [
-    {"__init__", "errors", "model", "clock"},
-    {"yaml_file", "fields"},
+    {"__init__", "errors", "model", "clock", "findings"},
+    {"yaml_file", "fields", "psk"},
     {"agent_config"},
-    {"items", "config", "template", "protocol", "census"},
+    {"items", "config", "template", "protocol", "census", "tls"},
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
     {"sock_diag", "spool_file", "newcomers"},
-    {"spool", "status", "refusals", "sampling"},
+    {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there"},
     {"delivery", "autoregistration"},
-    {"pipeline", "daemon"},
+    {"pipeline", "daemon", "check"},
     {"run"},
     {"cli"},
     {"__main__"},
@@ -34,6 +34,9 @@ OWNERS = {
     "yaml": {"yaml_file"},
     "pydantic": {"config", "fields"},
     "argparse": {"cli"},
+    "ssl": {"psk", "tls"},
+    "_ssl": {"psk"},
+    "ctypes": {"psk"},
 }
 
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import config
-from sender.config import Destination, Node, Settings, SpoolSettings, load
+from sender.config import Destination, Settings, SpoolSettings, load
 from sender.errors import ConfigError
+from sender.fields import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,20 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 LAYERS = [
     {"__init__", "errors", "model", "clock"},
     {"yaml_file", "fields"},
-    {"items", "config", "template", "protocol", "census"},
-    {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
-    {"sock_diag", "spool_file", "newcomers"},
+    {"items", "config", "template", "protocol", "census", "credentials"},
+    {
+        "tally",
+        "ports",
+        "spool_lock",
+        "spool_ledger",
+        "spool_place",
+        "spool_sample",
+        "spool_words",
+        "uplink",
+        "systemd",
+        "zabbix_api",
+    },
+    {"sock_diag", "spool_file", "newcomers", "provision"},
     {"spool", "status", "refusals", "sampling"},
     {"delivery"},
     {"pipeline", "daemon"},
@@ -25,7 +36,7 @@ LAYERS = [
 ]
 OWNERS = {
     "pyroute2": {"sock_diag"},
-    "zabbix_utils": {"protocol"},
+    "zabbix_utils": {"protocol", "zabbix_api"},
     "apscheduler": {"daemon"},
     "signal": {"daemon"},
     "fcntl": {"spool_lock"},

@@ -1,29 +1,31 @@
-"""What Zabbix needs before a host can report: the template, a group, the host itself, its key, its proxy.
+"""What Zabbix needs before hosts can report: the template, a group, the hosts themselves, their keys, their proxy.
 
-Adds what is missing and takes nothing away. Knows the API's objects from 6.0 to 7.x, and no network.
+Adds what is missing and takes nothing away. Knows the API's calls from 6.0 to 7.x, and no network.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sender import template
+from sender import host_plan, template
 from sender.errors import ApiError, ApiRefusedError
+from sender.host_plan import Plan, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sender.credentials import Psk
 
 DEFAULT_GROUP = "Linux servers"  # which every Zabbix has from the beginning
 
-_UNENCRYPTED, _PSK = 1, 2  # bits of tls_accept, and values of tls_connect: HOST_ENCRYPTION_*, include/defines.inc.php
-_PROXY, _PROXY_GROUP = 1, 2  # values of monitored_by, from 7.0 on: ZBX_MONITORED_BY_*
+_PROXY, _PROXY_GROUP = 1, 2  # values of monitored_by, from 7.0 on: ZBX_MONITORED_BY_*, include/defines.inc.php
 # What the web interface ticks by default, of what the template holds, and without deleting, which it ticks from 6.4 on.
 _IMPORTED = ("templates", "valueMaps", "templateDashboards", "items", "discoveryRules", "triggers", "graphs")
 _NOT_IMPORTED = ("templateLinkage", "httptests")
+_BATCH = 50  # hosts; twenty in one call take as long as two in a call each
 _NAMED = 5
 
 
@@ -57,9 +59,6 @@ class Provision:
         self._wanted = wanted
         self._is_dry = is_dry
         self._tally = {"created": 0, "changed": 0, "as wanted": 0, "failed": 0}
-        self._names_of_groups = ("host_groups", "hostgroups", "selectHostGroups")
-        if version < (6, 2):  # where templates are in groups of hosts
-            self._names_of_groups = ("groups", "groups", "selectGroups")
 
     def lines(self) -> Iterator[Line]:
         """Do it, and say so line by line. A host that is refused does not stop the others."""
@@ -83,7 +82,7 @@ class Provision:
         if not (changes := list(_changes(compared))):
             return "nothing to do"
         self._do("configuration.import", source)
-        is_new = isinstance(compared, dict) and "added" in compared.get("templates", {})
+        is_new = "added" in compared.get("templates", {})
         return self._would_be("imported" if is_new else f"updated: {_few(changes)}")
 
     def _rules(self) -> dict[str, dict[str, bool]]:
@@ -95,51 +94,85 @@ class Provision:
         return rules | {name: {"createMissing": not found}}
 
     def _hosts(self) -> Iterator[Line]:
-        carriers = self._carriers()
-        monitored = self._monitored()
+        templates, monitored = self._carriers(), self._monitored()
         found = self._found(monitored)
-        names = self._wanted.groups
-        if not names and len(found) < len(self._wanted.hosts):
-            names = (DEFAULT_GROUP,)
         groups: dict[str, str] = {}
-        for name in names:
+        needs_default = not self._wanted.groups and len(found) < len(self._wanted.hosts)
+        for name in (DEFAULT_GROUP,) if needs_default else self._wanted.groups:
             groups[name], is_new = self._group(name)
             if is_new:
                 yield Line(text=f"group {name!r}: {self._would_be('created')}")
-        for name in self._wanted.hosts:
-            try:
-                if host := found.get(name):
-                    line = self._complete(host, carriers, groups if self._wanted.groups else {}, monitored)
-                else:
-                    line = self._create(name, carriers, groups, monitored)
-            except ApiRefusedError as error:
-                self._tally["failed"] += 1
-                yield Line(text=f"host {name!r}: {error}", is_failure=True)
-            else:
-                yield Line(text=f"host {name!r}: {line}")
+        target = Target(templates=templates, groups=groups, monitored=monitored, proxy=self._wanted.proxy)
+        keyed = self._keyed(found)
+        for first in range(0, len(self._wanted.hosts), _BATCH):
+            names = self._wanted.hosts[first : first + _BATCH]
+            yield from self._carry_out([self._plan(name, found, target, keyed) for name in names])
         if len(self._wanted.hosts) > 1:
             yield Line(text=f"{len(self._wanted.hosts)} hosts: {self._summary()}")
+
+    def _plan(self, name: str, found: Mapping[str, Any], target: Target, keyed: set[str]) -> Plan:
+        psk = self._wanted.psks.get(name)
+        if host := found.get(name):
+            if not self._wanted.groups:
+                target = replace(target, groups={})
+            return host_plan.completion(host, target, None if host["hostid"] in keyed else psk)
+        return host_plan.creation(name, target, psk)
+
+    def _carry_out(self, plans: list[Plan]) -> Iterator[Line]:
+        refused = self._refused([plan for plan in plans if plan.create])
+        refused |= self._refused([plan for plan in plans if plan.words and not plan.create])
+        for plan in plans:
+            how = "created" if plan.create else "changed" if plan.words else "as wanted"
+            self._tally["failed" if plan.host in refused else how] += 1
+            if plan.host in refused:
+                yield Line(text=f"host {plan.host!r}: {refused[plan.host]}", is_failure=True)
+            else:
+                yield Line(text=f"host {plan.host!r}: {self._would_be(plan.words) if plan.words else 'nothing to do'}")
+
+    def _refused(self, plans: Sequence[Plan]) -> dict[str, ApiRefusedError]:
+        """Carry these out, all new ones or none. A call with many hosts is refused as a whole: the culprits are found."""
+        if not plans:
+            return {}
+        try:
+            self._submit(plans)
+        except ApiRefusedError as error:
+            if len(plans) == 1:
+                return {plans[0].host: error}
+            half = len(plans) // 2
+            return self._refused(plans[:half]) | self._refused(plans[half:])
+        return {}
+
+    def _submit(self, plans: Sequence[Plan]) -> None:
+        if created := [plan.create for plan in plans if plan.create]:
+            self._do("host.create", created)
+        if updated := [plan.update for plan in plans if plan.update]:
+            self._do("host.update", updated)
+        hosts: dict[str, list[dict[str, str]]] = {}
+        for plan in plans:
+            if plan.links:
+                hosts.setdefault(json.dumps(plan.links), []).append({"hostid": plan.host_id})
+        for links, linked in hosts.items():  # by host.massadd, which keeps those that are there
+            self._do("host.massadd", {"hosts": linked, **json.loads(links)})
 
     def _summary(self) -> str:
         words = {what: self._would_be(what) for what in ("created", "changed")}
         return ", ".join(f"{count} {words.get(what, what)}" for what, count in self._tally.items() if count)
 
-    def _carriers(self) -> list[str]:
+    def _carriers(self) -> tuple[str, ...]:
         """The ids of our template, and of all templates that it is linked to, by which a host may have it too."""
-        ids = [found["templateid"] for found in self._templates({"filter": {"host": [template.NAME]}})]
+        ids = self._templates({"filter": {"host": [template.NAME]}})
         if not ids and not self._is_dry:
             raise ApiError(
                 f"there is no template {template.NAME!r} that this user may read; import it (without --keep-template)"
             )
         new = ids
         while new:
-            children = [found["templateid"] for found in self._templates({"parentTemplateids": new})]
-            new = [child for child in children if child not in ids]
+            new = [child for child in self._templates({"parentTemplateids": new}) if child not in ids]
             ids = ids + new
-        return ids
+        return tuple(ids)
 
-    def _templates(self, which: dict[str, Any]) -> Any:
-        return self._call("template.get", {"output": ["templateid"], **which})
+    def _templates(self, which: dict[str, Any]) -> list[str]:
+        return [found["templateid"] for found in self._call("template.get", {"output": ["templateid"], **which})]
 
     def _monitored(self) -> dict[str, Any]:
         """The properties of a host that say through which proxy it reports; none if that is not to be changed."""
@@ -155,95 +188,42 @@ class Provision:
             return {"monitored_by": _PROXY_GROUP, "proxy_groupid": found[0]["proxy_groupid"]}
         raise ApiError(f"there is no proxy {name!r} that this user may read (case matters)")
 
-    def _found(self, monitored: dict[str, Any]) -> dict[str, Any]:
+    def _found(self, monitored: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the hosts that exist, by name."""
-        _, key, select = self._names_of_groups
+        select, key = ("selectGroups", "groups") if self._version < (6, 2) else ("selectHostGroups", "hostgroups")
         query = {
-            "output": ["host", "tls_accept", "tls_connect", *monitored],
+            "output": ["host", "tls_accept", *monitored],
             "filter": {"host": list(self._wanted.hosts)},
             "selectParentTemplates": ["templateid"],
             select: ["name"],
         }
         return {host["host"]: {**host, "groups": host[key]} for host in self._call("host.get", query)}
 
+    def _keyed(self, found: Mapping[str, Any]) -> set[str]:
+        """The ids of those that have the wanted key already. The API tells no keys, but finds hosts by them."""
+        wanted: dict[Psk, list[str]] = {}
+        for name, psk in self._wanted.psks.items():
+            if name in found and int(found[name]["tls_accept"]) & host_plan.PSK:
+                wanted.setdefault(psk, []).append(found[name]["hostid"])
+        if not wanted:
+            return set()
+        if self._with_key({"tls_psk": secrets.token_hex()}):  # nobody has that: this version does not look at keys
+            return set()
+        return {
+            host
+            for psk, hosts in wanted.items()
+            for host in self._with_key({"tls_psk_identity": psk.identity, "tls_psk": psk.key}, hosts)
+        }
+
+    def _with_key(self, key: dict[str, str], hosts: list[str] | None = None) -> list[str]:
+        query = {"output": ["hostid"], "filter": key, **({"hostids": hosts} if hosts else {"limit": 1})}
+        return [found["hostid"] for found in self._call("host.get", query)]
+
     def _group(self, name: str) -> tuple[str, bool]:
         """Its id, and whether it had to be made."""
         if found := self._call("hostgroup.get", {"output": ["groupid"], "filter": {"name": [name]}}):
             return found[0]["groupid"], False
         return self._do("hostgroup.create", {"name": name}).get("groupids", [""])[0], True
-
-    def _create(self, name: str, carriers: list[str], groups: dict[str, str], monitored: dict[str, Any]) -> str:
-        psk = self._wanted.psks.get(name)
-        encryption = {"tls_connect": _PSK, "tls_accept": _PSK, **_secret(psk)} if psk else {}
-        host = {
-            "host": name,
-            "groups": [{"groupid": group} for group in groups.values()],
-            "templates": [{"templateid": ours} for ours in carriers[:1]],
-            **encryption,
-            **monitored,
-        }
-        self._do("host.create", host)
-        self._tally["created"] += 1
-        parts = [f"in group {', '.join(map(repr, groups))}", "with the template"]
-        parts += [f"only with PSK {psk.identity!r}"] if psk else []
-        parts += [f"behind {self._wanted.proxy!r}"] if monitored else []
-        return self._would_be(f"created {', '.join(parts)}")
-
-    def _complete(self, host: Any, carriers: list[str], groups: dict[str, str], monitored: dict[str, Any]) -> str:
-        links, linked = _missing_links(host, carriers, groups)
-        properties, changed = self._missing_properties(host, monitored)
-        if properties:
-            self._do("host.update", {"hostid": host["hostid"], **properties})
-        if links:  # by host.massadd, which keeps those that are there
-            self._do("host.massadd", {"hosts": [{"hostid": host["hostid"]}], **links})
-        done = linked + changed
-        self._tally["changed" if done else "as wanted"] += 1
-        return self._would_be(f"changed: {', '.join(done)}") if done else "nothing to do"
-
-    def _missing_properties(self, host: Any, monitored: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        properties: dict[str, Any] = {}
-        done = []
-        psk = self._wanted.psks.get(host["host"])
-        if psk and not self._has(host, psk):
-            accepted = int(host["tls_accept"]) | _PSK  # what an agent on the same host uses stays
-            properties |= {"tls_accept": accepted, **_secret(psk)}
-            also = " (it still accepts unencrypted values, too)" if accepted & _UNENCRYPTED else ""
-            done.append(f"PSK {psk.identity!r} set{also}")
-        if any(str(host[name]) != str(value) for name, value in monitored.items()):
-            properties |= monitored
-            done.append(f"put behind {self._wanted.proxy!r}")
-        return properties, done
-
-    def _has(self, host: Any, psk: Psk) -> bool:
-        """Whether this is the host's key already. The API tells no keys, but finds hosts by them.
-
-        A version that ignored the filter would also find the host by a key that nobody has.
-        """
-        if not int(host["tls_accept"]) & _PSK:
-            return False
-
-        def finds(key: str) -> bool:
-            which = {"hostid": host["hostid"], "tls_psk_identity": psk.identity, "tls_psk": key}
-            return bool(self._call("host.get", {"output": ["hostid"], "hostids": host["hostid"], "filter": which}))
-
-        return finds(psk.key) and not finds(secrets.token_hex())
-
-
-def _missing_links(host: Any, carriers: list[str], groups: dict[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The template and the groups that `host` lacks, as host.massadd takes them, and in words."""
-    links, done = {}, []
-    if not {linked["templateid"] for linked in host["parentTemplates"]} & set(carriers):
-        links["templates"] = [{"templateid": ours} for ours in carriers[:1]]
-        done.append("template linked")
-    own = {group["name"] for group in host["groups"]}
-    if missing := [name for name in groups if name not in own]:
-        links["groups"] = [{"groupid": groups[name]} for name in missing]
-        done.append(f"put into group {', '.join(map(repr, missing))}")
-    return links, done
-
-
-def _secret(psk: Psk) -> dict[str, str]:
-    return {"tls_psk_identity": psk.identity, "tls_psk": psk.key}
 
 
 def _changes(compared: Any) -> Iterator[str]:

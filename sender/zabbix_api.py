@@ -45,8 +45,8 @@ _FOREIGN = (
 
 _IS_IT = "is this the address of Zabbix's web interface, such as https://zabbix.example.com/zabbix?"
 _HOST_NEEDS = (
-    "the user needs a role of type Admin or Super admin, and if not Super admin, read-write permission to the host's "
-    "groups and read permission to the template's group"
+    "the user needs a role of type Admin that allows this method, with read-write permission to the host's groups and read "
+    "permission to the template's; or of type Super admin"
 )
 _TEMPLATE_NEEDS = (
     "the user needs a role of type Admin with read-write permission to the template's group, or of type Super admin; or "
@@ -136,7 +136,7 @@ class Api:
             )
             self._api.check_auth()
         except APIRequestError as error:
-            hint = " Was it copied whole, has it expired, is it or its user disabled?" if login.token else ""
+            hint = "; was it copied whole, has it expired, is it or its user disabled?" if login.token else ""
             raise ApiError(f"{self.url}: refuses {what}: {_reason(error)}{hint}") from error
         except _FOREIGN as error:
             raise ApiError(f"{self.url}: {_why(error, self._asked)}") from error
@@ -147,7 +147,10 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     except (OSError, ValueError) as error:
-        reason = "holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else f"cannot be read: {error}"
+        is_found = isinstance(error, ssl.SSLError)
+        reason = (
+            "holds no certificates in PEM form" if is_found else f"cannot be read: {getattr(error, 'strerror', error)}"
+        )
         raise ConfigError([f"--ca-file {ca_file}: {reason}"]) from error
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on from Python 3.13; refuses what many a company's own CA signs
     return context
@@ -156,15 +159,19 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 def _reason(error: Any) -> str:
     """What the server said; it may quote a statement of its database, with a key or a token in it."""
     said = getattr(error, "data", "") or getattr(error, "message", "") or error
-    return re.sub(r"[0-9A-Fa-f]{32,}", "(hidden)", str(said))[:1000]
+    return re.sub(r"[0-9A-Fa-f]{32,}", "(hidden)", str(said))[:1000].rstrip(".!")
 
 
 def _refusal(method: str, error: Any) -> str:
     reason = _reason(error)
+    said = f"{method} is refused: {reason}"
     if "authori" in reason.lower():  # good for checkAuthentication, which takes it in the body
-        return f"{method} is refused: {reason} Does the web server pass the header Authorization on to PHP?"
-    is_denied = getattr(error, "code", None) == _APPLICATION_ERROR or "permission" in reason.lower()
-    return f"{method} is refused: {reason}" + (f" ({_NEEDS.get(method, _NEEDS_ANY)})" if is_denied else "")
+        return f"{said}; does the web server pass the header Authorization on to PHP?"
+    if method.endswith(".create") and "already exists" in reason:
+        return f"{said}; then this user may not read it"
+    if getattr(error, "code", None) == _APPLICATION_ERROR or "permission" in reason.lower():
+        return f"{said}; {_NEEDS.get(method, _NEEDS_ANY)}"
+    return said
 
 
 def _why(error: BaseException, asked: str) -> str:

@@ -13,7 +13,7 @@ MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 LAYERS = [
     {"__init__", "errors", "model", "clock"},
     {"yaml_file", "fields"},
-    {"items", "config", "template", "protocol", "census", "credentials"},
+    {"items", "config", "template", "protocol", "census", "credentials", "host_plan"},
     {
         "tally",
         "ports",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,7 +117,7 @@ class Settings(Frozen):
     about what it says that is not honoured.
     """
 
-    host: str = Field(default_factory=socket.gethostname, max_length=128, validate_default=True)
+    host: str = Field(default_factory=socket.gethostname, max_length=fields.MAX_HOST_NAME, validate_default=True)
     interval: Annotated[int, fields.between("1s", "1h")] = 30
     destinations: Annotated[tuple[Destination, ...], _LIST, _FILLED] = (
         Destination.model_validate({"nodes": ["127.0.0.1"]}),
@@ -138,10 +137,7 @@ class Settings(Frozen):
     @field_validator("host")
     @classmethod
     def _is_host_name(cls, host: str) -> str:
-        # Zabbix manual: Hosts and host groups, Configuring a host.
-        if not re.fullmatch(r"[0-9A-Za-z_.-]([0-9A-Za-z_. -]*[0-9A-Za-z_.-])?", host):
-            raise ValueError("expected a technical host name: letters, digits, spaces, dots, dashes and underscores")
-        return host
+        return fields.host_name(host)
 
     @field_validator("destinations")
     @classmethod

@@ -18,6 +18,7 @@ from sender.model import TcpState
 
 TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 
+MAX_HOST_NAME = 128  # characters; Zabbix manual: API, Host object
 _SHOWN_BITS = 128
 _PORTS = range(1, 65536)
 _MOST_PORTS = 1000
@@ -138,6 +139,13 @@ def filled(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     if not entries:
         raise ValueError("expected at least one entry")
     return entries
+
+
+def host_name(name: str) -> str:
+    """A technical host name (Zabbix manual: Hosts and host groups, Configuring a host)."""
+    if not re.fullmatch(r"[0-9A-Za-z_.-]([0-9A-Za-z_. -]*[0-9A-Za-z_.-])?", name) or len(name) > MAX_HOST_NAME:
+        raise ValueError("expected a technical host name: letters, digits, spaces, dots, dashes and underscores")
+    return name
 
 
 def printable(name: str) -> str:

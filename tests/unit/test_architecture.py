@@ -14,10 +14,10 @@ LAYERS = [
     {"__init__", "errors", "model", "clock", "findings"},
     {"yaml_file", "fields", "psk"},
     {"agent_config"},
-    {"items", "config", "template", "protocol", "census", "tls"},
+    {"items", "config", "template", "protocol", "census", "credentials", "host_plan", "tls"},
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
-    {"sock_diag", "spool_file", "newcomers"},
-    {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there"},
+    {"sock_diag", "spool_file", "newcomers", "zabbix_api"},
+    {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there", "provision"},
     {"delivery", "autoregistration"},
     {"pipeline", "daemon", "check"},
     {"run"},
@@ -26,7 +26,7 @@ LAYERS = [
 ]
 OWNERS = {
     "pyroute2": {"sock_diag"},
-    "zabbix_utils": {"protocol"},
+    "zabbix_utils": {"protocol", "zabbix_api"},
     "apscheduler": {"daemon"},
     "signal": {"daemon"},
     "fcntl": {"spool_lock"},

@@ -11,14 +11,14 @@ REAL := -n 3 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each file
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
 RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
-# What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; a real systemd; ip, ss,
-# unshare, nsenter and setpriv.
+# What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; zabbix_agentd; a real
+# systemd; ip, ss, unshare, nsenter and setpriv.
 TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
-	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml chromium chromium-driver
-RELEASE_PACKAGES := $(filter postgresql zabbix-% php-%,$(TEST_PACKAGES))
+	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent chromium chromium-driver
+RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES)) zabbix-agent  # which brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 
 .PHONY: help run unit test test-installed test-matrix check format template screenshots bench bench-drain soak clean
 

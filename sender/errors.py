@@ -5,6 +5,8 @@ SenderError
 ├── KernelError      the kernel did not give a whole answer about its sockets
 │   ├── RefusedError it said no, with an errno: another way of asking may be taken
 │   └── TornError    the answer came in pieces that do not fit together: worth asking again
+├── ApiError         the Zabbix API cannot be used as it must be: nothing more can be done over it
+│   └── ApiRefusedError it said no to one request, with a reason: others may be granted
 ├── DeliveryError    one destination did not take one request: worth trying again later
 └── SpoolError       the spool cannot be written or read now: worth trying again later
     ├── FullError    the disk has no room for it
@@ -50,6 +52,14 @@ class RefusedError(KernelError):
 
 class TornError(KernelError):
     """A dump that was interrupted, cut short or mixed with something else; its counts are void."""
+
+
+class ApiError(SenderError):
+    """Zabbix's API does not answer as such, or lacks what is needed."""
+
+
+class ApiRefusedError(ApiError):
+    """The API refused one request."""
 
 
 class DeliveryError(SenderError):

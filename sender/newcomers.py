@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _MOST = 480  # samples held of one port: four hours of them, every 30 s
+_MOST_OF_ALL = 48_000  # of all ports together: 11 MB
+_GIVE_UP_S = 86_400.0  # after the last sample with the port: no proxy makes its items that late
+_SLICE_S = 0.25  # of offering, after which fresh samples have their turn: a thousand ports may be new at once
 _AT_ONCE = 200  # samples of one port in one request
 _SOON_S, _LATE_S = 5.0, 600.0  # between two attempts: at first, and in the end
 _SAY_AFTER_S = 300.0
@@ -36,7 +39,8 @@ class _Held:
     since: float
     try_at: float
     is_said: bool = False
-    samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=_MOST))
+    samples: deque[Sample] = field(default_factory=deque)
+    newest: float = 0.0  # when the last of them came
 
 
 class Newcomers:
@@ -51,6 +55,8 @@ class Newcomers:
         self._name = name
         self._monotonic = monotonic
         self._held: dict[str, _Held] = {}
+        self._host: str | None = None  # whose items are meant; None before the first sample
+        self.has_more = False  # the last `offer` has left something that is due
 
     @property
     def ports(self) -> list[str]:
@@ -65,8 +71,21 @@ class Newcomers:
         return max(0.0, min(held.try_at for held in self._held.values()) - self._monotonic())
 
     def ready(self, items: Sequence[Item]) -> list[Item]:
-        """Those of the host as a whole, and of ports that are known."""
+        """Those of the host as a whole, and of ports that are known. All must be of one host."""
+        self._follow(items[0].host)
         return [item for item in items if self._is_ready(discovered(item.key))]
+
+    def _follow(self, host: str) -> None:
+        """A renamed host is another one to Zabbix: what it knows of the old one says nothing."""
+        if self._host not in (None, host):
+            if self._held:
+                _LOG.warning(
+                    "values held for %s until it has the items of port %s of host %r are given up: the host is %r now",
+                    *(self._name, ", ".join(self._held), self._host, host),
+                )
+            self.known.clear()
+            self._held.clear()
+        self._host = host
 
     def _is_ready(self, port: str | None) -> bool:
         return port is None or (port in self.known and port not in self._held)
@@ -76,10 +95,14 @@ class Newcomers:
         now = self._monotonic()
         last = (items[-1].clock, items[-1].ns)
         ports = {discovered(item.key) for item in items if (item.clock, item.ns) == last}
-        self.known &= {port for port in ports if port}
         for (port, _), group in groupby(items, key=lambda item: (discovered(item.key), (item.clock, item.ns))):
             if port and not self._is_ready(port):
-                self._held.setdefault(port, _Held(now, now)).samples.append(Sample.of(list(group), last=0))
+                held = self._held.setdefault(port, _Held(now, now))
+                held.samples.append(Sample.of(list(group), last=0))
+                held.newest = now
+                while len(held.samples) > min(_MOST, max(1, _MOST_OF_ALL // len(self._held))):
+                    held.samples.popleft()
+        self.known &= {port for port in ports if port}  # only now: what was sent of them must not be held too
 
     def doubt(self, ports: Iterable[str]) -> None:
         """The destination has refused every value of these: it may have to make their items first."""
@@ -90,13 +113,19 @@ class Newcomers:
 
         Values that are refused are held on, and count for nothing.
         """
-        accepted = rejected = 0
-        for port in [port for port, held in self._held.items() if held.try_at <= self._monotonic()]:
-            held = self._held[port]
+        accepted = rejected = tried = 0
+        began = self._monotonic()
+        due = sorted((held.try_at, port) for port, held in self._held.items() if held.try_at <= began)
+        self.has_more = False
+        for _, port in due:
+            self.has_more = tried > 0 and self._monotonic() >= began + _SLICE_S
+            if self.has_more:
+                break
+            held, tried = self._held[port], tried + 1
             if port not in self.known:
                 outcome = send(list(held.samples[0].items()))
                 if not outcome.accepted:
-                    self._try_later(held)
+                    self._try_later(port, held)
                     continue
                 self.known.add(port)
                 held.samples.popleft()
@@ -113,9 +142,14 @@ class Newcomers:
         self._say_who_is_missing()
         return Outcome(accepted=accepted, rejected=rejected)
 
-    def _try_later(self, held: _Held) -> None:
-        """After half of the time that it has waited so far."""
+    def _try_later(self, port: str, held: _Held) -> None:
+        """After half of the time that it has waited so far; never, where the port has left long ago."""
         now = self._monotonic()
+        if now - held.newest >= _GIVE_UP_S:
+            del self._held[port]
+            _LOG.debug(
+                "%s has never had the items of port %s, which has left; its values are given up", self._name, port
+            )
         held.try_at = now + min(max((now - held.since) / 2, _SOON_S), _LATE_S)
 
     def _say_who_is_missing(self) -> None:

@@ -30,7 +30,7 @@ def service_of(port: int) -> str:
     """The name of a TCP service in the system's own table (services(5), through nsswitch.conf)."""
     try:
         return socket.getservbyport(port, "tcp")
-    except OSError:
+    except (OSError, UnicodeError):  # the table has none, or one that is not UTF-8
         return "unknown"
 
 
@@ -80,9 +80,9 @@ class Ports:
     def _local(self, snapshot: Snapshot, now: float) -> list[int]:
         if self._settings.listening:
             listened = set(snapshot.listeners) - self._excluded
-            self.seen.update(dict.fromkeys(listened, now))
+            seen = {**self.seen, **dict.fromkeys(listened, now)}  # a new one: a reload may be reading the other
             used = {port for port, _ in snapshot.local}
-            self.seen = {port: when for port, when in self.seen.items() if now - when <= KEEP_S or port in used}
+            self.seen = {port: when for port, when in seen.items() if now - when <= KEEP_S or port in used}
             ranked = sorted(self.seen, key=lambda port: (port not in listened, port))
             found, left_out = ranked[: self._settings.limit], ranked[self._settings.limit :]
         else:

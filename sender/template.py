@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+NAME = "TCP states by Zabbix trapper"
+GROUP = "Templates/Operating systems"  # which every Zabbix has from the beginning
 FORMATS = {"6.0": "tcp_states_template.xml", "3.4": "tcp_states_template_3.4.xml"}
 """Format of the export (the oldest Zabbix that imports it) to file name."""
 

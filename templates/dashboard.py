@@ -20,7 +20,7 @@ def _graph(shows: str, x: int, y: int, width: int, height: int) -> Widget:
 
 
 def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
-    """A port in each row, side by side with itself."""
+    """A port in each row, side by side with itself: more than two, and legends are cut off on a usual screen."""
     width = 24 // len(graphs)
     return tuple(
         Widget(
@@ -66,7 +66,22 @@ PAGES = (
             3,
             "TCP port {#PORT} {#SERVICE}: Connections",
             "TCP port {#PORT} {#SERVICE}: Problem states",
-            "TCP port {#PORT} {#SERVICE}: Accept queue",
+        ),
+    ),
+    Page(
+        name="Accept queues",
+        widgets=(
+            Widget(
+                kind="GRAPH_PROTOTYPE",
+                shows="TCP port {#PORT} {#SERVICE}: Accept queue",
+                x=0,
+                y=0,
+                width=24,
+                height=15,
+                title="TCP ports: Accept queue",
+                columns=2,
+                rows=3,
+            ),
         ),
     ),
     Page(

@@ -62,7 +62,15 @@ def frontend(zabbix: ZabbixStack, tmp_path_factory: pytest.TempPathFactory) -> I
         assert frontend.import_template(file) == "Imported successfully"
         zabbix.api.settings.update(work_period="1-7,00:00-24:00")  # else half of each picture is grey, by the hour
         yield frontend
-    assert [line for line in zabbix.web_log.splitlines() if "PHP " in line and not line.endswith(" started")] == []
+    assert complaints(zabbix) == []
+
+
+def complaints(zabbix: ZabbixStack) -> list[str]:
+    """What PHP has to say against the frontend's pages, such as a graph that it could not draw."""
+    # That it starts, and that two requests of one page wrote their session at one moment, says nothing of a page.
+    usual = (" Development Server (", "Failed to write session data")
+    lines = [line for line in zabbix.web_log.splitlines() if "PHP " in line]
+    return [line for line in lines if not any(words in line for words in usual)]
 
 
 def uplink(zabbix: ZabbixStack) -> Uplink:
@@ -156,9 +164,9 @@ def test_the_dashboard_tells_the_story(
     zabbix: ZabbixStack, frontend: Frontend, story_told: dict[str, str], pictures: Path
 ) -> None:
     """The dashboard's figures are the last values, and its graphs show each state in its colour, for as long as it was."""
+    colours = graph_colours(zabbix)
     frontend.browser.resize(1320)
     widgets = frontend.dashboard(STORY, "Overview")
-    take_picture(frontend, pictures / "dashboard.png", 1320)
     for state in (TcpState.ESTABLISHED, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT, TcpState.SYN_RECV, TcpState.SYN_SENT):
         assert widgets[state.name].text.split() == [story_told[f"tcp.status[{state.name}]"]]
     for title, state, share in (
@@ -168,9 +176,10 @@ def test_the_dashboard_tells_the_story(
         ("TCP: Problem states", TcpState.CLOSE_WAIT, 0.4),
         ("TCP: Closing states", TcpState.FIN_WAIT2, 0.7),
     ):
-        graph, colour = widgets[title].graph, graph_colours(zabbix)[title][f"tcp.status[{state.name}]"]
+        graph, colour = widgets[title].graph, colours[title][f"tcp.status[{state.name}]"]
         assert graph
         assert frontend.browser.drawn(graph, colour) > share, (title, state)
+    take_picture(frontend, pictures / "dashboard.png", 1320)
 
 
 @pytest.mark.usefixtures("story_told")
@@ -182,7 +191,12 @@ def test_the_dashboard_has_every_port(frontend: Frontend, pictures: Path) -> Non
     assert {title for title, widget in widgets.items() if widget.graph} == {
         f"TCP port {port} {service}: {what}"
         for port, service in story.SERVICES.items()
-        for what in ("Connections", "Problem states", "Accept queue")
+        for what in ("Connections", "Problem states")
+    }
+    queues = frontend.dashboard(STORY, "Accept queues")
+    take_picture(frontend, pictures / "queues.png", 1000)
+    assert {title for title, widget in queues.items() if widget.graph} == {
+        f"TCP port {port} {service}: Accept queue" for port, service in story.SERVICES.items()
     }
     remote = frontend.dashboard(STORY, "Remote ports")
     assert [title for title, widget in remote.items() if widget.graph] == [

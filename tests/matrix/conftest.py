@@ -68,7 +68,7 @@ def imported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     with (
         Namespace(LOOPBACK) as network,
         entered(network.report["pid"]),
-        ZabbixStack(tmp_path_factory.mktemp("zabbix"), pair.root) as zabbix,
+        ZabbixStack(tmp_path_factory.mktemp("zabbix"), root=pair.root) as zabbix,
     ):
         assert zabbix.version == pair.version
         zabbix.import_template(xml)

@@ -99,22 +99,15 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error:
-            self.picture(self._directory / "failure.png")
         self._resources.close()
 
     def open(self, path: str) -> None:
         """Go to a page of the site."""
         self._driver.get(self._address + path)
 
-    @property
-    def title(self) -> str:
-        """The page's."""
-        return self._driver.title
-
     def see(self, xpath: str) -> WebElement:
         """The first visible element at `xpath`, as soon as there is one."""
-        return self._until(lambda: self._visible(xpath), f"{xpath} is seen")
+        return self.wait_until(lambda: self._visible(xpath), f"{xpath} is seen")
 
     def click(self, xpath: str) -> None:
         """Click on it, as soon as it can be clicked on."""
@@ -123,7 +116,7 @@ class Browser:
             self._visible(xpath).click()
             return True
 
-        self._until(click_on_it, f"{xpath} can be clicked on")
+        self.wait_until(click_on_it, f"{xpath} can be clicked on")
 
     def type(self, xpath: str, text: str) -> None:
         """Type `text` into a field in place of what is there."""
@@ -134,31 +127,19 @@ class Browser:
             field.send_keys(text)
             return True
 
-        self._until(type_it, f"{xpath} can be typed into")
+        self.wait_until(type_it, f"{xpath} can be typed into")
 
     def upload(self, xpath: str, file: Path) -> None:
         """Choose `file` in a file field."""
-        self._until(lambda: self._driver.find_element(By.XPATH, xpath), f"{xpath} is there").send_keys(str(file))
-
-    def texts(self, xpath: str) -> list[str]:
-        """The text of every element there is at `xpath` now, as it is shown."""
-        script = "return arguments[0].map(element => element.innerText.trim())"
-        elements = self._driver.find_elements(By.XPATH, xpath)
-        texts: list[str] = self._driver.execute_script(script, elements)
-        return texts
+        self.wait_until(lambda: self._driver.find_element(By.XPATH, xpath), f"{xpath} is there").send_keys(str(file))
 
     def all(self, xpath: str) -> list[WebElement]:
         """Every element there is at `xpath` now."""
         return self._driver.find_elements(By.XPATH, xpath)
 
-    def loaded(self, xpath: str) -> list[WebElement] | None:
-        """The images at `xpath`; None where one is not loaded yet, or cannot be."""
-        images = self.all(xpath)
-        return (
-            images
-            if all(self.run("return arguments[0].complete && arguments[0].naturalWidth", i) for i in images)
-            else None
-        )
+    def is_loaded(self, image: WebElement) -> bool:
+        """Whether it is there, and an image."""
+        return bool(self.run("return arguments[0].complete && arguments[0].naturalWidth", image))
 
     def drawn(self, image: WebElement, colour: str) -> float:
         """In which share of a loaded image's width there is `colour` (RRGGBB), or what it is when laid on white thinly."""
@@ -166,13 +147,17 @@ class Browser:
         return float(self.run(_DRAWN, image, wanted))
 
     def table(self, xpath: str) -> list[dict[str, str]]:
-        """The rows of the table at `xpath`, now: the text of each cell under that of its head."""
-        element = self._visible(xpath)
-        heads, *rows = self.run(
-            "return Array.from(arguments[0].rows).map(row => Array.from(row.cells).map(cell => cell.innerText.trim()))",
-            element,
+        """The rows of a table: the text of each cell by that of its head."""
+        head, *rows = self.rows(xpath)
+        return [dict(zip(head, cells, strict=False)) for cells in rows]
+
+    def rows(self, xpath: str) -> list[list[str]]:
+        """The text of each cell of a table, that of its head included."""
+        script = (
+            "return Array.from(arguments[0].rows).map(row => Array.from(row.cells).map(cell => cell.innerText.trim()))"
         )
-        return [dict(zip(heads, cells, strict=False)) for cells in rows]
+        rows: list[list[str]] = self.run(script, self.see(xpath))
+        return rows
 
     def run(self, script: str, *arguments: Any) -> Any:
         """What a piece of JavaScript returns."""
@@ -180,7 +165,12 @@ class Browser:
 
     def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = PATIENCE_S) -> T:
         """What `condition` returns, as soon as that is true."""
-        return self._until(condition, what, timeout_s)
+        try:
+            found: T = WebDriverWait(self._driver, timeout_s, 0.1, _UNSETTLED).until(lambda _driver: condition())  # type: ignore[assignment]
+        except TimeoutException:
+            page = self._driver.find_element(By.TAG_NAME, "body").text
+            raise AssertionError(f"waited {timeout_s} s in vain until {what}; the page says:\n{page}") from None
+        return found
 
     def picture(self, path: Path, height: int = HEIGHT) -> None:
         """Write what is seen now, in a window as high, as a PNG."""
@@ -197,14 +187,6 @@ class Browser:
             if element.is_displayed():
                 return element
         raise NoSuchElementException(xpath)
-
-    def _until(self, condition: Callable[[], T | None], what: str, timeout_s: float = PATIENCE_S) -> T:
-        try:
-            found: T = WebDriverWait(self._driver, timeout_s, 0.1, _UNSETTLED).until(lambda _driver: condition())  # type: ignore[assignment]
-        except TimeoutException:
-            page = self._driver.find_element(By.TAG_NAME, "body").text
-            raise AssertionError(f"waited {timeout_s} s in vain until {what}; the page says:\n{page}") from None
-        return found
 
     def _options(self) -> ChromeOptions:
         options = ChromeOptions()

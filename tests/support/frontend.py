@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 DIALOG = "(//div[@role='dialog'])[last()]"
 FOOTER = f"{DIALOG}//div[contains(@class,'overlay-dialogue-footer')]"
 MESSAGE = "//output[contains(@class,'msg-good')]"
-
-
 WIDGET = "//div[@class='dashboard-grid-widget']"
 GRAPH = "//main//img[contains(@src,'chart')]"
 FILTER = "//li[contains(@class,'tabfilter-item-label') and contains(@class,'selected')]"
@@ -118,7 +116,12 @@ class Frontend:
         """The images of all graphs of the host, loaded."""
         self.visit(host, "Graphs")
         self.fold_time_filter()
-        return self.browser.wait_until(lambda: self.browser.loaded(GRAPH), "every graph is drawn")
+
+        def images() -> list[WebElement] | None:
+            found = self.browser.all(GRAPH)
+            return found if all(self.browser.is_loaded(image) for image in found) else None
+
+        return self.browser.wait_until(images, "every graph is drawn")
 
     def problems(self, host: str, at_least: int) -> list[dict[str, str]]:
         """The host's rows in the list of problems, by head of column, once there are so many."""
@@ -135,11 +138,7 @@ class Frontend:
         self.menu("Monitoring", "Problems")
         self.browser.click(f"{row(problem)}/td[contains(@class,'timeline-date')]/a")
         self.browser.see("//h1[.='Event details']")
-        rows = self.browser.run(
-            "return Array.from(arguments[0].rows).map(row => Array.from(row.cells).map(cell => cell.innerText.trim()))",
-            self.browser.see("//table[.//td[.='Operational data']]"),
-        )
-        return dict(rows)
+        return dict(self.browser.rows("//table[.//td[.='Operational data']]"))
 
     def fold_time_filter(self) -> None:
         """Let the form over graphs, which is open at first, not take their place."""
@@ -154,21 +153,20 @@ class Frontend:
         self.browser.see(f"{FILTER}[not(contains(@class,'expanded'))]")
 
     def _widgets(self) -> dict[str, Widget] | None:
-        if self.browser.texts(f"{WIDGET}//*[contains(@class,'is-loading')]"):
+        """None while one is empty."""
+        if self.browser.all("//*[contains(@class,'dashboard-grid')]//*[contains(@class,'is-loading')]"):
             return None
-        widgets = {}
-        for place in self.browser.all(WIDGET):
-            title, text = self.browser.run(
-                "return ['h4', '.dashboard-grid-widget-content'].map(at => arguments[0].querySelector(at).innerText)",
-                place,
-            )
-            images = self.browser.run("return Array.from(arguments[0].querySelectorAll('img'))", place)
-            if not all(
-                self.browser.run("return arguments[0].complete && arguments[0].naturalWidth", i) for i in images
-            ):
-                return None
-            widgets[title] = Widget(title=title, text=text, graph=images[0] if images else None)
-        return widgets or None
+        widgets = [self._widget(place) for place in self.browser.all(WIDGET)]
+        is_filled = widgets and all(w.text or (w.graph and self.browser.is_loaded(w.graph)) for w in widgets)
+        return {widget.title: widget for widget in widgets} if is_filled else None
+
+    def _widget(self, place: WebElement) -> Widget:
+        script = """
+            const content = arguments[0].querySelector('.dashboard-grid-widget-content');
+            return [arguments[0].querySelector('h4').innerText, content.innerText.trim(), content.querySelector('img')];
+        """
+        title, text, graph = self.browser.run(script, place)
+        return Widget(title=title, text=text, graph=graph)
 
     def _choose(self, field: str, entry: str) -> None:
         """Type into a field that makes suggestions, and take the one."""

@@ -65,6 +65,7 @@ StartEscalators=1
 StartLLDProcessors=1
 StartPreprocessors=1
 StartTimers=1
+StatsAllowedIP=127.0.0.1
 StartDiscoverers=0
 StartHTTPPollers=0
 StartPingers=0
@@ -115,13 +116,15 @@ class ZabbixStack:
 
     api: ZabbixAPI  # logged in as Admin, while the stack is up
 
-    def __init__(self, directory: Path, root: Path = Path("/")) -> None:
+    def __init__(self, directory: Path, settings: str = "", root: Path = Path("/")) -> None:
+        """With more `settings` of zabbix_server.conf."""
         self._release = Release(root=root, shared=directory)
         self.version = installed(self._release)
-        self.trapper_port, self._web_port = free_ports(2)
-        self.web_url = f"http://127.0.0.1:{self._web_port}/"
+        self.trapper_port, self.web_port = free_ports(2)
+        self.web_url = f"http://127.0.0.1:{self.web_port}/"
         self._postgres = Postgres(directory / "postgres", self._release)
         self._server_directory = directory / "server"
+        self.settings = settings
         self._config = self._server_directory / "zabbix_server.conf"
         self._web_directory = directory / "web"
         self._server: Program | None = None
@@ -162,7 +165,7 @@ class ZabbixStack:
         """Start zabbix_server; return when its trapper answers: it has read its configuration by then."""
         if self._server:
             raise StackError("zabbix_server was started already")
-        self._config.write_text(self._filled_in(SERVER_CONFIG + server_settings(self.version)))
+        self._config.write_text(self._filled_in(SERVER_CONFIG + server_settings(self.version)) + self.settings)
         command = ["zabbix_server", "--foreground", "--config", str(self._config)]
         self._server = Program("zabbix_server", command, self._server_directory / "log", release=self._release)
         self._server.wait_until(lambda: self._accepted("-", "-") is not None, "its trapper answers")
@@ -222,15 +225,16 @@ class ZabbixStack:
         changes: list[Any] = self._call("configuration.importcompare", self._import(xml))
         return changes
 
-    def create_host(self, name: str, templates: Sequence[str]) -> str:
-        """Create a host with these templates, given by their technical names; return its id."""
+    def create_host(self, name: str, templates: Sequence[str], **settings: Any) -> str:
+        """Create a host with these templates, given by their technical names, and API properties; return its id."""
         found = self._call("template.get", {"output": ["host"], "filter": {"host": list(templates)}})
         missing = set(templates) - {template["host"] for template in found}
         if missing:
             raise StackError(f"host {name}: no such templates: {', '.join(sorted(missing))}")
         links = [{"templateid": template["templateid"]} for template in found] if templates else []
-        host = {"host": name, "groups": [{"groupid": self._group_id()}], "templates": links}
-        return str(self._call("host.create", {**new_host(self.version), **host})["hostids"][0])
+        groups = [{"groupid": self._group_id()}]
+        host = {**new_host(self.version), "host": name, "groups": groups, "templates": links, **settings}
+        return str(self._call("host.create", host)["hostids"][0])
 
     def wait_for_items(self, host: str) -> None:
         """Return when the running server knows all that was configured for `host` before the call.
@@ -310,14 +314,14 @@ class ZabbixStack:
             "max_execution_time": "300",
             "date.timezone": "UTC",
         }
-        command = ["php", "-S", f"127.0.0.1:{self._web_port}", "-t", str(frontend)]
+        command = ["php", "-S", f"127.0.0.1:{self.web_port}", "-t", str(frontend)]
         for name, value in settings.items():
             command += ["-d", f"{name}={value}"]
         workers = {"PHP_CLI_SERVER_WORKERS": "4"}
         return Program("frontend", command, directory / "log", release=self._release, environment=workers)
 
     def _logged_in(self, web: Program) -> ZabbixAPI:
-        web.wait_until(lambda: _somebody_listens(self._web_port), "it listens")
+        web.wait_until(lambda: _somebody_listens(self.web_port), "it listens")
         try:
             # Before 6.0 zabbix_utils refuses unless it is told to go on; all that is asked of it here works with 5.0.
             return ZabbixAPI(url=self.web_url, user="Admin", password="zabbix", skip_version_check=True)  # noqa: S106

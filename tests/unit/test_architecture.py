@@ -11,28 +11,32 @@ SOURCE = Path(__file__).parents[2] / "sender"
 MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 LAYERS = [
-    {"__init__", "errors", "model", "clock"},
-    {"yaml_file"},
-    {"items", "config", "template", "protocol", "census"},
+    {"__init__", "errors", "model", "clock", "findings"},
+    {"yaml_file", "fields", "psk"},
+    {"agent_config"},
+    {"items", "config", "template", "protocol", "census", "credentials", "host_plan", "tls"},
     {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
-    {"sock_diag", "spool_file", "newcomers"},
-    {"spool", "status", "refusals", "sampling"},
-    {"delivery"},
-    {"pipeline", "daemon"},
+    {"sock_diag", "spool_file", "newcomers", "zabbix_api"},
+    {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there", "provision"},
+    {"delivery", "autoregistration"},
+    {"pipeline", "daemon", "check"},
     {"run"},
     {"cli"},
     {"__main__"},
 ]
 OWNERS = {
     "pyroute2": {"sock_diag"},
-    "zabbix_utils": {"protocol"},
+    "zabbix_utils": {"protocol", "zabbix_api"},
     "apscheduler": {"daemon"},
     "signal": {"daemon"},
     "fcntl": {"spool_lock"},
     "sqlite3": {"spool_file"},
     "yaml": {"yaml_file"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "fields"},
     "argparse": {"cli"},
+    "ssl": {"psk", "tls"},
+    "_ssl": {"psk"},
+    "ctypes": {"psk"},
 }
 
 

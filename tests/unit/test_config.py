@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import config
-from sender.config import Destination, Node, PortSettings, Settings, SpoolSettings, load
+from sender.config import Destination, PortSettings, Settings, SpoolSettings, load
 from sender.errors import ConfigError
+from sender.fields import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,11 +83,12 @@ def test_the_example_explains_every_key() -> None:
 def test_the_examples_beyond_the_defaults_are_valid(write: Callable[[str | bytes], Path]) -> None:
     """The commented-out examples are valid too, each in its place."""
     text = EXAMPLE.read_text()
-    for key in ("host", "source_ip", "path", "remote", "exclude"):
+    for key in ("host", "autoregistration", "source_ip", "path", "remote", "exclude"):
         assert f"#{key}:" in text
         text = text.replace(f"#{key}:", f"{key}:")
     settings = load(write(text))
     assert settings.host == "web-01"
+    assert settings.autoregistration
     assert settings.spool.path == "/var/lib/tcp-status-sender/spool.db"
     assert settings.destinations[0].source_ip == "192.0.2.10"
     assert (settings.ports.remote, settings.ports.exclude) == ((5432,), ((22, 22), (32768, 60999)))
@@ -130,7 +132,7 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         "spool.max_age: is '1s'; expected a duration from 1m to 365d",
         "spool.max_size: is 3; expected a size from 1MiB to 1024GiB, such as 256MiB",
         "spool.max_sise: unknown key; did you mean 'max_size'?",
-        "[2]: unknown key; expected one of host, interval, destinations, ports, spool, log_level",
+        "[2]: unknown key; expected one of host, interval, destinations, agent_config, autoregistration, ports, spool, log_level",
     ])  # fmt: skip
 
 

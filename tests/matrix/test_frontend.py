@@ -16,7 +16,6 @@ from support.frontend import Frontend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from selenium.webdriver.remote.webelement import WebElement
 
@@ -55,9 +54,9 @@ def told(zabbix: ZabbixStack, host: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def browser(zabbix: ZabbixStack, tmp_path: Path) -> Iterator[Browser]:
+def browser(zabbix: ZabbixStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser in which Admin is logged in; the frontend had nothing to complain about."""
-    with Browser(tmp_path / "browser", zabbix.web_url) as browser:
+    with Browser(tmp_path_factory.mktemp("browser") / "state", zabbix.web_url) as browser:
         Frontend(browser).log_in("Admin", "zabbix")
         yield browser
     assert [line for line in zabbix.web_log.splitlines() if "PHP " in line and not line.endswith(" started")] == []
@@ -79,16 +78,14 @@ def colour(zabbix: ZabbixStack, host: str, key: str) -> str:
     return next(str(line["color"]) for line in graph["gitems"] if line["itemid"] == item["itemid"])
 
 
-def test_the_dashboard_shows_the_story(
-    imported: Any, host: str, told: dict[str, str], browser: Browser
-) -> None:
+def test_the_dashboard_shows_the_story(imported: Any, host: str, told: dict[str, str], browser: Browser) -> None:
     """Every graph is drawn, every figure is the last value, and the page has no error to show."""
     zabbix = imported.zabbix
     browser.open(page(zabbix, host))
 
     def graphs() -> list[WebElement] | None:
-        images = browser.loaded(GRAPH)
-        return images if images and len(images) >= GRAPHS else None
+        images = browser.all(GRAPH)
+        return images if len(images) >= GRAPHS and all(browser.is_loaded(image) for image in images) else None
 
     images = browser.wait_until(graphs, "every graph is drawn")
     for state, share in (("ESTABLISHED", 0.6), ("CLOSE_WAIT", 0.35)):  # the whole hour, and two thirds of it
@@ -99,7 +96,7 @@ def test_the_dashboard_shows_the_story(
         assert {state: float(text) for state, text in shown.items()} == {
             state: float(told[f"tcp.status[{state}]"]) for state in FIGURES
         }
-    assert browser.texts("//*[contains(@class,'msg-bad')]") == []
+    assert [error.text for error in browser.all("//*[contains(@class,'msg-bad')]")] == []
 
 
 @pytest.mark.usefixtures("told")

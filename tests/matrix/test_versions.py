@@ -94,6 +94,11 @@ def port_keys(zabbix: ZabbixStack, host: str) -> list[str]:
     return [item["key_"] for item in found]
 
 
+def of_ports(zabbix: ZabbixStack, host: str) -> int:
+    """How many values of ports are stored."""
+    return sum(discovered(value.key) is not None for value in zabbix.history(host))
+
+
 @contextmanager
 def listener(port: int) -> Iterator[None]:
     """Somebody who listens on the port."""
@@ -144,8 +149,7 @@ def test_the_daemon_and_a_new_port(imported: Any, host: str, witness: Trapper, t
     only = {"exclude": [f"1-{port - 1}", f"{port + 1}-65535"]}
     with Daemon(config(tmp_path, host, zabbix, witness, ports=only)) as daemon, listener(port):
         zabbix.wait_until(lambda: len(port_keys(zabbix, host)) == SEVEN, "discovery makes the port's items", 60)
-        of_port = lambda: [value for value in zabbix.history(host) if discovered(value.key)]  # noqa: E731
-        zabbix.wait_until(lambda: len(of_port()) >= 3 * SEVEN, "three samples of the port are stored", 60)
+        zabbix.wait_until(lambda: of_ports(zabbix, host) >= 3 * SEVEN, "three samples of the port are stored", 60)
         daemon.stop()
     expected = to_be_stored(witness, imported.pair.format)
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected

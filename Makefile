@@ -42,7 +42,7 @@ test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report --show-missing --skip-covered
 
-test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) ## as root: the template and the daemon with Zabbix 5.0, 6.0 and 7.0; .matrix/ keeps them (1.7 GB)
+test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ## as root: the template and the daemon with Zabbix 5.0, 6.0 and 7.0; .matrix/ keeps them (1.7 GB)
 	@.ci/packages $(TEST_PACKAGES)
 	$(NEWEST)/bin/pytest $(MATRIX)
 
@@ -78,6 +78,9 @@ bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix,
 
 clean: ## remove what the targets made
 	rm -rf .venv .matrix dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.matrix/zabbix-proxy:
+	.ci/zabbix-proxy $@
 
 .matrix/%:
 	@.ci/packages debootstrap

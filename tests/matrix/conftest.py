@@ -32,6 +32,11 @@ class Pair:
     root: Path
     format: str
 
+    @property
+    def proxy(self) -> str:
+        """Where the proxy was unpacked, as the programs see it."""
+        return str(RELEASES / "zabbix-proxy") if self.root == Path("/") else "/opt/zabbix-proxy"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:

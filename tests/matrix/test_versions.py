@@ -16,6 +16,7 @@ from sender.items import DISCOVERIES, KEYS, discovered
 from support.command import tcp_status_sender
 from support.daemon import Daemon
 from support.trapper import Trapper
+from support.zabbix_proxy import ZabbixProxy
 from support.zabbix_stack import Value, free_ports
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def witness() -> Iterator[Trapper]:
         yield witness
 
 
-def config(directory: Path, host: str, zabbix: ZabbixStack, witness: Trapper, **settings: Any) -> Path:
+def config(directory: Path, host: str, zabbix: ZabbixStack | ZabbixProxy, witness: Trapper, **settings: Any) -> Path:
     """A configuration that sends to both, every second."""
     ports = {"zabbix": zabbix.trapper_port, "witness": witness.port}
     destinations = [{"name": name, "nodes": [f"127.0.0.1:{port}"]} for name, port in ports.items()]
@@ -155,3 +156,16 @@ def test_the_daemon_and_a_new_port(imported: Any, host: str, witness: Trapper, t
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
     assert {value.key for value in expected if discovered(value.key)} == set(port_keys(zabbix, host))
     assert not re.search("refuse[sd] .*of host", daemon.log)
+
+
+def test_a_proxy_passes_it_on(imported: Any, witness: Trapper, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a proxy of the same version takes for its host is stored at the server as it was sent, once."""
+    zabbix, directory = imported.zabbix, tmp_path_factory.mktemp("proxy")
+    with ZabbixProxy(zabbix, zabbix.directory / "proxy", "proxy-01", imported.pair.proxy) as proxy:
+        zabbix.create_host("behind-proxy", [TEMPLATE], **proxy.hosts)
+        proxy.wait_for_items("behind-proxy")
+        sample = config(directory, "behind-proxy", proxy, witness, ports={"listening": False})
+        done = tcp_status_sender("run", "--once", "--config", sample)
+        assert done.returncode == 0, done.stderr
+        stored = zabbix.wait_for_history("behind-proxy", len(KEYS))
+    assert in_order(stored) == to_be_stored(witness, imported.pair.format)

@@ -118,11 +118,12 @@ class ZabbixStack:
 
     def __init__(self, directory: Path, settings: str = "", root: Path = Path("/")) -> None:
         """With more `settings` of zabbix_server.conf."""
-        self._release = Release(root=root, shared=directory)
-        self.version = installed(self._release)
+        self.directory = directory
+        self.release = Release(root=root, shared=directory)
+        self.version = installed(self.release)
         self.trapper_port, self.web_port = free_ports(2)
         self.web_url = f"http://127.0.0.1:{self.web_port}/"
-        self._postgres = Postgres(directory / "postgres", self._release)
+        self._postgres = Postgres(directory / "postgres", self.release)
         self._server_directory = directory / "server"
         self.settings = settings
         self._config = self._server_directory / "zabbix_server.conf"
@@ -167,8 +168,8 @@ class ZabbixStack:
             raise StackError("zabbix_server was started already")
         self._config.write_text(self._filled_in(SERVER_CONFIG + server_settings(self.version)) + self.settings)
         command = ["zabbix_server", "--foreground", "--config", str(self._config)]
-        self._server = Program("zabbix_server", command, self._server_directory / "log", release=self._release)
-        self._server.wait_until(lambda: self._accepted("-", "-") is not None, "its trapper answers")
+        self._server = Program("zabbix_server", command, self._server_directory / "log", release=self.release)
+        self._server.wait_until(lambda: accepted(self.trapper_port, "-", "-") is not None, "its trapper answers")
 
     def stop_server(self) -> None:
         """Stop zabbix_server in order: it writes what it holds in memory to the database, which stays up."""
@@ -250,6 +251,15 @@ class ZabbixStack:
         for number in itertools.islice(self._canaries, 2):
             self._wait_for_canary(f"canary {number}")
 
+    @contextmanager
+    def canary(self, name: str, **settings: Any) -> Iterator[str]:
+        """A host of this name, with these API properties, is there while the context lasts; the key of its item."""
+        host_id = self.create_host(name, [], **settings)
+        item = {"hostid": host_id, "name": name, "key_": "canary", "type": TRAPPER, "value_type": UNSIGNED}
+        self._call("item.create", {**item, "history": "0", "trends": "0"})
+        yield str(item["key_"])
+        self._call("host.delete", [host_id])
+
     def history(self, host: str) -> list[Value]:
         """Return every stored value of every item of `host`, by clock, ns and key."""
         rows = self.query(HISTORY.format(host=host.replace("'", "''")))
@@ -278,7 +288,7 @@ class ZabbixStack:
         self._postgres.execute(adjustments(self.version))
 
     def _packaged_sql(self, part: str) -> str:
-        with gzip.open(self._release.path(f"{SQL}/{part}.sql.gz"), "rt", encoding="utf-8") as file:
+        with gzip.open(self.release.path(f"{SQL}/{part}.sql.gz"), "rt", encoding="utf-8") as file:
             return file.read()
 
     def _filled_in(self, config: str) -> str:
@@ -303,7 +313,7 @@ class ZabbixStack:
         directory = self._web_directory
         config = directory / "zabbix.conf.php"
         config.write_text(self._filled_in(WEB_CONFIG))
-        packaged = self._release.path(FRONTEND)
+        packaged = self.release.path(FRONTEND)
         frontend = Path(shutil.copytree(packaged, directory / "frontend", ignore=_dangling))
         reader = frontend / "include/classes/core/CConfigFile.php"
         reader.write_text(reader.read_text().replace(FRONTEND_CONFIG, str(config)))
@@ -318,7 +328,7 @@ class ZabbixStack:
         for name, value in settings.items():
             command += ["-d", f"{name}={value}"]
         workers = {"PHP_CLI_SERVER_WORKERS": "4"}
-        return Program("frontend", command, directory / "log", release=self._release, environment=workers)
+        return Program("frontend", command, directory / "log", release=self.release, environment=workers)
 
     def _logged_in(self, web: Program) -> ZabbixAPI:
         web.wait_until(lambda: _somebody_listens(self.web_port), "it listens")
@@ -341,22 +351,21 @@ class ZabbixStack:
         return str(self._call("hostgroup.create", {"name": HOST_GROUP})["groupids"][0])
 
     def _wait_for_canary(self, name: str) -> None:
-        host_id = self.create_host(name, [])
-        item = {"hostid": host_id, "name": name, "key_": "canary", "type": TRAPPER, "value_type": UNSIGNED}
-        self._call("item.create", {**item, "history": "0", "trends": "0"})
-        reload = ["zabbix_server", "--config", str(self._config), "--runtime-control", "config_cache_reload"]
-        finish(self._running_server().beside(reload))  # before 6.0 it is a signal to the process in the PID file
-        self._running_server().wait_until(lambda: self._accepted(name, "canary") == 1, "it accepts a canary's value")
-        self._call("host.delete", [host_id])
+        with self.canary(name) as key:
+            reload = ["zabbix_server", "--config", str(self._config), "--runtime-control", "config_cache_reload"]
+            server = self._running_server()
+            finish(server.beside(reload))  # before 6.0 it is a signal to the process in the PID file
+            server.wait_until(lambda: accepted(self.trapper_port, name, key) == 1, "it accepts a canary's value")
 
-    def _accepted(self, host: str, key: str) -> int | None:
-        """Send one value; return how many the server accepted, or None where it does not answer."""
-        if not _somebody_listens(self.trapper_port):  # said in silence: a Sender would log it as an error
-            return None
-        try:
-            return int(Sender(server="127.0.0.1", port=self.trapper_port).send_value(host, key, "1").processed)
-        except (OSError, ProcessingError):
-            return None
+
+def accepted(port: int, host: str, key: str) -> int | None:
+    """Send one value to a trapper; return how many it accepted, or None where it does not answer."""
+    if not _somebody_listens(port):  # said in silence: a Sender would log it as an error
+        return None
+    try:
+        return int(Sender(server="127.0.0.1", port=port).send_value(host, key, "1").processed)
+    except (OSError, ProcessingError):
+        return None
 
 
 def _somebody_listens(port: int) -> bool:

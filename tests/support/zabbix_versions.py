@@ -48,6 +48,24 @@ def server_settings(version: Version) -> str:
     return "".join(f"{line}\n" for since, line in SERVER_SETTINGS if version >= since)
 
 
+def proxy_settings(version: Version, server_port: int) -> str:
+    """The lines of zabbix_proxy.conf that differ: its server, how often it asks that one, and what it must not do."""
+    server = f"127.0.0.1:{server_port}" if version >= (6, 0) else f"127.0.0.1\nServerPort={server_port}"
+    frequency = "ProxyConfigFrequency" if version >= (6, 4) else "ConfigFrequency"
+    nothing = [line for since, line in SERVER_SETTINGS if version >= since and line.endswith("=0")]
+    return "\n".join([f"Server={server}", f"{frequency}=1", *nothing, ""])
+
+
+def new_proxy(version: Version, name: str) -> dict[str, Any]:
+    """The API properties of an active proxy."""
+    return {"name": name, "operating_mode": 0} if version >= (7, 0) else {"host": name, "status": 5}
+
+
+def monitored_by(version: Version, proxy_id: str) -> dict[str, Any]:
+    """The API properties of a host that a proxy monitors."""
+    return {"monitored_by": 1, "proxyid": proxy_id} if version >= (7, 0) else {"proxy_hostid": proxy_id}
+
+
 def import_rules(version: Version) -> dict[str, dict[str, bool]]:
     """The rules of an import that creates what is missing, updates what exists and deletes nothing."""
     names = [name for since, until, names in IMPORT_RULES if since <= version <= until for name in names]

@@ -34,7 +34,7 @@ OWNERS = {
     "yaml": {"yaml_file"},
     "pydantic": {"config", "fields"},
     "argparse": {"cli"},
-    "ssl": {"psk", "tls"},
+    "ssl": {"psk", "tls", "zabbix_api"},
     "_ssl": {"psk"},
     "ctypes": {"psk"},
 }

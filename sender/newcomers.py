@@ -104,6 +104,12 @@ class Newcomers:
                     held.samples.popleft()
         self.known &= {port for port in ports if port}  # only now: what was sent of them must not be held too
 
+    def expect(self) -> None:
+        """The destination has got discovery, or a host that it did not know: items may be there soon."""
+        now = self._monotonic()
+        for held in self._held.values():
+            held.since = held.try_at = now
+
     def doubt(self, ports: Iterable[str]) -> None:
         """The destination has refused every value of these: it may have to make their items first."""
         self.known.difference_update(ports)

@@ -175,16 +175,19 @@ def test_a_state_without_an_item_is_named_with_its_port(
 
 
 def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
-    """While the host is unknown discovery is wanted again and again; then ports come as those of a new host."""
+    """While the host is unknown nobody else is bothered with discovery; once it is known, it is wanted, and ports come."""
     zabbix.host = False
     spool.append(sample(1, discovery=True))
     assert delivery.drain()
-    assert delivery.wants_discovery
+    assert not delivery.wants_discovery
     zabbix.host = True
-    spool.append(sample(2, discovery=True))
+    spool.append(sample(2))
+    assert delivery.drain()
+    assert delivery.wants_discovery
+    spool.append(sample(3, discovery=True))
     assert delivery.drain()
     assert not delivery.wants_discovery
-    assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2]
+    assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2, 3]
 
 
 def test_held_values_go_without_another_sample(spool: Spool, zabbix: Zabbix) -> None:

@@ -88,6 +88,20 @@ def test_what_is_refused_counts_for_nothing_and_is_offered_later() -> None:
     assert waits[-1] == 600.0
 
 
+def test_what_is_expected_is_tried_soon() -> None:
+    """After discovery, or when a host becomes known, a port that has waited for long does not wait ten minutes more."""
+    clock = Clock()
+    subject = Newcomers("main", monotonic=clock)
+    subject.hold(sample(1, "80"))
+    clock.now += 10_000
+    subject.offer(Zabbix().send)
+    assert subject.due_s == 600.0
+    subject.expect()
+    assert subject.due_s == 0.0
+    subject.offer(Zabbix().send)
+    assert subject.due_s == 5.0
+
+
 def test_nothing_is_sent_before_it_is_due() -> None:
     """Between two offers, none is made."""
     zabbix = Zabbix()

@@ -127,8 +127,8 @@ class ZabbixStack:
     api: ZabbixAPI  # logged in as Admin, while the stack is up
 
     def __init__(self, directory: Path) -> None:
-        self.trapper_port, self.web_port = free_ports(2)
-        self.web_url = f"http://127.0.0.1:{self.web_port}/"
+        self.trapper_port, self._web_port = free_ports(2)
+        self.web_url = f"http://127.0.0.1:{self._web_port}/"
         self._postgres = Postgres(directory / "postgres")
         self._server_directory = directory / "server"
         self._config = self._server_directory / "zabbix_server.conf"
@@ -308,13 +308,13 @@ class ZabbixStack:
             "max_execution_time": "300",
             "date.timezone": "UTC",
         }
-        command = ["php", "-S", f"127.0.0.1:{self.web_port}", "-t", str(frontend)]
+        command = ["php", "-S", f"127.0.0.1:{self._web_port}", "-t", str(frontend)]
         for name, value in settings.items():
             command += ["-d", f"{name}={value}"]
         return Program("frontend", command, directory / "log", environment={"PHP_CLI_SERVER_WORKERS": "4"})
 
     def _logged_in(self, web: Program) -> ZabbixAPI:
-        web.wait_until(lambda: _somebody_listens(self.web_port), "it listens")
+        web.wait_until(lambda: _somebody_listens(self._web_port), "it listens")
         try:
             return ZabbixAPI(url=self.web_url, user="Admin", password="zabbix")  # noqa: S106
         except ModuleBaseException as error:

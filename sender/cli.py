@@ -9,7 +9,7 @@ import shutil
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sender import __version__, fields, template
 from sender.config import DEFAULT_PATH, load
@@ -234,10 +234,12 @@ def _host_names(arguments: argparse.Namespace) -> tuple[str, ...]:
         return (load(arguments.config).host,)
     names, problems = list(arguments.host), []
     if arguments.hosts:
+        kind: Any = {"encoding": "utf-8", "errors": "replace"}
         try:
-            lines = (sys.stdin.read() if arguments.hosts == "-" else Path(arguments.hosts).read_text()).splitlines()
-        except (OSError, ValueError) as error:
-            raise ConfigError([f"--hosts {arguments.hosts}: cannot be read: {error}"]) from error
+            with os.fdopen(0, **kind) if arguments.hosts == "-" else Path(arguments.hosts).open(**kind) as file:
+                lines = file.read().splitlines()
+        except OSError as error:
+            raise ConfigError([f"--hosts {arguments.hosts}: cannot be read: {error.strerror}"]) from error
         names += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not names:
             problems.append(f"--hosts {arguments.hosts}: holds no name; expected one per line")

@@ -9,15 +9,18 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type 
 UNIT := -n 4 tests/unit
 REAL := -n 3 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each file
+MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
+RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; zabbix_agentd; a real
 # systemd; ip, ss, unshare, nsenter and setpriv.
 TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent chromium chromium-driver
+RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
 DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 
-.PHONY: help run unit test test-installed check format template screenshots bench bench-drain soak clean
+.PHONY: help run unit test test-installed test-matrix check format template screenshots bench bench-drain soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +41,10 @@ test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(ZABBIX)
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report --show-missing --skip-covered
+
+test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) ## as root: the template and the daemon with Zabbix 5.0, 6.0 and 7.0; .matrix/ keeps them (1.7 GB)
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest $(MATRIX)
 
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
@@ -70,7 +77,11 @@ bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix,
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench.drain
 
 clean: ## remove what the targets made
-	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .matrix dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.matrix/%:
+	@.ci/packages debootstrap
+	.ci/debian-root $@ $(RELEASE_PACKAGES)
 
 .PHONY: $(VERSIONS:%=.venv/%/unit)
 $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed

@@ -79,9 +79,7 @@ def colour(zabbix: ZabbixStack, host: str, key: str) -> str:
     return next(str(line["color"]) for line in graph["gitems"] if line["itemid"] == item["itemid"])
 
 
-def test_the_dashboard_shows_the_story(
-    imported: Any, host: str, told: dict[str, str], browser: Browser
-) -> None:
+def test_the_dashboard_shows_the_story(imported: Any, host: str, told: dict[str, str], browser: Browser) -> None:
     """Every graph is drawn, every figure is the last value, and the page has no error to show."""
     zabbix = imported.zabbix
     browser.open(page(zabbix, host))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -90,12 +91,27 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for programs: the same as JSON")
     status.set_defaults(verb=_status)
 
+    show = verbs.add_parser("show", help="this host's sockets as tables with bars", description=_SHOW)
+    show.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
+    form = show.add_mutually_exclusive_group()
+    form.add_argument(
+        "--watch",
+        nargs="?",
+        type=_seconds,
+        const=2.0,
+        metavar="SECONDS",
+        help="again every SECONDS (2), in place, with lines of the last minutes, until Ctrl-C",
+    )
+    form.add_argument("--json", action="store_true", help="for programs: the same as JSON")
+    show.set_defaults(verb=_show)
+
     bundled = verbs.add_parser("template", help="print the Zabbix template, for import", description=_TEMPLATE)
     bundled.add_argument("--format", choices=template.FORMATS, default="6.0", help="default: %(default)s")
     bundled.set_defaults(verb=_template)
     return parser
 
 
+_SHORTEST_S, _LONGEST_S = 0.1, 3600.0
 _CONFIG = f"default: {DEFAULT_PATH} if it exists; else this host's name, every 30s, to 127.0.0.1:10051"
 _DESCRIPTION = "Counts this host's TCP sockets by state, straight from the kernel, and pushes the counts to Zabbix."
 _EPILOG = "exit codes: 0 done; 1 the work failed; 2 bad usage or bad configuration; 130 interrupted"
@@ -103,6 +119,10 @@ _RUN = (
     "Takes a sample at every whole multiple of the interval and delivers it to every destination, in the foreground, "
     "until SIGTERM or SIGINT; SIGHUP reads the configuration again. With --once, exits 0 only if every destination "
     "accepted every value."
+)
+_SHOW = (
+    "Takes one sample and shows it: how many sockets are in which state, and what that means; each port with its "
+    "connections and its accept queue. Sends nothing; needs no configuration, no server and no privileges."
 )
 _STATUS = (
     "Prints what waits in the spool for each destination, since when, when it took values last, why it takes none, and "
@@ -130,6 +150,22 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.once:
         return run.dry_once(settings()) if arguments.dry_run else run.once(settings())
     return run.dry(settings(), settings) if arguments.dry_run else run.live(settings(), settings)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text) if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else 0.0
+    if not _SHORTEST_S <= seconds <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected seconds from {_SHORTEST_S} to {_LONGEST_S:.0f}")
+    return seconds
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from sender import show
+
+    settings = load(arguments.config)
+    if arguments.watch:
+        return show.watch(settings, arguments.watch)
+    return show.once(settings, as_json=arguments.json)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ LAYERS = [
     {"spool", "status", "refusals", "sampling"},
     {"delivery"},
     {"pipeline", "daemon"},
-    {"run"},
+    {"run", "show"},
     {"cli"},
     {"__main__"},
 ]
@@ -33,6 +33,7 @@ OWNERS = {
     "yaml": {"yaml_file"},
     "pydantic": {"config"},
     "argparse": {"cli"},
+    "rich": {"show"},
 }
 
 

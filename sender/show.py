@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sender.model import Snapshot, Tracked
 
 _BAR, _LINE = 24, 40  # columns
-_BLOCKS = " ▏▎▍▌▋▊▉█"
-_SPARKS = "▁▂▃▄▅▆▇█"
+_BLOCKS, _SPARKS = " ▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█"
+_IN_ASCII = {ord(block): "#" for block in "▌▋▊▉█"} | {ord(block): " " for block in "▏▎▍▁▂▃▄▅▆▇"}
 _KEPT = 120  # samples for the lines of --watch
 _PIPED_COLUMNS = 140  # where there is no terminal to ask
 _FULL, _NEARLY = 100.0, 80.0  # % of an accept queue, as in the template
@@ -94,7 +94,7 @@ def once(settings: Settings, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(_plain(settings.host, *sight.look()), indent=2))
     else:
-        _console().print(sight.draw())
+        _print(_console(), sight)
     return 0
 
 
@@ -103,12 +103,21 @@ def watch(settings: Settings, every_s: float) -> int:
     sight, console = _Sight(settings), _console()
     if not console.is_terminal:  # one page after the other
         while True:
-            console.print(sight.draw())
+            _print(console, sight)
             time.sleep(every_s)
     with Live(sight.draw(), console=console, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(every_s)
             live.update(sight.draw(), refresh=True)
+
+
+def _print(console: Console, sight: _Sight) -> None:
+    if not console.options.ascii_only:
+        console.print(sight.draw())
+        return
+    with console.capture() as page:  # there are no letters for bars
+        console.print(sight.draw())
+    console.file.write(page.get().translate(_IN_ASCII))
 
 
 def _console() -> Console:

@@ -76,10 +76,10 @@ class Newcomers:
         now = self._monotonic()
         last = (items[-1].clock, items[-1].ns)
         ports = {discovered(item.key) for item in items if (item.clock, item.ns) == last}
-        self.known &= {port for port in ports if port}
         for (port, _), group in groupby(items, key=lambda item: (discovered(item.key), (item.clock, item.ns))):
             if port and not self._is_ready(port):
                 self._held.setdefault(port, _Held(now, now)).samples.append(Sample.of(list(group), last=0))
+        self.known &= {port for port in ports if port}  # not before: what was sent by it is not to be held
 
     def doubt(self, ports: Iterable[str]) -> None:
         """The destination has refused every value of these: it may have to make their items first."""

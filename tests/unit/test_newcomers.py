@@ -110,6 +110,15 @@ def test_a_port_that_leaves_has_to_be_welcomed_again() -> None:
     assert subject.known == {"443"}
 
 
+def test_a_port_that_leaves_within_a_request_is_not_sent_twice() -> None:
+    """In a backlog of several samples, those values of it that were sent are done with."""
+    subject = Newcomers("main", ["443"])
+    items = [*sample(1, "443"), *sample(2)]
+    assert subject.ready(items) == items
+    subject.hold(items)
+    assert (subject.ports, subject.known) == ([], set())
+
+
 def test_a_port_in_doubt_is_held() -> None:
     """After a refusal of all its values, the next ones wait."""
     subject = Newcomers("main", ["443"])

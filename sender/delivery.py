@@ -164,11 +164,11 @@ class Delivery:
     def _welcome(self) -> None:
         """All that waits is delivered; what is held of new ports may be, by now. Raises DeliveryError."""
         if self.newcomers.due_s == 0:
-            rejected = 0
+            before = self.newcomers.rejected
             try:
-                rejected = self.newcomers.offer(self._send).rejected
+                self.newcomers.offer(self._send)
             finally:
-                self._spool.learn(self.name, self.newcomers.known, rejected=rejected)
+                self._spool.learn(self.name, self.newcomers.known, rejected=self.newcomers.rejected - before)
             self._log_recovery()
         if self._caught_up is not None:
             _LOG.info("%s has all that waited for it: %d values", self.name, self._caught_up)

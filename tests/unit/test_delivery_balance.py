@@ -77,13 +77,16 @@ steps = st.builds(
     ports=st.sampled_from([(), ("22",), ("22", "443"), ("80", "443"), PORTS]),
     missing=missing,
     drains=st.integers(0, 3),
-    passes_s=st.sampled_from([1.0, 30.0, 700.0]),
+    passes_s=st.sampled_from([1.0, 30.0, 90.0]),
 )
 
 
 @given(script=st.lists(steps, max_size=12), breaks=st.frozensets(st.integers(1, 60), max_size=10))
 def test_every_value_is_accounted_for(script: list[Step], breaks: frozenset[int]) -> None:
-    """Those that came are those that were taken, counted as refused, held for their port, or wait; each key's in order."""
+    """Those that came were taken or counted as refused, in the end; each key's in order.
+
+    All of it happens within an hour, after which a port that is not reported any more is given up (test_newcomers.py).
+    """
     zabbix, now, clock = Zabbix(breaks=breaks), 1000.0, 0
     spool, came = Spool(":memory:", ["main"], LIMITS), 0
     delivery = Delivery("main", zabbix.send, spool, stop=Unhurried(), monotonic=lambda: now)

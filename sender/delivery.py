@@ -186,11 +186,11 @@ class Delivery:
         """What is held of new ports may be delivered by now, if it is due. Raises DeliveryError."""
         self.newcomers.has_more = False
         if self.newcomers.due_s == 0:
-            rejected = 0
+            before = self.newcomers.rejected
             try:
-                rejected = self.newcomers.offer(self._send).rejected
+                self.newcomers.offer(self._send)
             finally:
-                self._spool.learn(self.name, self.newcomers.known, rejected=rejected)
+                self._spool.learn(self.name, self.newcomers.known, rejected=self.newcomers.rejected - before)
             self._log_recovery()
 
     def _say_caught_up(self) -> None:

@@ -115,6 +115,20 @@ def test_which_ports_are_known_outlives_the_daemon(tmp_path: Path, zabbix: Zabbi
     spool.close()
 
 
+def test_what_was_learned_last_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:
+    """Also where no sample comes between the making of a port's items and the end, and what was refused of them too."""
+    zabbix.missing = {PORT.format("TIME_WAIT")}
+    spool = Spool(str(tmp_path / "spool.db"), ["main"], LIMITS)
+    spool.append(sample(1))
+    assert Delivery("main", zabbix.send, spool).drain()
+    spool.close()
+    spool = Spool(str(tmp_path / "spool.db"), ["main"], LIMITS)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        assert db.execute("SELECT known, rejected FROM destination").fetchall() == [("443", 1)]
+    assert (spool.known("main"), spool.rejected) == (["443"], 0)
+    spool.close()
+
+
 def test_a_spool_from_before_ports_is_taken_over(tmp_path: Path, zabbix: Zabbix) -> None:
     """A file of the first schema, bodies as plain text, is read to its end, and written on."""
     path = tmp_path / "spool.db"

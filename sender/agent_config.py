@@ -200,7 +200,9 @@ class AgentConfig:
             if self._get(parameter):
                 self.remarks.append(f"{self._at(parameter)}: is not honoured; {so}")
         values = {key: value for key in (*needed, *optional) if (value := self._get(_TLS[key]))}
-        return {} if missing else {"connect": connect, **values}
+        relative = [_TLS[key] for key, value in values.items() if key.endswith("_file") and not value.startswith("/")]
+        self.problems += [f"{self._at(each)}: is not an absolute path; expected one" for each in relative]
+        return {} if missing or relative else {"connect": connect, **values}
 
 
 _NO_SERVER = "is missing; expected the servers or proxies to send to, or `destinations` in our own file"

@@ -63,6 +63,7 @@ class Delivery:
         self._refusals = Refusals(name, monotonic)
         self.newcomers = Newcomers(name, spool.known(name), monotonic)
         self.wants_discovery = False  # ports are to be named to it anew
+        self._was_refused = False  # all that was sent last
 
     @property
     def waiting(self) -> int:
@@ -169,23 +170,27 @@ class Delivery:
 
     def _learn(self, sent: Sequence[Item], outcome: Outcome) -> None:
         """Which ports have to wait for their items, and whether discovery is to be sent for them."""
-        gone = self._refusals.gone
-        if not outcome.accepted:
-            gone = set(self.newcomers.known)
-        if gone or any(item.key in DISCOVERIES for item in sent):
+        if not outcome.accepted:  # the host is unknown: to send discovery again and again would not help
+            self._was_refused = True
+            self.newcomers.doubt(set(self.newcomers.known))
+            return
+        gone, has_discovery = self._refusals.gone, any(item.key in DISCOVERIES for item in sent)
+        if gone or has_discovery or self._was_refused:
             # While it is to be seen which keys are refused: discovery's own are only in samples that have it.
-            self.wants_discovery = bool(gone) or not outcome.accepted or self._refusals.is_curious
+            self.wants_discovery = bool(gone) or (self._was_refused and not has_discovery) or self._refusals.is_curious
+            self.newcomers.expect()
+        self._was_refused = False
         self.newcomers.doubt(gone)
 
     def _welcome(self) -> None:
         """What is held of new ports may be delivered by now, if it is due. Raises DeliveryError."""
         self.newcomers.has_more = False
         if self.newcomers.due_s == 0:
-            rejected = 0
+            before = self.newcomers.rejected
             try:
-                rejected = self.newcomers.offer(self._send).rejected
+                self.newcomers.offer(self._send)
             finally:
-                self._spool.learn(self.name, self.newcomers.known, rejected=rejected)
+                self._spool.learn(self.name, self.newcomers.known, rejected=self.newcomers.rejected - before)
             self._log_recovery()
 
     def _say_caught_up(self) -> None:

@@ -20,7 +20,7 @@ LAYERS = [
     {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there", "provision"},
     {"delivery", "autoregistration"},
     {"pipeline", "daemon", "check"},
-    {"run"},
+    {"run", "show", "usage"},
     {"cli"},
     {"__main__"},
 ]
@@ -33,10 +33,11 @@ OWNERS = {
     "sqlite3": {"spool_file"},
     "yaml": {"yaml_file"},
     "pydantic": {"config", "fields"},
-    "argparse": {"cli"},
-    "ssl": {"psk", "tls"},
+    "argparse": {"usage"},
+    "ssl": {"psk", "tls", "zabbix_api"},
     "_ssl": {"psk"},
     "ctypes": {"psk"},
+    "rich": {"show"},
 }
 
 

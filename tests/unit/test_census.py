@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from sender.census import SOCKET_LEN, Census
 from sender.model import Listener, TcpState, Wanted
+from sender.tally import NLM_F_MULTI, NLMSG_DONE, SLACK, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,11 +38,11 @@ class Socket:
     wqueue: int = 0
     attributes: int = 0
 
-    def message(self) -> bytes:
+    def message(self, header: int = HEADER) -> bytes:
         """The bytes of include/uapi/linux/inet_diag.h, behind the header of a netlink message."""
         family = AF_INET6 if ":" in self.src else AF_INET
         src, dst = (inet_pton(family, each).ljust(16, b"\0") if each else bytes(16) for each in (self.src, self.dst))
-        head = struct.pack("=IQI", SOCKET_LEN + self.attributes, HEADER, 4711)
+        head = struct.pack("=IQI", SOCKET_LEN + self.attributes, header, 4711)
         ids = struct.pack(">HH", self.sport, self.dport) + src + dst + bytes(12)
         body = (
             struct.pack("=BBBB", family, self.state, 0, 0)
@@ -98,6 +100,35 @@ def test_ports_are_counted_exactly(
     assert census.local == by_port(found, "sport", local)
     assert census.remote == by_port(found, "dport", remote)
     assert {state: count for state, count in enumerate(census.states) if count} == Counter(s.state for s in found)
+
+
+@given(
+    ears=st.lists(listeners, max_size=8),
+    others=st.lists(sockets, max_size=30),
+    lengths=st.lists(st.sampled_from([0, 8, 36]), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8),
+)
+def test_a_dump_is_counted_however_it_is_divided(
+    ears: list[Socket], others: list[Socket], lengths: list[int], sizes: list[int]
+) -> None:
+    """In any datagrams and any mix of lengths, so by the short way and the long one in turn: what each socket adds up to."""
+    tally = Tally(struct.pack("=IHHI", 16, 20, 0, 0), census := Census(Wanted(remote=frozenset({3}), listening=True)))
+    kind, sequence = 20, struct.unpack_from("=IHHI", tally.request)[3]
+    found = [replace(socket, attributes=length) for socket, length in zip([*ears, *others], cycle(lengths))]
+    rest, count = iter(found), cycle(sizes)
+    while some := list(islice(rest, next(count))):
+        (header,) = struct.unpack("=Q", struct.pack("=HHI", kind, NLM_F_MULTI, sequence))
+        raw = b"".join(socket.message(header) for socket in some)
+        assert not tally.add(bytearray(raw + bytes(SLACK)), len(raw))
+    done = struct.pack("=IHHIIi", 20, NLMSG_DONE, NLM_F_MULTI, sequence, 0, 0)
+    assert tally.add(bytearray(done + bytes(SLACK)), len(done))
+    heard = frozenset(socket.sport for socket in ears)
+    assert census.local == by_port(found, "sport", heard)
+    assert census.remote == by_port(found, "dport", frozenset({3}))
+    assert {state: n for state, n in enumerate(census.states) if n} == Counter(socket.state for socket in found)
+    asked = {socket.dst for socket in others if socket.state == TcpState.SYN_SENT}
+    assert census.listeners.keys() == heard
+    assert census.syn_sent_hosts == len(asked)
 
 
 @given(ears=st.lists(listeners, max_size=12), others=alike, short=st.booleans())

@@ -94,6 +94,41 @@ def test_the_examples_beyond_the_defaults_are_valid(write: Callable[[str | bytes
     assert (settings.ports.remote, settings.ports.exclude) == ((5432,), ((22, 22), (32768, 60999)))
 
 
+def test_a_mere_name_is_a_credential(write: Callable[[str | bytes], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key file without a path is what LoadCredential= made of it; outside of the unit, where that would be."""
+    path = write("destinations: [{nodes: [a], tls: {connect: psk, psk_identity: x, psk_file: psk}}]")
+    for directory in ("/run/credentials/tcp-status-sender.service", "/elsewhere"):
+        assert load(path).destinations[0].tls.psk_file == Path(directory, "psk")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("tls", "problem"),
+    [
+        ("{connect: tls}", ".connect: is 'tls'; expected 'unencrypted', 'psk' or 'cert'"),
+        ("{connect: psk}", ": is a mapping; expected also psk_identity, psk_file, with connect: psk"),
+        ("{connect: cert, ca_file: /a}", ": is a mapping; expected also cert_file, key_file, with connect: cert"),
+        (
+            "{psk_identity: a}",
+            ": is a mapping; expected no psk_identity, which have no effect with connect: unencrypted",
+        ),
+        ("{psk_fil: a}", ".psk_fil: unknown key; did you mean 'psk_file'?"),
+        (
+            "{psk_file: 0a/0b}",
+            ".psk_file: is not a path; expected an absolute path, or the name of a LoadCredential= of the",
+        ),
+        (
+            "{key_file: 5}",
+            ".key_file: is not a path; expected an absolute path, or the name of a LoadCredential= of the",
+        ),
+    ],
+)
+def test_what_is_wrong_with_tls(write: Callable[[str | bytes], Path], tls: str, problem: str) -> None:
+    """One line each, which never shows what may be a key."""
+    (found,) = problems(write(f"destinations: [{{nodes: [a], tls: {tls}}}]"))
+    assert found.startswith(f"destinations[0].tls{problem}")
+
+
 def test_everything_at_once(write: Callable[[str | bytes], Path]) -> None:
     """A file with every kind of mistake is reported whole, a line each, with the path of each key."""
     path = write("""

@@ -115,6 +115,20 @@ def test_which_ports_are_known_outlives_the_daemon(tmp_path: Path, zabbix: Zabbi
     spool.close()
 
 
+def test_what_was_learned_last_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:
+    """Also where no sample comes between the making of a port's items and the end, and what was refused of them too."""
+    zabbix.missing = {PORT.format("TIME_WAIT")}
+    spool = Spool(str(tmp_path / "spool.db"), ["main"], LIMITS)
+    spool.append(sample(1))
+    assert Delivery("main", zabbix.send, spool).drain()
+    spool.close()
+    spool = Spool(str(tmp_path / "spool.db"), ["main"], LIMITS)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        assert db.execute("SELECT known, rejected FROM destination").fetchall() == [("443", 1)]
+    assert (spool.known("main"), spool.rejected) == (["443"], 0)
+    spool.close()
+
+
 def test_a_spool_from_before_ports_is_taken_over(tmp_path: Path, zabbix: Zabbix) -> None:
     """A file of the first schema, bodies as plain text, is read to its end, and written on."""
     path = tmp_path / "spool.db"
@@ -175,16 +189,19 @@ def test_a_state_without_an_item_is_named_with_its_port(
 
 
 def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
-    """While the host is unknown discovery is wanted again and again; then ports come as those of a new host."""
+    """While the host is unknown nobody else is bothered with discovery; once it is known, it is wanted, and ports come."""
     zabbix.host = False
     spool.append(sample(1, discovery=True))
     assert delivery.drain()
-    assert delivery.wants_discovery
+    assert not delivery.wants_discovery
     zabbix.host = True
-    spool.append(sample(2, discovery=True))
+    spool.append(sample(2))
+    assert delivery.drain()
+    assert delivery.wants_discovery
+    spool.append(sample(3, discovery=True))
     assert delivery.drain()
     assert not delivery.wants_discovery
-    assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2]
+    assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2, 3]
 
 
 def test_held_values_go_without_another_sample(spool: Spool, zabbix: Zabbix) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,13 +80,28 @@ def test_what_is_refused_counts_for_nothing_and_is_offered_later() -> None:
     subject.hold(sample(1, "80"))
     waits = []
     for _ in range(30):
-        assert subject.offer(zabbix.send) == Outcome()
+        subject.offer(zabbix.send)
         assert subject.due_s is not None
         waits.append(subject.due_s)
         clock.now += subject.due_s
     assert waits[:4] == [5.0, 5.0, 5.0, 7.5]
     assert waits == sorted(waits)
     assert waits[-1] == 600.0
+    assert subject.rejected == 0
+
+
+def test_what_is_expected_is_tried_soon() -> None:
+    """After discovery, or when a host becomes known, a port that has waited for long does not wait ten minutes more."""
+    clock = Clock()
+    subject = Newcomers("main", monotonic=clock)
+    subject.hold(sample(1, "80"))
+    clock.now += 10_000
+    subject.offer(Zabbix().send)
+    assert subject.due_s == 600.0
+    subject.expect()
+    assert subject.due_s == 0.0
+    subject.offer(Zabbix().send)
+    assert subject.due_s == 5.0
 
 
 def test_nothing_is_sent_before_it_is_due() -> None:
@@ -108,6 +124,15 @@ def test_a_port_that_leaves_has_to_be_welcomed_again() -> None:
     subject = Newcomers("main", ["443", "80"])
     subject.hold(sample(1, "443"))
     assert subject.known == {"443"}
+
+
+def test_a_port_that_leaves_within_a_request_is_not_sent_twice() -> None:
+    """In a backlog of several samples, those values of it that were sent are done with."""
+    subject = Newcomers("main", ["443"])
+    items = [*sample(1, "443"), *sample(2)]
+    assert subject.ready(items) == items
+    subject.hold(items)
+    assert (subject.ports, subject.known) == ([], set())
 
 
 def test_a_port_in_doubt_is_held() -> None:
@@ -152,9 +177,101 @@ def test_one_value_of_a_port_that_is_refused_is_counted() -> None:
     subject = Newcomers("main")
     subject.hold(sample(1, "80"))
     subject.hold(sample(2, "80"))
-    outcome = subject.offer(lambda items: Outcome(accepted=len(items) // 2, rejected=len(items) // 2))
-    assert outcome == Outcome(accepted=2, rejected=2)
+    subject.offer(lambda items: Outcome(accepted=len(items) // 2, rejected=len(items) // 2))
+    assert subject.rejected == 2
     assert (subject.known, subject.ports) == ({"80"}, [])
+
+
+@pytest.mark.parametrize("port", ["80", "443"])
+def test_a_port_that_is_not_reported_any_more_is_given_up(port: str, logged: Callable[[], list[str]]) -> None:
+    """An hour after it left the samples, with a line: nobody goes on to offer what Zabbix will never have items for."""
+    clock, zabbix = Clock(), Zabbix()
+    subject = Newcomers("main", monotonic=clock)
+    subject.hold(sample(1, "80", "443"))
+    subject.hold(sample(2, *{"80", "443"} - {port}))
+    for _ in range(6):
+        subject.offer(zabbix.send)
+        clock.now += 600
+    assert set(subject.ports) == {"80", "443"}
+    assert len(logged()) == 1  # who is missing
+    subject.offer(zabbix.send)
+    assert set(subject.ports) == {"80", "443"} - {port}
+    assert logged()[-1] == (
+        f"main has no items of port {port}, and will not get them, as these are not reported any more: what was held for "
+        "them is given up"
+    )
+
+
+def test_memory_is_bounded_over_weeks() -> None:
+    """Of ports that come and go and are never taken, none outlives an hour more."""
+    clock, zabbix = Clock(), Zabbix()
+    subject = Newcomers("main", monotonic=clock)
+    for hour in range(24 * 14):
+        subject.hold(sample(hour, str(32768 + hour)))
+        clock.now += 3600
+        subject.offer(zabbix.send)
+    assert len(subject.ports) <= 2
+
+
+def test_a_port_that_is_reported_is_not_given_up() -> None:
+    """Not even where samples come every hour, or where none could be taken for a day."""
+    clock, zabbix = Clock(), Zabbix()
+    subject = Newcomers("main", monotonic=clock)
+    subject.hold(sample(1, "80"))
+    clock.now += 86_400
+    subject.offer(zabbix.send)
+    zabbix.ports.add("80")
+    clock.now += 600
+    subject.offer(zabbix.send)
+    assert {item.clock for item in zabbix.taken} == {1}
+
+
+def test_another_host_begins_anew(logged: Callable[[], list[str]]) -> None:
+    """Where `host` is put right, what was held under the wrong name is given up, and stands in nobody's way."""
+    zabbix = Zabbix()
+    subject = Newcomers("main", ["443"], Clock())
+    wrong, right = sample(1, "80", "443"), [replace(item, host="web-02") for item in sample(2, "80", "443")]
+    assert len(subject.ready(wrong)) == 3
+    subject.hold(wrong)
+    subject.offer(zabbix.send)
+    assert [item.key for item in subject.ready(right)] == ["tcp.status[TOTAL]"]
+    subject.hold(right)
+    assert logged() == [
+        "the values held for main until it has the items of host 'web-01' for port 80 are lost: the host is another now"
+    ]
+    zabbix.ports |= {"80", "443"}
+    subject.offer(zabbix.send)
+    assert {(item.host, item.clock) for item in zabbix.taken} == {("web-02", 2)}
+    assert (subject.ports, subject.known) == ([], {"80", "443"})
+
+
+def test_a_line_stays_readable(logged: Callable[[], list[str]]) -> None:
+    """A thousand missing ports are not a thousand names."""
+    clock, zabbix = Clock(), Zabbix()
+    subject = Newcomers("main", monotonic=clock)
+    subject.hold(sample(1, *map(str, range(1, 1001))))
+    clock.now += 300
+    subject.offer(zabbix.send)
+    (message,) = logged()
+    assert message.startswith("main has no items of port 1, 2, 3, 4, ")
+    assert " 19, 20 and 980 more, 5 minutes after" in message
+
+
+def test_what_is_refused_before_a_break_is_counted() -> None:
+    """A request that breaks does not take back what was settled before it."""
+    answers = iter([Outcome(accepted=1, rejected=1)])
+
+    def send(_: Sequence[Item]) -> Outcome:
+        for answer in answers:
+            return answer
+        raise DeliveryError("the connection broke")
+
+    subject = Newcomers("main", monotonic=Clock())
+    subject.hold(sample(1, "80"))
+    subject.hold(sample(2, "80"))
+    with pytest.raises(DeliveryError):
+        subject.offer(send)
+    assert subject.rejected == 1
 
 
 @given(

@@ -98,11 +98,15 @@ def test_without_listening_only_named_ports_are_reported() -> None:
 
 
 def test_the_limit_keeps_the_lowest_and_those_listened_on() -> None:
-    """Past `limit`, high numbers are left out, and first of all those that nobody listens on any more; named ones never."""
+    """Past `limit`, high numbers are left out, and first of all those that nobody listens on any more; named ones never.
+
+    It is of the others alone that it is said.
+    """
     ports = subject({1: 0.0}, limit=2, local=[7000])
     assert track(ports, sample(500, 100, 300), 1.0).local == [100, 300, 7000]
-    assert ports.left_out == (1, 500)
+    assert ports.left_out == (500,)
     assert track(ports, sample(100), 2.0).local == [1, 100, 7000]
+    assert not ports.left_out
 
 
 def test_a_port_that_goes_stays_for_a_day_and_then_until_it_is_unused() -> None:
@@ -139,6 +143,15 @@ def test_a_scope_outlives_its_listener() -> None:
     first, later = (track(ports, snapshot, 1.0) for snapshot in (sample(loopback=(25,)), sample()))
     assert first.discovery
     assert not later.discovery
+
+
+def test_a_scope_outlives_a_reload() -> None:
+    """Nor does it while the settings change: discovery, which comes then, still says so."""
+    ports = subject()
+    track(ports, sample(loopback=(25,)), 0.0)
+    discovery = track(ports.under(settings(remote=[5432])), sample(), 30.0).discovery
+    assert json.loads(discovery[LOCAL]) == [{"{#PORT}": "25", "{#SERVICE}": "s25", "{#SCOPE}": "loopback"}]
+    assert json.loads(discovery[REMOTE]) == [{"{#PORT}": "5432", "{#SERVICE}": "s5432"}]
 
 
 @pytest.mark.parametrize(

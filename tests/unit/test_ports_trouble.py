@@ -241,6 +241,6 @@ def test_what_is_held_of_a_hosts_old_name_is_given_up_aloud(logged: Callable[[],
         subject.hold(items)
     (message,) = logged()
     assert message == (
-        "values held for main until it has the items of port 443 of host 'web-01' are given up: the host is 'web-02' now"
+        "the values held for main until it has the items of host 'web-01' for port 443 are lost: the host is another now"
     )
     assert subject.ports == ["443"]

@@ -20,7 +20,7 @@ from support.command import COMMAND
 from support.https import Https
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from support.zabbix_stack import ZabbixStack
 
@@ -343,13 +343,11 @@ def test_behind_a_proxy(zabbix: ZabbixStack, provision: Provision) -> None:
 
 
 def test_one_refused_host_does_not_stop_the_others(zabbix: ZabbixStack, provision: Provision) -> None:
-    """A host whose own item has one of our keys is named with the server's reason; the next one is created."""
-    item = {"hostid": new_host(zabbix, "clash"), "name": "old", "type": 2, "value_type": 3}
-    zabbix.api.item.create(**item, key_="tcp.status[ESTABLISHED]")
+    """A host with another template that has one of our keys is named with the server's reason; the next one is created."""
     legacy = new_template(zabbix, "Legacy")
     zabbix.api.item.create(hostid=legacy, name="old", key_="tcp.status[LISTEN]", type=2, value_type=3)
     new_host(zabbix, "legacy", templates=[{"templateid": legacy}])
-    done = provision("--host", "legacy", "--host", "clash", "--host", "clear")
+    done = provision("--host", "legacy", "--host", "clear")
     assert done.code == 1
     assert "host 'clear': created in group 'Linux servers', with the template" in done.lines
     assert any(
@@ -448,7 +446,7 @@ def test_a_user_and_a_password_serve_too(zabbix: ZabbixStack) -> None:
 
 def test_https_is_verified(zabbix: ZabbixStack, provision: Provision, tmp_path: Path) -> None:
     """A certificate that nobody vouches for is refused, with the option that helps; with its CA all goes well."""
-    with Https(tmp_path, zabbix.web_port) as https:
+    with Https(tmp_path, int(zabbix.web_url.rstrip("/").rpartition(":")[2])) as https:
         done = provision("--template-only", url=https.url)
         assert done.code == 1
         assert "its certificate cannot be trusted: self-signed certificate" in done.lines[0]
@@ -457,25 +455,16 @@ def test_https_is_verified(zabbix: ZabbixStack, provision: Provision, tmp_path: 
         assert done == Done(0, [f"template {template.NAME!r}: nothing to do"])
 
 
-WRONG: dict[str, tuple[Callable[[str], str], str]] = {
-    "a page below": (lambda url: f"{url}nowhere", "answers HTTP 404 Not Found; is this the address of Zabbix's web"),
-    "no TLS there": (lambda url: url.replace("http:", "https:"), "is it https there?"),
-    "nobody there": (lambda _: "http://127.0.0.1:9/", "cannot be reached: Connection refused"),
-    "no such name": (lambda _: "http://nowhere.invalid/", "cannot be reached: "),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_address_is_said(zabbix: ZabbixStack, provision: Provision, case: str) -> None:
+def test_a_wrong_address_is_said(zabbix: ZabbixStack, provision: Provision) -> None:
     """One sentence with the address and what may be wrong with it; exit code 1."""
-    change, expected = WRONG[case]
-    done = provision("--template-only", url=change(zabbix.web_url))
+    done = provision("--template-only", url=f"{zabbix.web_url}nowhere")
     assert done.code == 1
-    assert done.lines[-1].startswith("tcp-status-sender: http")
-    assert expected in done.lines[-1]
+    assert "answers HTTP 404 Not Found; is this the address of Zabbix's web interface, such as " in done.lines[0]
+    done = provision("--template-only", url=zabbix.web_url.replace("http:", "https:"))
+    assert done.code == 1
+    assert done.lines[0].endswith("; is it https there?")
 
 
 def test_an_address_out_of_a_browser_will_do(zabbix: ZabbixStack, provision: Provision) -> None:
     """The page that a browser shows belongs to the web interface."""
-    for page in ("zabbix.php?action=dashboard.view", "index.php", "api_jsonrpc.php"):
-        assert provision("--template-only", url=f"{zabbix.web_url}{page}").code == 0
+    assert provision("--template-only", url=f"{zabbix.web_url}zabbix.php?action=dashboard.view").code == 0

@@ -1,0 +1,354 @@
+"""`provision` before it reaches a Zabbix, and where what it reaches is none, or too old, or breaks down."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from sender import credentials, template
+from sender.credentials import Login, Psk
+from sender.errors import ApiRefusedError, ConfigError
+from sender.provision import Provision, Wanted
+from sender.zabbix_api import checked_url, is_in_clear
+from support.command import COMMAND
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TOKEN = "0123456789abcdef" * 4
+KEY = "fedcba9876543210" * 4
+FORM = "expected 32 to 512 hexadecimal digits, an even number, such as `openssl rand -hex 32` prints"
+NAME = "expected a technical host name: letters, digits, spaces, dots, dashes and underscores"
+
+
+def run(
+    *arguments: str | Path, url: str = "http://127.0.0.1:9/", given: str = "", **environment: str
+) -> tuple[int, str]:
+    """The exit code, and what was said, in which no secret may stand."""
+    command = [COMMAND, "provision", "--url", url, *arguments]
+    environment = {"PATH": os.environ["PATH"], **(environment or {"ZABBIX_API_TOKEN": TOKEN})}
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=environment, input=given
+    )
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said
+    assert TOKEN not in said
+    assert KEY not in said
+    return done.returncode, said.rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "zabbix.example.com", "ftp://a/", "https://", "https://u:p@a/", "https://a:x/", "http://a b/"]
+)
+def test_what_is_no_address(text: str) -> None:
+    """Nothing but http:// or https:// with a host, and no password, which others would see among the arguments."""
+    code, said = run("--host", "a", url=text)
+    assert code == 2
+    assert said.startswith("--url: expected the address of Zabbix's web interface, such as https://")
+
+
+def test_an_address_is_taken_as_people_have_it() -> None:
+    """With a page at its end, as browsers show it, or with none; http is in the clear unless it stays on this machine."""
+    for page in ("", "zabbix.php?action=host.list&filter_set=1", "index.php", "api_jsonrpc.php"):
+        assert checked_url(f"https://a.example/zabbix/{page}") == "https://a.example/zabbix/"
+    assert checked_url("https://a.example/zabbix") == "https://a.example/zabbix"
+    assert is_in_clear("http://a.example/")
+    assert not is_in_clear("https://a.example/")
+    assert not is_in_clear("http://127.0.0.1:8080/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "expected"),
+    [
+        (["--host", "ä"], "", f"host 'ä': {NAME}"),
+        (["--host", "a", "--host", " b", "--host", "x" * 129], "", f"host ' b': {NAME}\nhost {'x' * 129!r}: {NAME}"),
+        (["--hosts", "-"], "web-01\n\n# one more\nweb/02\n", f"host 'web/02': {NAME}"),
+        (["--hosts", "-"], "\n", "--hosts -: holds no name; expected one per line"),
+        (["--hosts", "/nowhere"], "", "--hosts /nowhere: cannot be read: No such file or directory"),
+        (["--template-only", "--host", "a"], "", "--template-only: expected nothing about hosts beside it"),
+        (["--host", "a", "--psk-identity", "b"], "", "--psk-identity, --psk-file: expected both or neither"),
+        (["--host", "a", "--psk-file", "b"], "", "--psk-identity, --psk-file: expected both or neither"),
+        (["--host", "a", "--ca-file", "/nowhere"], "", "--ca-file /nowhere: cannot be read: No such file or directory"),
+        (
+            ["--host", "a", "--ca-file", "/etc/hostname"],
+            "",
+            "--ca-file /etc/hostname: holds no certificates in PEM form",
+        ),
+        (
+            ["--host", "a", "--token-file", "/nowhere"],
+            "",
+            "--token-file /nowhere: cannot be read: No such file or directory",
+        ),
+    ],
+)
+def test_every_mistake_in_the_arguments(arguments: list[str], given: str, expected: str) -> None:
+    """Exit code 2 before anything is asked, with each mistake and what is expected."""
+    assert run(*arguments, given=given) == (2, expected)
+
+
+def test_without_a_host_it_is_the_configuration_s(config: Callable[..., Path]) -> None:
+    """A bad configuration is reported as ever; a good one is passed, and the server is asked."""
+    code, said = run("--config", config(9, host="ä"))
+    assert code == 2
+    assert "host: is 'ä'; expected a technical host name" in said
+    assert run("--config", config(9))[0] == 1
+
+
+def test_without_a_login(tmp_path: Path) -> None:
+    """Where to put a token and where to make one; what is none is said, not shown."""
+    code, said = run("--host", "a", HOME="/")
+    assert code == 2
+    assert said.startswith("no API token; expected --token-file FILE, or ZABBIX_API_TOKEN in the environment, or")
+    (tmp_path / "token").write_text(TOKEN[:-1])
+    with pytest.raises(ConfigError, match="holds no API token; expected its 64 hexadecimal digits") as raised:
+        credentials.login(tmp_path / "token", {})
+    assert TOKEN[:-1] not in str(raised.value)
+
+
+def test_the_file_counts_more_than_the_environment(tmp_path: Path) -> None:
+    """A token file first, then the token in the environment, then user and password."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    both = {"ZABBIX_API_TOKEN": KEY, "ZABBIX_USER": "u", "ZABBIX_PASSWORD": "p"}
+    assert credentials.login(tmp_path / "token", both).token == TOKEN
+    assert credentials.login(None, both).token == KEY
+    assert credentials.login(None, {**both, "ZABBIX_API_TOKEN": ""}) == Login(user="u", password="p")  # noqa: S106
+
+
+@pytest.mark.parametrize("key", ["", "ab" * 15, "ab" * 257, "a" * 33, "xy" * 32, f"{KEY}\n{KEY}"])
+def test_what_is_no_key(tmp_path: Path, key: str) -> None:
+    """Too short, too long, odd, not hexadecimal or more than one line: the file and the form, and nothing of the key."""
+    (tmp_path / "key").write_text(key)
+    with pytest.raises(ConfigError) as raised:
+        credentials.psks(["a", "b"], "PSK", str(tmp_path / "key"))
+    assert str(raised.value) == f"--psk-file {tmp_path / 'key'}: holds no key; {FORM}"
+
+
+def test_a_key_for_each_host(tmp_path: Path) -> None:
+    """{host} stands for the name; every file that is missing is named; one identity cannot have two keys."""
+    (tmp_path / "a").write_text(KEY)
+    (tmp_path / "b").write_text(KEY[::-1])
+    file = f"{tmp_path}/{{host}}"
+    assert credentials.psks(["a", "b"], "PSK {host}", file) == {
+        "a": Psk(identity="PSK a", key=KEY),
+        "b": Psk(identity="PSK b", key=KEY[::-1]),
+    }
+    with pytest.raises(ConfigError, match=r"names several keys; expected \{host\} in it"):
+        credentials.psks(["a", "b"], "PSK", file)
+    with pytest.raises(ConfigError) as raised:
+        credentials.psks(["a", "c", "d"], "PSK {host}", file)
+    assert len(raised.value.problems) == 2
+    with pytest.raises(ConfigError, match="expected 1 to 128 printable characters"):
+        credentials.psks(["a"], "x" * 129, file)
+
+
+def test_secrets_that_everybody_can_read_are_warned_about(tmp_path: Path) -> None:
+    """The token's file and a key's, each with what to do; a file of one's own is fine."""
+    for name, text in (("token", TOKEN), ("key", KEY)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o644)
+    files = ("--token-file", tmp_path / "token", "--psk-identity", "PSK", "--psk-file", tmp_path / "key")
+    _, said = run("--host", "a", *files)
+    for name in ("token", "key"):
+        assert f"warning: every user of this machine can read {tmp_path / name}; `chmod 600` it" in said
+        (tmp_path / name).chmod(0o640)
+    assert "warning" not in run("--host", "a", *files)[1]
+
+
+def test_no_repr_shows_a_secret() -> None:
+    """What may end up in a traceback or a debugger's log holds names alone."""
+    login = Login(token=TOKEN, user="u", password=KEY)
+    assert "u" in repr(login)
+    assert not [secret for secret in (TOKEN, KEY) if secret in repr(login) + repr(Psk(identity="i", key=KEY))]
+
+
+def test_the_template_s_names_are_those_in_the_file() -> None:
+    """The names by which provisioning looks for template and group."""
+    root = ET.fromstring(template.text("6.0"))  # noqa: S314  our own file
+    assert root.findtext("templates/template/template") == template.NAME
+    assert [group.findtext("name") for group in root.iterfind("groups/group")] == [template.GROUP]
+
+
+class Web:
+    """A web server that answers each method of the API as told, with JSON if it is no bytes."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {"apiinfo.version": "6.0.14", "user.checkAuthentication": {"userid": "1"}}
+        self.status = 200
+        self.location = ""
+        self.asked: list[Any] = []
+        web = self
+
+        class Answer(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                web.asked.append((asked, self.headers["Authorization"]))
+                self.answer(web.answers.get(asked["method"], b""))
+
+            def do_GET(self) -> None:
+                web.status, web.location = 412, ""
+                self.answer(b"")
+
+            def answer(self, what: Any) -> None:
+                error = what if isinstance(what, dict) and "code" in what else None
+                body = {"jsonrpc": "2.0", "id": 1, **({"error": error} if error else {"result": what})}
+                self.send_response(web.status)
+                if web.location:
+                    self.send_header("Location", web.location)
+                self.end_headers()
+                self.wfile.write(what if isinstance(what, bytes) else json.dumps(body).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A web server that seems to be a Zabbix 6.0 until one asks more than who one is."""
+    web = Web()
+    threading.Thread(target=web.server.serve_forever, daemon=True).start()
+    yield web
+    web.server.shutdown()
+    web.server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (
+            "5.0.8",
+            "is Zabbix 5.0.8; this needs 6.0 or later. Import the template by hand there: `tcp-status-sender template ",
+        ),
+        ("4.4.10", "is Zabbix 4.4.10; this needs 6.0 or later"),
+        ("nonsense", "does not answer as Zabbix's API does; is this the address of Zabbix's web interface, such as "),
+        (b"<html>Welcome to nginx!</html>", "does not answer as Zabbix's API does; is this the address of "),
+        (b"[]", "does not answer as Zabbix's API does; is this the address of "),
+        (b'{"error": "no"}', "does not answer as Zabbix's API does; is this the address of "),
+        (b"\xff\xfe", "does not answer as Zabbix's API does; is this the address of "),
+        (b"", "does not answer as Zabbix's API does; is this the address of "),
+    ],
+)
+def test_what_is_no_zabbix_or_too_old_a_one(web: Web, answer: Any, expected: str) -> None:
+    """One sentence with the address, exit code 1; and the token was not sent there."""
+    web.answers["apiinfo.version"] = answer
+    code, said = run("--host", "a", url=web.url)
+    assert code == 1
+    assert f"tcp-status-sender: {web.url}: {expected}" in said
+    assert not [asked for asked in web.asked if TOKEN in str(asked)]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (403, "answers HTTP 403 Forbidden; is this the address of Zabbix's web interface, such as "),
+        (502, "answers HTTP 502 Bad Gateway; its web server's log says why"),
+    ],
+)
+def test_what_the_web_server_says(web: Web, status: int, expected: str) -> None:
+    """Its status, and where to look."""
+    web.status = status
+    assert expected in run("--host", "a", url=web.url)[1]
+
+
+def test_an_address_that_leads_elsewhere(web: Web) -> None:
+    """The address to give instead is named, and no token goes there."""
+    web.status, web.location = 301, f"{web.url}elsewhere/api_jsonrpc.php"
+    code, said = run("--host", "a", url=web.url)
+    assert (code, said) == (1, f"tcp-status-sender: {web.url}: leads to {web.url}elsewhere/; give that address")
+    assert not [asked for asked in web.asked if TOKEN in str(asked)]
+
+
+def test_what_cannot_be_reached() -> None:
+    """Nobody listens, or there is no such name."""
+    assert run("--host", "a") == (1, "tcp-status-sender: http://127.0.0.1:9/: cannot be reached: Connection refused")
+    code, said = run("--host", "a", url="http://nowhere.invalid/")
+    assert code == 1
+    assert "http://nowhere.invalid/: cannot be reached: " in said
+
+
+def test_http_is_warned_about() -> None:
+    """Whoever is in between reads the token."""
+    assert run("--host", "a", url="http://nowhere.invalid/")[1].startswith(
+        "warning: http://nowhere.invalid/: whoever is in between can read the token and the keys; https:// hides them\n"
+    )
+
+
+def test_what_a_server_quotes_is_no_secret(web: Web) -> None:
+    """A frontend that quotes its statement, with a token or a key in it, is quoted without them."""
+    web.answers["hostgroup.get"] = {"code": -32500, "message": "Application error.", "data": f"Error in query [{KEY}]."}
+    code, said = run("--host", "a", url=web.url)
+    assert code == 1
+    assert said == (
+        "tcp-status-sender: hostgroup.get is refused: Error in query [(hidden)]; the user's role must allow this API method"
+    )
+
+
+def test_a_web_server_that_swallows_the_header(web: Web) -> None:
+    """From 6.4 on the token goes in a header, which many a web server does not pass on."""
+    web.answers["apiinfo.version"] = "7.0.22"
+    web.answers["templategroup.get"] = {"code": -32602, "message": "Invalid params.", "data": "Not authorized."}
+    code, said = run("--host", "a", url=web.url)
+    assert code == 1
+    assert said.endswith("Not authorized; does the web server pass the header Authorization on to PHP?")
+    assert web.asked[-1][1] == f"Bearer {TOKEN}"
+
+
+def test_the_library_s_own_environment_is_left_out(web: Web) -> None:
+    """ZABBIX_TOKEN and ZABBIX_URL, which zabbix_utils reads by itself, neither help nor harm."""
+    surplus = {"ZABBIX_TOKEN": KEY, "ZABBIX_URL": "http://127.0.0.1:9/", "ZABBIX_USER": "u", "ZABBIX_PASSWORD": "p"}
+    code, said = run("--host", "a", url=web.url, ZABBIX_API_TOKEN=TOKEN, **surplus)
+    assert code == 1
+    assert "hostgroup.get: does not answer as Zabbix's API does" in said
+    assert web.asked[1][0]["params"] == {"token": TOKEN}
+
+
+def test_an_api_that_breaks_down_ends_it(web: Web) -> None:
+    """What was said before stays said; there is no point in going on."""
+    web.answers["hostgroup.get"] = [{"groupid": "1"}]
+    web.answers["configuration.importcompare"] = []
+    code, said = run("--host", "a", url=web.url)
+    assert code == 1
+    first, second = said.splitlines()
+    assert first == f"template {template.NAME!r}: nothing to do"
+    assert second.startswith(
+        f"tcp-status-sender: {web.url}: template.get: does not answer as Zabbix's API does; is this"
+    )
+
+
+def test_the_refused_are_found_among_many() -> None:
+    """Of 120 new hosts, of which three are refused, the others are created, each once, in few calls."""
+    bad = {"h-3", "h-4", "h-117"}
+    created: list[str] = []
+    calls: list[str] = []
+
+    def call(method: str, params: Any) -> Any:
+        calls.append(method)
+        if method == "host.create":
+            names = [host["host"] for host in params]
+            if bad & set(names):
+                raise ApiRefusedError("host.create is refused: why")
+            created.extend(names)
+        found = {
+            "template.get": [] if "parentTemplateids" in params else [{"templateid": "1"}],
+            "hostgroup.get": [{"groupid": "2"}],
+        }
+        return found.get(method, [])
+
+    hosts = tuple(f"h-{number}" for number in range(120))
+    lines = list(Provision(call, (6, 0), Wanted(hosts=hosts, is_template_kept=True)).lines())
+    assert created == [host for host in hosts if host not in bad]
+    assert [line.text for line in lines if line.is_failure] == [
+        f"host {host!r}: host.create is refused: why" for host in hosts if host in bad
+    ]
+    assert lines[-1].text == "120 hosts: 117 created, 3 failed"
+    assert calls.count("host.create") < 40

@@ -8,16 +8,19 @@ SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type 
 # They mostly wait, so more run at once than there are processors.
 UNIT := -n 4 tests/unit
 REAL := -n 3 tests/kernel tests/disk tests/systemd
-ZABBIX := -n 2 --dist loadfile tests/zabbix  # a Zabbix for each file
-# What the tests run: a real PostgreSQL, zabbix_server and its web frontend; a real systemd; ip, ss, unshare, nsenter and
-# setpriv.
+ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each file
+MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
+RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
+# What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; zabbix_agentd; a real
+# systemd; ip, ss, unshare, nsenter and setpriv.
 TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
-	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml
+	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent chromium chromium-driver
+RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(TEST_PACKAGES) zabbix-agent  # which brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 
-.PHONY: help run unit test test-installed check format template bench bench-drain soak clean
+.PHONY: help run unit test test-installed test-matrix check format template screenshots bench bench-drain soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,6 +42,10 @@ test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report --show-missing --skip-covered
 
+test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) ## as root: the template and the daemon with Zabbix 5.0, 6.0 and 7.0; .matrix/ keeps them (1.7 GB)
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest $(MATRIX)
+
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
 	$(NEWEST)/bin/ruff check
@@ -53,6 +60,10 @@ format: $(NEWEST)/installed ## bring the code into its format
 template: $(NEWEST)/installed ## write both XML files in templates/ and docs/template.md anew
 	$(NEWEST)/bin/python -m templates
 
+screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images anew, from a real Zabbix in a real browser
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest tests/browser --screenshots docs/images
+
 bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
@@ -66,7 +77,11 @@ bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix,
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench.drain
 
 clean: ## remove what the targets made
-	rm -rf .venv dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .matrix dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.matrix/%:
+	@.ci/packages debootstrap
+	.ci/debian-root $@ $(RELEASE_PACKAGES)
 
 .PHONY: $(VERSIONS:%=.venv/%/unit)
 $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
@@ -80,7 +95,7 @@ $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
 
 .venv/%/installed: $(SOURCES)
 	@$(call make_venv,$*)
-	.venv/$*/bin/python -m pip install -qq . --group test $(if $(filter $(NEWEST),.venv/$*),--group lint)
+	.venv/$*/bin/python -m pip install -qq . --group test $(if $(filter $(NEWEST),.venv/$*),--group browser --group lint)
 	@touch $@
 
 define make_venv

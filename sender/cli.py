@@ -1,24 +1,27 @@
-"""The command line: arguments, output, exit codes (0 done, 1 the work failed, 2 bad usage or config)."""
+"""The command line: each verb's work, output, exit codes (0 done, 1 the work failed, 2 bad usage or config)."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
+import shutil
 import sys
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender import __version__, fields, template
-from sender.config import DEFAULT_PATH, load
+from sender import fields, template, usage
+from sender.config import load
 from sender.errors import ConfigError, SenderError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
 
     from sender.config import Settings
     from sender.provision import Wanted
+
+_LOG = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal has no letters for is no error
     try:
-        arguments = _parser().parse_args(argv)
-        code: int = arguments.verb(arguments)
+        arguments = usage.parser().parse_args(argv)
+        code: int = _VERBS[arguments.verb](arguments)
         sys.stdout.flush()
     except ConfigError as error:
         _complain(*error.problems)
@@ -72,84 +75,21 @@ def _complain(*lines: str) -> None:
         print(f"<3>{line}" if _is_journal() else line, file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tcp-status-sender", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("--version", action="version", version=f"tcp-status-sender {__version__}")
-    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    run = verbs.add_parser("run", help="sample and deliver until stopped", description=_RUN)
-    run.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
-    run.add_argument("--dry-run", action="store_true", help="send nothing; print each sample as one line of JSON")
-    run.add_argument("--once", action="store_true", help="take one sample, deliver it and exit")
-    run.add_argument(
-        "--log-level", choices=["debug", "info", "warning", "error"], help="default: the config's, or info"
-    )
-    run.set_defaults(verb=_run)
-
-    status = verbs.add_parser("status", help="what waits for whom, and since when", description=_STATUS)
-    status.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
-    status.add_argument("--json", action="store_true", help="for programs: the same as JSON")
-    status.set_defaults(verb=_status)
-
-    bundled = verbs.add_parser("template", help="print the Zabbix template, for import", description=_TEMPLATE)
-    bundled.add_argument("--format", choices=template.FORMATS, default="6.0", help="default: %(default)s")
-    bundled.set_defaults(verb=_template)
-
-    _add_provision(
-        verbs.add_parser("provision", help="import the template and create hosts, over the API", description=_PROVISION)
-    )
-    return parser
-
-
-def _add_provision(provision: argparse.ArgumentParser) -> None:
-    add = provision.add_argument
-    add("--url", required=True, help="of Zabbix's web interface, such as https://zabbix.example.com/zabbix")
-    add("--token-file", type=Path, metavar="FILE", help="holds the API token; default: ZABBIX_API_TOKEN")
-    add("--ca-file", type=Path, metavar="FILE", help="CAs, in PEM form, to trust instead of this system's")
-    add("--host", action="append", default=[], metavar="NAME", help="again for more; default: the configuration's host")
-    add("--hosts", metavar="FILE", help="holds one host name per line; - is standard input")
-    add("--config", type=Path, metavar="FILE", help=f"where the host stands; {_CONFIG}")
-    add("--group", action="append", default=[], metavar="NAME", help="of hosts; again for more; made if it is missing")
-    add("--proxy", metavar="NAME", help="the proxy, or from 7.0 on the group of proxies, that is to monitor the hosts")
-    add("--psk-identity", metavar="TEXT", help="of the hosts' pre-shared key; {host} stands for the host's name")
-    add("--psk-file", metavar="FILE", help="holds that key; {host} stands for the host's name")
-    which = provision.add_mutually_exclusive_group()
-    which.add_argument("--template-only", action="store_true", help="create and change no host")
-    which.add_argument("--keep-template", action="store_true", help="take the template as it is there, changed or not")
-    add("--dry-run", action="store_true", help="say what would be done, and change nothing")
-    provision.set_defaults(verb=_provision)
-
-
-_CONFIG = f"default: {DEFAULT_PATH} if it exists; else this host's name, every 30s, to 127.0.0.1:10051"
-_DESCRIPTION = "Counts this host's TCP sockets by state, straight from the kernel, and pushes the counts to Zabbix."
-_EPILOG = "exit codes: 0 done; 1 the work failed; 2 bad usage or bad configuration; 130 interrupted"
-_RUN = (
-    "Takes a sample at every whole multiple of the interval and delivers it to every destination, in the foreground, "
-    "until SIGTERM or SIGINT; SIGHUP reads the configuration again. With --once, exits 0 only if every destination "
-    "accepted every value."
-)
-_STATUS = (
-    "Prints what waits in the spool for each destination, since when, when it took values last, why it takes none, and "
-    "what was dropped or refused since the daemon's start. Works while the daemon runs and when it does not."
-)
-_TEMPLATE = (
-    "Prints the template 'TCP states by Zabbix trapper' for import into Zabbix (Configuration or Data collection > "
-    "Templates > Import). Format 6.0 suits 6.0, 6.4 and 7.x."
-)
-
-_PROVISION = (
-    "Prepares a Zabbix, 6.0 or later, over its API: imports the template or brings it up to date, creates the hosts or "
-    "completes those that exist, and links the template. It removes nothing, and done twice it changes nothing. The API "
-    "token stands in a file or in the environment (ZABBIX_API_TOKEN; or ZABBIX_USER and ZABBIX_PASSWORD)."
-)
+_WIDTH = 120  # of a table, in columns, where no terminal says
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from sender import run
 
+    said: set[str] = set()  # a reload says what is new
+
     def settings() -> Settings:
         settings = load(arguments.config)
         logging.getLogger().setLevel((arguments.log_level or settings.log_level).upper())
+        for remark in settings.remarks:
+            if remark not in said:
+                _LOG.warning("%s", remark)
+        said.update(settings.remarks)
         return settings
 
     output = logging.StreamHandler()
@@ -160,6 +100,24 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.once:
         return run.dry_once(settings()) if arguments.dry_run else run.once(settings())
     return run.dry(settings(), settings) if arguments.dry_run else run.live(settings(), settings)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from sender import check, findings
+
+    found = check.look(arguments.config)
+    width = shutil.get_terminal_size((_WIDTH, 0)).columns
+    print(findings.as_json(found) if arguments.json else findings.as_text(found, width))
+    return 0 if findings.is_well(found) else 1
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from sender import show
+
+    settings = load(arguments.config)
+    if arguments.watch:
+        return show.watch(settings, arguments.watch)
+    return show.once(settings, as_json=arguments.json)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -243,3 +201,13 @@ def _provision(arguments: argparse.Namespace) -> int:
             else:
                 print(line.text, flush=True)
     return int(is_failed)
+
+
+_VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "check": _check,
+    "status": _status,
+    "show": _show,
+    "template": _template,
+    "provision": _provision,
+}

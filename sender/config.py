@@ -7,9 +7,18 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sender import fields, yaml_file
+from sender.agent_config import AgentConfig
 from sender.errors import ConfigError
 from sender.fields import Frozen, Node
 from sender.model import TcpState
@@ -95,17 +104,35 @@ class SpoolSettings(Frozen):
     max_size: Annotated[int, BeforeValidator(fields.size)] = 256 * fields.MIB
 
 
+class Autoregistration(Frozen):
+    """What Zabbix's registration actions are told about this host; 255 characters are what every version takes."""
+
+    metadata: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(fields.printable)]
+
+
 class Settings(Frozen):
-    """The whole configuration; every key has a default."""
+    """The whole configuration; every key has a default.
+
+    With `agent_config`, `host` and `destinations` are that file's where they do not stand beside it; `remarks` are lines
+    about what it says that is not honoured.
+    """
 
     host: str = Field(default_factory=socket.gethostname, max_length=fields.MAX_HOST_NAME, validate_default=True)
     interval: Annotated[int, fields.between("1s", "1h")] = 30
     destinations: Annotated[tuple[Destination, ...], _LIST, _FILLED] = (
         Destination.model_validate({"nodes": ["127.0.0.1"]}),
     )
+    agent_config: Annotated[Path | None, BeforeValidator(fields.absolute)] = None
+    autoregistration: Annotated[Autoregistration | None, BeforeValidator(fields.given)] = None
     ports: PortSettings = PortSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    _remarks: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """As in the class's description: `FILE: Parameter: what is not honoured, and what follows`."""
+        return self._remarks
 
     @field_validator("host")
     @classmethod
@@ -131,7 +158,16 @@ def load(path: Path | None = None) -> Settings:
     if path is None and _is_missing(DEFAULT_PATH):
         return _checked({}, "defaults", [])
     data, duplicates = yaml_file.read(source)
-    return _checked(data, str(source), [f"{source}: {problem}" for problem in duplicates])
+    problems = [f"{source}: {problem}" for problem in duplicates]
+    return _checked(data, str(source), problems, _agent_config(data))
+
+
+def _agent_config(data: Any) -> AgentConfig | None:
+    """What the file says that is named in `data`, if one is; a name that cannot be one is for the check to find."""
+    try:
+        return AgentConfig.read(fields.absolute(data["agent_config"]), without=data)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_missing(path: Path) -> bool:
@@ -145,23 +181,29 @@ def _is_missing(path: Path) -> bool:
     return False
 
 
-def _checked(data: object, source: str, problems: list[str]) -> Settings:
+def _checked(data: Any, source: str, problems: list[str], agent: AgentConfig | None = None) -> Settings:
+    if agent:
+        data = {**agent.settings, **data}
+        problems += agent.problems
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        problems += [f"{source}: {_problem(detail)}" for detail in error.errors()]
+        problems += [_problem(detail, source, agent) for detail in error.errors()]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))  # what an agent's file has once is that of each destination
+    settings._remarks = tuple(agent.remarks) if agent else ()  # noqa: SLF001  ours, and not a key for anybody else
     return settings
 
 
 _MODELS: dict[str, type[Frozen]] = {
+    "autoregistration": Autoregistration,
     "destinations": Destination,
     "ports": PortSettings,
     "spool": SpoolSettings,
     "tls": Tls,
 }
 _SECRET = {"psk_file", "key_file"}  # somebody may have put the key itself in the place of its file
+_MISSING = {"metadata": "what a registration action looks for, such as Linux tcp-status-sender"}
 _EXPECTED = {
     "bool_type": "expected true or false",
     "model_type": "expected keys with values, such as `name: main`",
@@ -170,18 +212,19 @@ _EXPECTED = {
 }
 
 
-def _problem(detail: Any) -> str:
-    """One line for one of pydantic's error details: `path.to.key: what is wrong, and what is expected`."""
+def _problem(detail: Any, source: str, agent: AgentConfig | None) -> str:
+    """One line for one of pydantic's error details: `FILE: path.to.key: what is wrong, and what is expected`."""
     location, kind, message = detail["loc"], detail["type"], detail["msg"]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    place = (agent and agent.place(location)) or f"{source}: {path or 'the file'}"
     if kind in ("extra_forbidden", "invalid_key"):
         owners = [part for part in location[:-1] if isinstance(part, str)]
         model = _MODELS[owners[-1]] if owners else Settings
         near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(model.model_fields)}"
-        return f"{path}: unknown key; {hint}"
+        return f"{place}: unknown key; {hint}"
     if kind == "missing":
-        return f"{path}: is missing; expected for every destination"
+        return f"{place}: is missing; expected {_MISSING.get(str(location[-1]), 'for every destination')}"
     expected = _EXPECTED.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "expected")
     found = "not a path" if location and location[-1] in _SECRET else fields.shown(detail["input"])
-    return f"{path or 'the file'}: is {found}; {expected}"
+    return f"{place}: is {found}; {expected}"

@@ -63,6 +63,7 @@ class Delivery:
         self._refusals = Refusals(name, monotonic)
         self.newcomers = Newcomers(name, spool.known(name), monotonic)
         self.wants_discovery = False  # ports are to be named to it anew
+        self._was_refused = False  # all that was sent last
 
     @property
     def waiting(self) -> int:
@@ -118,30 +119,41 @@ class Delivery:
 
     def _deliver(self, may_go_on: Callable[[], bool]) -> bool:
         while may_go_on():
-            curious = self._refusals.is_curious
             try:
-                chunk = self._spool.read(self.name, max_values=1 if curious else _MAX_VALUES)
-                if chunk is None:
-                    self._welcome()
+                if not self._step():
                     return True
-                ready = self.newcomers.ready(chunk.items)
-                outcome = self._offer(chunk, ready, curious=curious)
             except SenderError as error:
                 self._log_failure(error)
                 return False
-            self._log_recovery()
-            if not curious:
-                self._refusals.note(ready, outcome)
-            self.newcomers.hold(chunk.items)
-            self._learn(ready, outcome)
-            self._spool.learn(self.name, self.newcomers.known)
-            self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
-            self._answered = True
-            self._pause_s = _MIN_PAUSE_S
-            _LOG.debug("%s accepted %d values and refused %d", self.name, outcome.accepted, outcome.rejected)
-            if self._caught_up is not None:
-                self._caught_up += outcome.accepted
         return True
+
+    def _step(self) -> bool:
+        """Deliver some of what waits, then of what is held; False when there is nothing more to do. Raises SenderError."""
+        curious = self._refusals.is_curious
+        chunk = self._spool.read(self.name, max_values=1 if curious else _MAX_VALUES)
+        if chunk:
+            self._bring(chunk, curious=curious and not self._lacks_suspects(chunk))
+        self._welcome()  # in a backlog too, of which more would be held than there is room for
+        if not chunk and not self.newcomers.has_more:
+            self._say_caught_up()
+            return False
+        return True
+
+    def _bring(self, chunk: Chunk, *, curious: bool) -> None:
+        ready = self.newcomers.ready(chunk.items)
+        outcome = self._offer(chunk, ready, curious=curious)
+        self._log_recovery()
+        if not curious:
+            self._refusals.note(ready, outcome)
+        self.newcomers.hold(chunk.items)
+        self._learn(ready, outcome)
+        self._spool.learn(self.name, self.newcomers.known)
+        self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
+        self._answered = True
+        self._pause_s = _MIN_PAUSE_S
+        _LOG.debug("%s accepted %d values and refused %d", self.name, outcome.accepted, outcome.rejected)
+        if self._caught_up is not None:
+            self._caught_up += outcome.accepted
 
     def _offer(self, chunk: Chunk, ready: Sequence[Item], *, curious: bool) -> Outcome:
         try:
@@ -152,24 +164,36 @@ class Delivery:
             self._spool.settle(self.name, chunk, Outcome(kept=len(chunk.items)), str(error))
             raise
 
+    def _lacks_suspects(self, chunk: Chunk) -> bool:
+        """Whether discovery is awaited that may be what was refused, and is not in these."""
+        return self.wants_discovery and not any(item.key in DISCOVERIES for item in chunk.items)
+
     def _learn(self, sent: Sequence[Item], outcome: Outcome) -> None:
         """Which ports have to wait for their items, and whether discovery is to be sent for them."""
-        gone = self._refusals.gone
-        if not outcome.accepted:
-            gone = set(self.newcomers.known)
-        if gone or any(item.key in DISCOVERIES for item in sent):
-            self.wants_discovery = bool(gone) or not outcome.accepted
+        if not outcome.accepted:  # the host is unknown: to send discovery again and again would not help
+            self._was_refused = True
+            self.newcomers.doubt(set(self.newcomers.known))
+            return
+        gone, has_discovery = self._refusals.gone, any(item.key in DISCOVERIES for item in sent)
+        if gone or has_discovery or self._was_refused:
+            # While it is to be seen which keys are refused: discovery's own are only in samples that have it.
+            self.wants_discovery = bool(gone) or (self._was_refused and not has_discovery) or self._refusals.is_curious
+            self.newcomers.expect()
+        self._was_refused = False
         self.newcomers.doubt(gone)
 
     def _welcome(self) -> None:
-        """All that waits is delivered; what is held of new ports may be, by now. Raises DeliveryError."""
+        """What is held of new ports may be delivered by now, if it is due. Raises DeliveryError."""
+        self.newcomers.has_more = False
         if self.newcomers.due_s == 0:
-            rejected = 0
+            before = self.newcomers.rejected
             try:
-                rejected = self.newcomers.offer(self._send).rejected
+                self.newcomers.offer(self._send)
             finally:
-                self._spool.learn(self.name, self.newcomers.known, rejected=rejected)
+                self._spool.learn(self.name, self.newcomers.known, rejected=self.newcomers.rejected - before)
             self._log_recovery()
+
+    def _say_caught_up(self) -> None:
         if self._caught_up is not None:
             _LOG.info("%s has all that waited for it: %d values", self.name, self._caught_up)
             self._caught_up = None

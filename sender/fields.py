@@ -22,6 +22,7 @@ MAX_HOST_NAME = 128  # characters; Zabbix manual: API, Host object
 _SHOWN_BITS = 128
 _PORTS = range(1, 65536)
 _MOST_PORTS = 1000
+_CREDENTIALS = "/run/credentials/tcp-status-sender.service"  # systemd.exec(5)
 MIB = 2**20
 _SIZES = {"KiB": 2**10, "MiB": MIB, "GiB": 2**30}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
@@ -107,12 +108,27 @@ def spool_path(path: str) -> str:
 
 
 def key_file(value: object) -> Path:
-    """A file with a key or a certificate: an absolute path, or a name below systemd's $CREDENTIALS_DIRECTORY."""
+    """A file with a key or a certificate: an absolute path, or a name among systemd's credentials of the unit.
+
+    Those are where $CREDENTIALS_DIRECTORY says, and for whoever is not of the unit, `check` by hand say, where it would.
+    """
     if not isinstance(value, str) or not value.isprintable() or not re.fullmatch("/.+|[^/]+", value):
         raise ValueError("expected an absolute path, or the name of a LoadCredential= of the unit")
-    if not value.startswith("/") and "CREDENTIALS_DIRECTORY" not in os.environ:
-        raise ValueError("expected an absolute path: without LoadCredential= in the unit, a mere name leads nowhere")
-    return Path(os.environ.get("CREDENTIALS_DIRECTORY", "/")) / value
+    return Path(os.environ.get("CREDENTIALS_DIRECTORY", _CREDENTIALS)) / value
+
+
+def given(value: object) -> object:
+    """What is off where it is left out, but not where it is left empty."""
+    if value is None:
+        raise ValueError("expected keys with values")
+    return value
+
+
+def absolute(value: object) -> Path:
+    """A file by its absolute path."""
+    if not isinstance(value, str) or not value.isprintable() or not value.startswith("/"):
+        raise ValueError("expected an absolute path, such as /etc/zabbix/zabbix_agentd.conf")
+    return Path(value)
 
 
 def default_spool() -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sender.autoregistration import Registrations
 from sender.delivery import Delivery
 from sender.model import Vitals
 from sender.sampling import Sampling
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _AGAIN_S = 10.0
 _MAX_OFFSET_S = 30.0
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,14 @@ class Pipeline:
         self._path = settings.spool.path  # as long as this daemon lives
         self._spool = Spool(self._path, _names(settings), _limits(settings))
         self._lines: dict[str, _Line] = {}
+        self._registrations = Registrations()
         known = {port for name in _names(settings) for port in self._spool.known(name)}
         self.sampling = Sampling(
             settings,
             sample=SockDiag().sample,
             vitals=self._vitals,
             publish=self._publish,
-            known=[int(port) for port in known if port.isdecimal()],  # not the remote ones
+            known=filter(None, map(port_of, known)),
         )
         if settings.spool.path == ":memory:":
             _LOG.warning("spool.path is :memory:, so what waits for a destination is lost when this daemon ends")
@@ -92,6 +96,7 @@ class Pipeline:
     def close(self, within_s: float) -> None:
         """Stop delivering, after a last attempt."""
         deadline = time.monotonic() + within_s
+        self._registrations.stop()
         for line in self._lines.values():
             line.delivery.stop()
         for name, line in self._lines.items():
@@ -105,6 +110,7 @@ class Pipeline:
         """Let what does not change run on; a changed destination's new delivery begins where its old one has ended."""
         self.settings = settings
         self.sampling.serve(settings)
+        self._registrations.follow(settings)
         before, lines = dict(self._lines), dict[str, _Line]()
         for destination in settings.destinations:
             line = before.pop(destination.name, None)
@@ -121,7 +127,8 @@ class Pipeline:
             line.delivery.stop()
 
     def _begin(self, destination: Destination, *, after: _Line | None) -> _Line:
-        delivery = Delivery(destination.name, Uplink(destination).send, self._spool)
+        send = self._registrations.watching(destination.name, Uplink(destination).send)
+        delivery = Delivery(destination.name, send, self._spool)
 
         def run() -> None:
             if after:
@@ -154,6 +161,11 @@ class Pipeline:
             _LOG.error("stopped with %d values undelivered to %s; those in memory are lost", waiting, name)
         elif waiting:
             _LOG.info("stopped with %d values undelivered to %s; they wait in %s", waiting, name, self._spool.path)
+
+
+def port_of(known: str) -> int | None:
+    """The local port of an entry in what the spool remembers; None for a remote one, and for what a damaged file may say."""
+    return int(known) if re.fullmatch("[1-9][0-9]{0,4}", known) and int(known) <= _LAST_PORT else None
 
 
 def _names(settings: Settings) -> list[str]:

@@ -30,7 +30,7 @@ def service_of(port: int) -> str:
     """The name of a TCP service in the system's own table (services(5), through nsswitch.conf)."""
     try:
         return socket.getservbyport(port, "tcp")
-    except OSError:
+    except (OSError, UnicodeError):  # the table has none, or one that is not UTF-8
         return "unknown"
 
 
@@ -51,7 +51,13 @@ class Ports:
         self._is_loopback: dict[int, bool] = {}  # those tracked, when they were listened on last
         self._sent: dict[str, str] = {}
         self._sent_at = 0.0
-        self.left_out: tuple[int, ...] = ()  # over the limit, in the last sample
+        self.left_out: tuple[int, ...] = ()  # listened on, but over the limit, in the last sample
+
+    def under(self, settings: PortSettings) -> Ports:
+        """The same as other settings say: what is known of each port stays known."""
+        ports = Ports(settings, self.seen, service=self._service)
+        ports._is_loopback = self._is_loopback
+        return ports
 
     @property
     def wanted(self) -> Wanted:
@@ -80,14 +86,15 @@ class Ports:
     def _local(self, snapshot: Snapshot, now: float) -> list[int]:
         if self._settings.listening:
             listened = set(snapshot.listeners) - self._excluded
-            self.seen.update(dict.fromkeys(listened, now))
+            seen = {**self.seen, **dict.fromkeys(listened, now)}  # a new one: a reload may be reading the other
             used = {port for port, _ in snapshot.local}
-            self.seen = {port: when for port, when in self.seen.items() if now - when <= KEEP_S or port in used}
+            self.seen = {port: when for port, when in seen.items() if now - when <= KEEP_S or port in used}
             ranked = sorted(self.seen, key=lambda port: (port not in listened, port))
-            found, left_out = ranked[: self._settings.limit], ranked[self._settings.limit :]
+            found = ranked[: self._settings.limit]
+            left_out = [port for port in ranked[self._settings.limit :] if port in listened]
         else:
             found, left_out = [], []
-        self.left_out = tuple(sorted(left_out))
+        self.left_out = tuple(left_out)
         return sorted(self._configured.union(found))
 
     def _discovery(self, now: float, *, wants_discovery: bool) -> dict[str, str]:

@@ -29,8 +29,9 @@ _NAMED = 20  # keys, at most, in one line
 _ADVICE_ALL = (
     "Zabbix does not say why; look there: a host of exactly this name (case matters), enabled; the template 'TCP states "
     "by Zabbix trapper' linked to it (a server takes up to a minute to know, a proxy up to its ConfigFrequency, an hour "
-    "before 6.4); monitored by this very server or proxy; 'Connections from host' not without 'No encryption'; 'Allowed "
-    "hosts' of the items"
+    "before 6.4); monitored by this very server or proxy; 'Connections from host' (tab Encryption) allows "
+    "what `tls` says here (connect: unencrypted, psk or cert), for PSK with the identity and the key of this very host, for "
+    "certificates with this issuer and subject or none; 'Allowed hosts' of the items"
 )
 _ADVICE_SOME = (
     "Zabbix does not say why; look there: the template 'TCP states by Zabbix trapper' in this version's form (import it "

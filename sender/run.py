@@ -36,6 +36,7 @@ def once(settings: Settings) -> int:
 
     It waits in memory: the daemon, which has the spool, may be running.
     """
+    from sender.autoregistration import registration
     from sender.delivery import Delivery
     from sender.spool import Spool
     from sender.spool_sample import Limits
@@ -44,13 +45,19 @@ def once(settings: Settings) -> int:
     names = [destination.name for destination in settings.destinations]
     spool = Spool(":memory:", names, Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size))
     deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
-    sampling = Sampling(
-        settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
-    )
-    sampling.once()
+
+    def sample() -> None:  # with discovery each time, as the first of its Sampling
+        Sampling(
+            settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
+        ).once()
+
+    for destination in settings.destinations:
+        if registrar := registration(settings, destination):
+            registrar.register()
+    sample()
     done = [delivery.drain() for delivery in deliveries]
     if any(delivery.is_curious for delivery in deliveries):
-        sampling.once()
+        sample()
         done += [delivery.drain() for delivery in deliveries]
     for delivery in deliveries:
         if ports := delivery.newcomers.ports:

@@ -56,7 +56,7 @@ class Sampling:
 
     def serve(self, settings: Settings) -> None:
         """From now on, samples are as these say."""
-        self._ports = Ports(settings.ports, self._ports.seen)
+        self._ports = self._ports.under(settings.ports)
         self._settings = settings
         self._began = None
 

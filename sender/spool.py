@@ -119,7 +119,8 @@ class Spool:
     def learn(self, destination: str, known: Iterable[str], *, rejected: int = 0) -> None:
         """Remember, for the next start too, the ports `destination` has the items of, and values refused of others'."""
         with self._lock:
-            self._ledger.learn(destination, known, rejected)
+            if self._ledger.learn(destination, known, rejected):
+                self._save()
 
     def known(self, destination: str) -> list[str]:
         """What was learned of `destination`, before the last start too."""
@@ -185,9 +186,7 @@ class Spool:
                 self._write()
         except FullError as error:
             self._complain(error)
-            if (
-                self._file and self._ledger.settled >= self._on_file
-            ):  # nothing in it is needed; without it there is room
+            if self._file and self._ledger.settled >= self._on_file:  # nothing in it is needed; it has the room
                 self.close()
                 self._on_file = 0
                 remove(self.path)

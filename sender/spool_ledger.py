@@ -82,11 +82,17 @@ class Ledger:
         self._count_dropped(progress)
         return True
 
-    def learn(self, name: str, known: Iterable[str], rejected: int) -> None:
-        """Note which ports this destination has the items of, and values that it refused of others, which wait nowhere."""
-        if progress := self.progress.get(name):
-            progress.known = ",".join(sorted(known))
-            progress.rejected += rejected
+    def learn(self, name: str, known: Iterable[str], rejected: int) -> bool:
+        """Note which ports this destination has the items of, and values that it refused of others, which wait nowhere.
+
+        Whether that is news.
+        """
+        progress = self.progress.get(name)
+        if not progress:
+            return False
+        before, progress.known = progress.known, ",".join(sorted(known))
+        progress.rejected += rejected
+        return rejected > 0 or progress.known != before
 
     def known(self, name: str) -> list[str]:
         """What was learned."""

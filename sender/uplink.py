@@ -14,6 +14,7 @@ import re
 import reprlib
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,10 @@ from sender.fields import Node
 from sender.items import to_request
 from sender.model import Outcome
 from sender.protocol import from_packet, missing, to_packet
+from sender.tls import Encryption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sender.config import Destination
     from sender.model import Item
@@ -33,9 +35,7 @@ _LOG = logging.getLogger(__name__)
 _PORTS = "is the port right? 10051 is a server's or a proxy's, 10050 an agent's"
 _ROUTES = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.EINVAL}  # EINVAL: a blackhole route
 _MAX_QUOTE = 200  # characters of an answer in an error
-_MAX_REDIRECT = (
-    255  # characters of an address (it costs time to parse one); ZBX_REDIRECT_ADDRESS_LEN, include/zbxcomms.h
-)
+_MAX_REDIRECT = 255  # characters of an address, which costs time; ZBX_REDIRECT_ADDRESS_LEN, include/zbxcomms.h
 _MAX_ADDRESSES = 8  # of one name that are tried
 
 
@@ -52,10 +52,16 @@ class _Target:
 
 
 class Uplink:
-    """Sends to where a redirect led last, else to the last good node of `destination`, or the next that connects."""
+    """Sends to where a redirect led last, else to the last good node of `destination`, or the next that connects.
 
-    def __init__(self, destination: Destination) -> None:
+    `watch` is told each step on the way to an answer when it is done, and what was found: "key files", "name" and the
+    addresses, "connection" and the one that took it, "TLS", whether or not these are of use.
+    """
+
+    def __init__(self, destination: Destination, watch: Callable[[str, str], None] = lambda _, __: None) -> None:
         self._destination = destination
+        self._watch = watch
+        self._encryption = Encryption(destination.tls, destination.name)
         self._number = 0  # of the configured node that was asked last, or is to be asked first
         self._failures: dict[int, str] = {}  # of the configured nodes, since values were taken last
         self._redirect: _Target | None = None
@@ -67,12 +73,27 @@ class Uplink:
         Raises DeliveryError when there is no such answer; none of the items may then be taken as accepted.
 
         It takes at most one timeout for each connection that is tried (each configured node once and, where there are
-        redirects, two more) and one for each answer, of which there are at most three. On top of that comes what has no
-        bound here: where a node is a name, getaddrinfo waits for DNS as long as resolv.conf makes it.
+        redirects, two more) and one for each answer, TLS handshake included, of which there are at most three. On top of
+        that comes what has no bound here: where a node is a name, getaddrinfo waits for DNS as long as resolv.conf says.
         """
-        packet = to_packet(to_request(items), compression=self._destination.compression)
+        with self._remembering():
+            target, answer = self._follow(to_request(items))
+            outcome = _outcome(target, answer, sent=len(items))
+        self._log_redirect()
+        return outcome
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to any other request, success or not. Raises DeliveryError when there is none; takes as long."""
+        with self._remembering():
+            return self._follow(request)[1]
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Which nodes fail, until one does not. Raises DeliveryError with what all of them said."""
+        self._encryption.prepare()  # of what is wrong with a key file no node is to be blamed
+        self._watch("key files", "can be used")
         try:
-            outcome = self._deliver(packet, sent=len(items))
+            yield
         except DeliveryError as error:
             self._redirect = None
             self._failures[self._number] = str(error)
@@ -80,8 +101,6 @@ class Uplink:
             # Those of all nodes, though not all were asked this time: one trouble has one text, whoever has the turn.
             raise DeliveryError("; ".join(text for _, text in sorted(self._failures.items()))) from error
         self._failures.clear()
-        self._log_redirect()
-        return outcome
 
     def _log_redirect(self) -> None:
         node = self._redirect.node if self._redirect else None
@@ -90,8 +109,9 @@ class Uplink:
             where = self._redirect or f"{self._destination.nodes[self._number]} again, without a redirect"
             _LOG.info("%s takes values at %s", self._destination.name, where)
 
-    def _deliver(self, packet: bytes, *, sent: int) -> Outcome:
+    def _follow(self, request: dict[str, Any]) -> tuple[_Target, dict[str, Any]]:
         """Follow one reset and one redirect, in this order: the way home and out again. More would be a circle."""
+        packet = to_packet(request, compression=self._destination.compression)
         target, answer = self._ask(packet)
         if self._redirect and _redirect(answer).get("reset") is True:
             self._redirect = None
@@ -99,7 +119,14 @@ class Uplink:
         if "address" in _redirect(answer):
             self._redirect = self._redirected(target, _redirect(answer))
             target, answer = self._ask(packet)
-        return _outcome(target, answer, sent=sent)
+        match _redirect(answer):
+            case {"address": address}:
+                raise DeliveryError(f"{target} redirects on to {reprlib.repr(address)}: in a circle, or not agreed yet")
+            case {"reset": True}:
+                raise DeliveryError(
+                    f"{target} wants another node to be asked: a proxy that has lost its server, probably"
+                )
+        return target, answer
 
     def _redirected(self, target: _Target, redirect: dict[str, Any]) -> _Target:
         try:
@@ -114,8 +141,20 @@ class Uplink:
     def _ask(self, packet: bytes) -> tuple[_Target, dict[str, Any]]:
         """What is said where we were redirected, else at the first configured node that takes a connection."""
         target, connection = self._connected()
+        timeout_s = self._destination.timeout
+        end_s = time.monotonic() + timeout_s
+        try:
+            connection = self._encryption.wrap(connection, timeout_s)
+        except DeliveryError as error:
+            raise DeliveryError(f"{target}: {error}") from error
+        self._watch("TLS", f"a handshake with connect: {self._destination.tls.connect}")
+        seen = bytearray()
         with connection:
-            return target, _answer(target, connection, packet, self._destination.timeout)
+            try:
+                return target, _answer(connection, packet, end_s, seen)
+            except (OSError, ValueError) as error:
+                why = self._encryption.why_no_answer(error) or _why_no_answer(error, bytes(seen), timeout_s)
+                raise DeliveryError(f"{target}{why}") from error
 
     def _connected(self) -> tuple[_Target, socket.socket]:
         if self._redirect:
@@ -136,9 +175,12 @@ class Uplink:
         for number, (family, _, _, _, address) in enumerate(found):
             left_s = max(end_s - time.monotonic(), 0.1)
             try:
-                return self._open(family, address, left_s / (len(found) - number))
+                connection = self._open(family, address, left_s / (len(found) - number))
             except OSError as error:
                 failures.add(self._why_not_connected(error))
+            else:
+                self._watch("connection", address[0])
+                return connection
         raise DeliveryError(f"{target}: {', and '.join(sorted(failures))}")
 
     def _addresses(self, target: _Target) -> list[Any]:
@@ -152,7 +194,9 @@ class Uplink:
             found = [entry for entry in found if (entry[0] == socket.AF_INET6) == (":" in source_ip)]
         if not found:
             raise DeliveryError(f"{target}: it has no address of the IP version of source_ip {source_ip}")
-        return found[:_MAX_ADDRESSES]
+        found = found[:_MAX_ADDRESSES]
+        self._watch("name", ", ".join(str(address[0]) for *_, address in found))
+        return found
 
     def _open(self, family: int, address: Any, timeout_s: float) -> socket.socket:
         connection = socket.socket(family, socket.SOCK_STREAM)
@@ -184,23 +228,26 @@ class Uplink:
                 return f"no connection: {error.strerror or error}"
 
 
-def _answer(target: _Target, connection: socket.socket, packet: bytes, timeout_s: float) -> dict[str, Any]:
-    """Send `packet` and read the answer, both within one deadline. Raises DeliveryError."""
-    end_s, seen = time.monotonic() + timeout_s, b""
-    try:
-        connection.settimeout(timeout_s)
-        connection.sendall(packet)
-        while size := missing(seen):
-            if (left_s := end_s - time.monotonic()) <= 0:
-                raise TimeoutError
-            connection.settimeout(left_s)
-            data = connection.recv(size)
-            if not data:
-                raise ConnectionResetError
-            seen += data
-        return from_packet(seen)
-    except (OSError, ValueError) as error:
-        raise DeliveryError(f"{target}{_why_no_answer(error, seen, timeout_s)}") from error
+def _answer(connection: socket.socket, packet: bytes, end_s: float, seen: bytearray) -> dict[str, Any]:
+    """Send `packet` and read the answer into `seen`, both until `end_s`. Raises OSError and ValueError."""
+    unsent = memoryview(packet)
+    while unsent:  # sendall would give an encrypted connection the whole time for every 16 KiB
+        _limit(connection, end_s)
+        unsent = unsent[connection.send(unsent) :]
+    while size := missing(seen):
+        _limit(connection, end_s)
+        data = connection.recv(size)
+        if not data:
+            raise ConnectionResetError
+        seen += data
+    return from_packet(bytes(seen))
+
+
+def _limit(connection: socket.socket, end_s: float) -> None:
+    """What is asked of `connection` next ends at `end_s`. Raises TimeoutError where that is over."""
+    if (left_s := end_s - time.monotonic()) <= 0:
+        raise TimeoutError
+    connection.settimeout(left_s)
 
 
 def _why_no_answer(error: OSError | ValueError, seen: bytes, timeout_s: float) -> str:
@@ -234,11 +281,6 @@ def _where_to(redirect: dict[str, Any]) -> tuple[Node, int]:
 
 def _outcome(target: _Target, answer: dict[str, Any], *, sent: int) -> Outcome:
     """What the counts in `answer` say. Raises DeliveryError when there are none."""
-    match _redirect(answer):
-        case {"address": address}:
-            raise DeliveryError(f"{target} redirects on to {reprlib.repr(address)}: in a circle, or not agreed yet")
-        case {"reset": True}:
-            raise DeliveryError(f"{target} wants another node to be asked: a proxy that has lost its server, probably")
     info = answer.get("info")
     said = info[:_MAX_QUOTE] if isinstance(info, str) else reprlib.repr(answer)
     if answer.get("response") != "success":

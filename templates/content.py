@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 
 from sender.items import DISCOVERIES, KEYS
-from templates import dashboard
+from templates import dashboard, sender_triggers, triggers
 from templates.graphs import GRAPHS
 from templates.items import ITEMS, VALUE_MAPS
 from templates.macros import MACROS
 from templates.model import Template
 from templates.ports import RULES
-from templates.triggers import TRIGGERS
 
 DESCRIPTION = """\
 TCP sockets of a Linux host by state and port, pushed by the daemon tcp-status-sender. All items are trapper items: \
@@ -32,7 +31,7 @@ def template() -> Template:
         description=DESCRIPTION,
         items={key: ITEMS[key] for key in KEYS},
         rules=RULES,
-        triggers=TRIGGERS,
+        triggers=(*triggers.TRIGGERS, *sender_triggers.TRIGGERS),
         graphs=GRAPHS,
         dashboard=dashboard.NAME,
         pages=dashboard.PAGES,

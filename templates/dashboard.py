@@ -19,12 +19,27 @@ def _graph(shows: str, x: int, y: int, width: int, height: int) -> Widget:
     return Widget(kind="GRAPH_CLASSIC", shows=shows, x=x, y=y, width=width, height=height)
 
 
-def _prototypes(*graphs: str) -> tuple[Widget, ...]:
+def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
+    """A port in each row, side by side with itself: more than two, and legends are cut off on a usual screen."""
     width = 24 // len(graphs)
     return tuple(
-        Widget(kind="GRAPH_PROTOTYPE", shows=graph, x=n * width, y=0, width=width, height=16, title=graph[5:], rows=4)
+        Widget(
+            kind="GRAPH_PROTOTYPE",
+            shows=graph,
+            x=n * width,
+            y=0,
+            width=width,
+            height=5 * rows,
+            title=_plural(graph),
+            rows=rows,
+        )
         for n, graph in enumerate(graphs)
     )
+
+
+def _plural(graph: str) -> str:
+    whose, _, what = graph.partition(" {#PORT} {#SERVICE}: ")
+    return f"{whose}s: {what}"
 
 
 PAGES = (
@@ -32,30 +47,47 @@ PAGES = (
         name="Overview",
         widgets=(
             *_figures(
-                "tcp.status[ESTABLISHED] Established",
+                "tcp.status[ESTABLISHED] ESTABLISHED",
                 "tcp.status[TIME_WAIT] TIME_WAIT",
                 "tcp.status[CLOSE_WAIT] CLOSE_WAIT",
                 "tcp.status[SYN_RECV] SYN_RECV",
                 "tcp.status[SYN_SENT] SYN_SENT",
                 "tcp.syn_sent.hosts Addresses in SYN_SENT",
             ),
-            _graph("TCP: States", 0, 2, 12, 7),
-            _graph("TCP: Problem states", 12, 2, 12, 7),
-            _graph("TCP: Closing states", 0, 9, 12, 5),
-            _graph("TCP: Unanswered requests", 12, 9, 12, 5),
+            _graph("TCP: States", 0, 2, 12, 9),
+            _graph("TCP: Problem states", 12, 2, 12, 9),
+            _graph("TCP: Closing states", 0, 11, 12, 6),
+            _graph("TCP: Unanswered requests", 12, 11, 12, 6),
         ),
     ),
     Page(
         name="Ports",
         widgets=_prototypes(
+            3,
             "TCP port {#PORT} {#SERVICE}: Connections",
             "TCP port {#PORT} {#SERVICE}: Problem states",
-            "TCP port {#PORT} {#SERVICE}: Accept queue",
+        ),
+    ),
+    Page(
+        name="Accept queues",
+        widgets=(
+            Widget(
+                kind="GRAPH_PROTOTYPE",
+                shows="TCP port {#PORT} {#SERVICE}: Accept queue",
+                x=0,
+                y=0,
+                width=24,
+                height=15,
+                title="TCP ports: Accept queue",
+                columns=2,
+                rows=3,
+            ),
         ),
     ),
     Page(
         name="Remote ports",
         widgets=_prototypes(
+            2,
             "TCP remote port {#PORT} {#SERVICE}: Connections",
             "TCP remote port {#PORT} {#SERVICE}: Problem states",
         ),
@@ -71,9 +103,9 @@ PAGES = (
                 "tcp.sender.rejected Values refused",
                 "tcp.sender.sample.time Sample time",
             ),
-            _graph("TCP sender: Values waiting", 0, 2, 12, 5),
-            _graph("TCP sender: Values lost and refused", 12, 2, 12, 5),
-            _graph("TCP sender: Sample time", 0, 7, 12, 5),
+            _graph("TCP sender: Values waiting", 0, 2, 8, 6),
+            _graph("TCP sender: Values lost and refused", 8, 2, 8, 6),
+            _graph("TCP sender: Sample time", 16, 2, 8, 6),
         ),
     ),
 )

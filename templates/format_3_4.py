@@ -23,7 +23,6 @@ _VALUE_TYPES = {"FLOAT": "0", "CHAR": "1", "": "3"}
 _PRIORITIES = {"INFO": "1", "WARNING": "2", "AVERAGE": "3", "HIGH": "4"}
 _DRAWS = {"FILLED_REGION": "1", "BOLD_LINE": "2"}
 _FUNCTIONS = {"AVG": "2", "MAX": "4"}
-_SIDES = {"LEFT": "0", "RIGHT": "1"}
 _RESOURCES = {"GRAPH_CLASSIC": "0", "GRAPH_PROTOTYPE": "20"}
 _AND = "1"
 _OPERATORS = {"MATCHES": "8", "NOT_MATCHES": "9"}
@@ -138,14 +137,14 @@ def _graph(graph: Graph) -> Tree:
         "yaxismin": "0",
         "yaxismax": "100",
         "show_work_period": "1",
-        "show_triggers": "1",
+        "show_triggers": "0" if graph.is_stacked else "1",
         "type": "1" if graph.is_stacked else "0",
         "show_legend": "1",
         "show_3d": "0",
         "percent_left": "0",
         "percent_right": "0",
         "ymin_type_1": "1",
-        "ymax_type_1": "0",
+        "ymax_type_1": "1" if graph.is_percent else "0",
         "ymin_item_1": "0",
         "ymax_item_1": "0",
         "graph_items": [
@@ -153,7 +152,7 @@ def _graph(graph: Graph) -> Tree:
                 "sortorder": str(n),
                 "drawtype": _DRAWS[line.draw],
                 "color": line.colour,
-                "yaxisside": _SIDES[line.side],
+                "yaxisside": "0",
                 "calc_fnc": _FUNCTIONS[line.function],
                 "type": "0",
                 "item": {"host": NAME, "key": line.key},

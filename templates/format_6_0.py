@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from templates.xml import Tree
 
 _GRAPH_PROTOTYPES = "2"  # source_type of a GRAPH_PROTOTYPE widget
-_DESCRIPTION, _VALUE, _CHANGE = "1", "2", "4"  # show of an ITEM widget
+_VALUE = "2"  # show of an ITEM widget: no arrows, which are green for whatever grows
 
 
 def write(template: Template) -> str:
@@ -74,6 +74,7 @@ def _template(template: Template) -> Tree:
             {
                 "uuid": identity(f"dashboard {template.dashboard}"),
                 "name": template.dashboard,
+                "auto_start": "NO",
                 "pages": [_page(page) for page in template.pages],
             }
         ],
@@ -147,15 +148,16 @@ def _graph(graph: Graph, rule: str) -> Tree:
         {
             "uuid": identity(f"{rule} graph {graph.name}".strip()),
             "name": graph.name,
+            "show_triggers": "NO" if graph.is_stacked else "",
             "type": "STACKED" if graph.is_stacked else "",
             "ymin_type_1": "FIXED",
+            "ymax_type_1": "FIXED" if graph.is_percent else "",
             "graph_items": [
                 without_empty(
                     {
                         "sortorder": str(n) if n else "",
                         "drawtype": line.draw,
                         "color": line.colour,
-                        "yaxisside": "" if line.side == "LEFT" else line.side,
                         "calc_fnc": "" if line.function == "AVG" else line.function,
                         "item": {"host": NAME, "key": line.key},
                     }
@@ -210,8 +212,7 @@ def _widget(widget: Widget) -> Tree:
 
 def _fields(widget: Widget) -> list[Tree]:
     if widget.kind == "ITEM":
-        shown = [_field("INTEGER", "show", show) for show in (_VALUE, _CHANGE)]
-        return [*shown, _field("ITEM", "itemid", {"host": NAME, "key": widget.shows})]
+        return [_field("INTEGER", "show", _VALUE), _field("ITEM", "itemid", {"host": NAME, "key": widget.shows})]
     graph = {"host": NAME, "name": widget.shows}
     if widget.kind == "GRAPH_CLASSIC":
         return [_field("GRAPH", "graphid", graph)]

@@ -17,7 +17,6 @@ OTHER_COLOURS = {
     "tcp.sender.backlog": "5C6BC0",
     "tcp.sender.dropped": "B71C1C",
     "tcp.sender.rejected": "EF6C00",
-    "tcp.listen.queue[{#PORT}]": "26A69A",
     "tcp.listen.queue.pused[{#PORT}]": "C2410C",
 }
 """Of what is no state: again one colour each, wherever it is drawn."""
@@ -31,8 +30,8 @@ def _peaks(*states: TcpState, key: str = "tcp.status[{}]") -> tuple[Line, ...]:
     return tuple(Line(key=key.format(state.name), colour=COLOURS[state], function="MAX") for state in states)
 
 
-def _line(key: str, *, draw: str = "BOLD_LINE", side: str = "LEFT") -> Line:
-    return Line(key=key, colour=OTHER_COLOURS[key], draw=draw, function="MAX", side=side)
+def _line(key: str, *, draw: str = "BOLD_LINE") -> Line:
+    return Line(key=key, colour=OTHER_COLOURS[key], draw=draw, function="MAX")
 
 
 GRAPHS = (
@@ -60,10 +59,8 @@ PORT_GRAPHS = (
     Graph(name="TCP port {#PORT} {#SERVICE}: Problem states", lines=_peaks(*_TROUBLE_OF_A_PORT, key=_LOCAL)),
     Graph(
         name="TCP port {#PORT} {#SERVICE}: Accept queue",
-        lines=(
-            _line("tcp.listen.queue[{#PORT}]", draw="FILLED_REGION"),
-            _line("tcp.listen.queue.pused[{#PORT}]", side="RIGHT"),
-        ),
+        lines=(_line("tcp.listen.queue.pused[{#PORT}]", draw="FILLED_REGION"),),
+        is_percent=True,
     ),
 )
 

@@ -70,16 +70,19 @@ class Line:
     colour: str
     draw: str = "BOLD_LINE"
     function: str = "AVG"  # what a point stands for where there are more values than pixels
-    side: str = "LEFT"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """A classic graph, or the prototype of one; the axis begins at 0."""
+    """A classic graph, or the prototype of one. The axis begins at 0.
+
+    A stacked graph does not show the thresholds of triggers: they are of single states.
+    """
 
     name: str
     lines: tuple[Line, ...]
     is_stacked: bool = False
+    is_percent: bool = False  # the axis ends at 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +168,14 @@ def calls(expression: str) -> list[Call]:
         Call(text=found[0], function=found["function"], key=found["key"], arguments=found["arguments"] or "")
         for found in _CALL.finditer(expression)
     ]
+
+
+def lasting(key: str, threshold: str, period: str = "5m") -> str:
+    """High for this period, and when it began: of a first sample, or the first after a stop, min() would be content.
+
+    Not in every trigger: Zabbix draws the threshold into graphs only where min() stands alone.
+    """
+    return f"min(//{key},{period})>{threshold} and last(//{key},#1:now-{period})>{threshold}"
 
 
 def without_context(macro: str) -> str:

@@ -22,8 +22,10 @@ _HEAD = f"""\
 | 6.0, 6.4, 7.x | `tcp-status-sender template` | `templates/tcp_states_template.xml` |
 | 3.4 to 5.4 | `tcp-status-sender template --format 3.4` | `templates/tcp_states_template_3.4.xml` |
 
-The older file has the same items, triggers and graphs. It has applications in place of the items' tags and a screen in
-place of the dashboard; event names and operational data, which Zabbix did not know then, are missing.
+The older file has the same items, triggers and graphs. What Zabbix did not know then is different: applications in
+place of the items' tags, a screen in place of the dashboard, and prototypes that are not created as shipped are created
+disabled. Event names, operational data and the descriptions of macros are missing. A server that was upgraded to 6.0 or
+later takes the newer file over the older one.
 """
 
 

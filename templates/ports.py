@@ -52,7 +52,7 @@ _QUEUE = {
         component="network",
     ),
     "tcp.listen.queue.pused[{#PORT}]": Item(
-        name=f"{PORT}: Accept queue, used in %",
+        name=f"{PORT}: Accept queue in %",
         description=(
             "The accept queue in percent of its limit. At 100 the kernel drops requests for connections: clients see "
             "seconds of delay, then timeouts."
@@ -71,7 +71,10 @@ _QUEUE_RUN = (
 _QUEUE_FULL = Trigger(
     name=f"{PORT}: Accept queue is full",
     detail='{$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT:"{#PORT}"}% or more in 3 samples',
-    expression='min(//tcp.listen.queue.pused[{#PORT}],#3)>={$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT:"{#PORT}"}',
+    expression=(  # last(): there are three samples
+        'min(//tcp.listen.queue.pused[{#PORT}],#3)>={$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT:"{#PORT}"}'
+        " and last(//tcp.listen.queue.pused[{#PORT}],#3)>=0"
+    ),
     priority="HIGH",
     scope="availability",
     value="Current: {ITEM.LASTVALUE1}",

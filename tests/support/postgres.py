@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
 import signal
 import subprocess
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.program import ENVIRONMENT, Program, caged, finish
+from support.release import HERE, Release
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -37,9 +39,11 @@ SETTINGS = (
 class Postgres:
     """A context manager: a running PostgreSQL with one empty database, all of it below `directory`, which it makes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, release: Release = HERE) -> None:
         self.directory = directory  # of the unix socket too
-        self._bin = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        self._release = release
+        version = max((path.name for path in release.path("/usr/lib/postgresql").iterdir()), key=int)
+        self._bin = f"/usr/lib/postgresql/{version}/bin"
         self._program: Program | None = None
         self._resources = ExitStack()
 
@@ -47,10 +51,10 @@ class Postgres:
         with ExitStack() as stack:
             self.directory.mkdir(mode=0o700)  # whoever reaches the socket is superuser
             stack.callback(shutil.rmtree, self.directory)
-            shutil.chown(self.directory, USER, USER)
+            os.chown(self.directory, *self._release.ids(USER))
             data = str(self.directory / "data")
             initdb = [f"{self._bin}/initdb", "--no-sync", "--auth=trust", f"--username={DATABASE}"]
-            finish(caged([*initdb, "--encoding=UTF8", "--locale=C", "-D", data], USER))
+            finish(caged([*initdb, "--encoding=UTF8", "--locale=C", "-D", data], USER, self._release))
             stack.callback(self._kill)
             self.start()
             self._psql("--dbname=postgres", f"--command=create database {DATABASE}")
@@ -66,7 +70,7 @@ class Postgres:
         """Start it, on the data that it has; return when it accepts connections."""
         settings = [f"--{setting}" for setting in (*SETTINGS, f"unix_socket_directories={self.directory}")]
         command = [f"{self._bin}/postgres", "-D", str(self.directory / "data"), *settings]
-        self._program = Program("PostgreSQL", command, self.directory / "log", user=USER)
+        self._program = Program("PostgreSQL", command, self.directory / "log", user=USER, release=self._release)
         self._program.wait_until(self._is_ready, "it accepts connections")
 
     def stop(self) -> None:
@@ -90,8 +94,8 @@ class Postgres:
 
     def _is_ready(self) -> bool:
         ready = [f"{self._bin}/pg_isready", "--quiet", f"--host={self.directory}"]
-        return subprocess.run(ready, check=False, env=ENVIRONMENT).returncode == 0
+        return subprocess.run(self._release.within(ready), check=False, env=ENVIRONMENT).returncode == 0
 
     def _psql(self, *options: str, stdin: str = "") -> str:
         psql = [f"{self._bin}/psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--host={self.directory}"]
-        return finish([*psql, f"--username={DATABASE}", *options], stdin)
+        return finish(self._release.within([*psql, f"--username={DATABASE}", *options]), stdin)

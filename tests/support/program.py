@@ -2,7 +2,7 @@
 
 A caged program has PID and IPC namespaces of its own. Three promises rest on them: whoever kills it kills whatever it
 has forked; nothing of it outlives the thread that started it, kill -9 included; and no System V shared memory or
-semaphore stays behind.
+semaphore stays behind. Its files are this machine's, or those of another Debian release (see release.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.release import HERE, Release
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -29,7 +31,7 @@ class StackError(RuntimeError):
     """A program did not do what was asked of it; the text carries the end of what it had to say."""
 
 
-def caged(command: Sequence[str], user: str = "root") -> list[str]:
+def caged(command: Sequence[str], user: str = "root", release: Release = HERE) -> list[str]:
     """Return the command line that runs `command` as `user`, as the first process of new PID and IPC namespaces.
 
     The first `setpriv` ends `unshare` with the thread that started it, the second ends the program with `unshare`
@@ -40,7 +42,7 @@ def caged(command: Sequence[str], user: str = "root") -> list[str]:
     namespaces = ["unshare", "--pid", "--ipc", "--fork", "--kill-child"]
     as_user = [f"--reuid={user}", f"--regid={user}", "--init-groups"]
     may_enter = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    return [*die_with_parent, *namespaces, *die_with_parent, *as_user, *may_enter, *command]
+    return [*die_with_parent, *namespaces, *release.within([*die_with_parent, *as_user, *may_enter, *command])]
 
 
 def finish(command: Sequence[str], stdin: str = "") -> str:
@@ -56,13 +58,20 @@ class Program:
     """A caged program that runs until `stop`, or at the latest until `kill`."""
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, *, user: str = "root", environment: Mapping[str, str] = {}
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        user: str = "root",
+        release: Release = HERE,
+        environment: Mapping[str, str] = {},
     ) -> None:
         self.name = name
         self._log = log
         with log.open("ab") as output:
             self._cage = subprocess.Popen(
-                caged(command, user),
+                caged(command, user, release),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -95,6 +104,10 @@ class Program:
         """Let all that `freeze` stopped go on."""
         for pid in self._family():
             _signal(pid, signal.SIGCONT)
+
+    def beside(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs `command` where the program runs: it sees the same processes and files."""
+        return ["nsenter", f"--target={self.pid}", "--pid", "--mount", "--root", "--", *command]
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
         """Return as soon as `condition` holds; raise StackError if the program ends, or the time runs out, before."""

@@ -37,7 +37,7 @@ cd "$SCRATCH"/root
 # /dev as systemd.io/CONTAINER_INTERFACE asks for it; /proc/sys and /sys are the whole machine's, and not to be written.
 for directory in run tmp var/tmp dev .{UNITS}; do mount -t tmpfs tmpfs "$directory"; done
 for node in null zero full random urandom tty; do touch dev/$node; mount --bind /dev/$node dev/$node; done
-mkdir dev/pts
+mkdir dev/pts dev/shm  # on the latter, credentials are made ready
 ln -s pts/ptmx dev/ptmx
 mount -t proc proc proc
 mount -o bind,ro proc/sys proc/sys
@@ -61,6 +61,7 @@ done
 
 pivot_root . mnt
 umount -l /mnt
+mount --make-rshared /  # as systemd does itself outside of a container; without that, credentials do not get anywhere
 exec setpriv --inh-caps=-all --ambient-caps=-all env container=test SYSTEMD_UNIT_PATH={UNITS} \\
     /lib/systemd/systemd --system --unit=basic.target
 """

@@ -13,6 +13,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from types import TracebackType
 
@@ -34,8 +35,8 @@ def counts(processed: int, failed: int) -> bytes:
 
 
 def accept(request: dict[str, Any]) -> bytes:
-    """Every value is processed."""
-    return counts(len(request["data"]), 0)
+    """Every value is processed; to a request that it does not know, Zabbix says nothing."""
+    return counts(len(request["data"]), 0) if "data" in request else b""
 
 
 def redirect(**to: Any) -> bytes:
@@ -47,7 +48,7 @@ class Trapper:
     """Listens while the context lasts. `answer(request)` gives the bytes to answer with, before the connection closes.
 
     `answer` may be changed at any time; an iterable of bytes is sent piece by piece. `requests` are those received, `peers`
-    where each connection came from. With `reads`, only so many bytes of a request are read before the answer is made.
+    where each connection came from. With `reads`, only so many bytes of a request are read before the answer is made. With `encrypted`, it speaks TLS alone.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Trapper:
         *,
         address: str = "127.0.0.1",
         reads: int | None = None,
+        encrypted: ssl.SSLContext | None = None,
     ) -> None:
         self.answer = answer
+        self._encrypted = encrypted
         self._reads = reads
         self.requests: list[dict[str, Any]] = []
         self.peers: list[str] = []
@@ -90,7 +93,7 @@ class Trapper:
     @property
     def values(self) -> list[dict[str, Any]]:
         """All values of all requests, in the order in which they came."""
-        return [value for request in self.requests for value in request["data"]]
+        return [value for request in self.requests for value in request.get("data", [])]
 
     @property
     def host_values(self) -> list[dict[str, Any]]:
@@ -109,8 +112,13 @@ class Trapper:
             thread.start()
 
     def _handle(self, connection: socket.socket) -> None:
+        connection.settimeout(20)
+        if self._encrypted:
+            try:
+                connection = self._encrypted.wrap_socket(connection, server_side=True)
+            except (OSError, ValueError):
+                return  # which closes it
         with connection:
-            connection.settimeout(20)
             try:
                 request = self._read(connection)
                 reply = self.answer(request)

@@ -1,7 +1,8 @@
 """A real Zabbix for one test run: database, server and web frontend, from Debian's packages, without systemd.
 
-Knows Zabbix 6.0 and what to ask of it; knows nothing of `sender`. Needs root, and a machine whose users one trusts:
-everybody on it can log in as Admin, with the password that everybody knows.
+Knows Zabbix and what to ask of it; knows nothing of `sender`, and leaves it to zabbix_versions.py what differs between
+versions. Needs root, and a machine whose users one trusts: everybody on it can log in as Admin, with the password that
+everybody knows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from zabbix_utils import ModuleBaseException, ProcessingError, Sender, ZabbixAPI
 
 from support.postgres import DATABASE, Postgres
 from support.program import Program, StackError, finish
+from support.release import Release
+from support.zabbix_versions import adjustments, import_rules, installed, new_host, server_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-SQL = Path("/usr/share/zabbix-server-pgsql")
-FRONTEND = Path("/usr/share/zabbix")
+SQL = "/usr/share/zabbix-server-pgsql"
+FRONTEND = "/usr/share/zabbix"
 FRONTEND_CONFIG = "/etc/zabbix/zabbix.conf.php"  # a constant of include/classes/core/CConfigFile.php
 
 # Below net.ipv4.ip_local_port_range: no outgoing connection may sit on the port of a server that is stopped, least of
@@ -38,12 +41,6 @@ PORTS = range(20_000, 30_000)
 
 HOST_GROUP = "Hosts under test"
 TRAPPER, UNSIGNED = 2, 3  # `type` and `value_type` of an item in the API
-IMPORT_RULES = (
-    *("discoveryRules", "graphs", "groups", "hosts", "httptests", "images", "items", "maps", "mediaTypes"),
-    *("templateDashboards", "templates", "triggers", "valueMaps"),
-)
-RULES = {rule: {"createMissing": True, "updateExisting": True} for rule in IMPORT_RULES}
-RULES["templateLinkage"] = {"createMissing": True}
 
 # Few processes, new items within a second, nothing forgotten, and no way to poll, ping or discover anything.
 SERVER_CONFIG = """
@@ -51,7 +48,6 @@ AllowRoot=1
 LogType=console
 ListenIP=127.0.0.1
 ListenPort={port}
-NodeAddress=127.0.0.1:{port}
 DBHost={postgres}
 DBName={database}
 DBUser={database}
@@ -66,13 +62,12 @@ StartTrappers=3
 StartAlerters=1
 StartDBSyncers=1
 StartEscalators=1
-StartHistoryPollers=1
 StartLLDProcessors=1
 StartPreprocessors=1
 StartTimers=1
+StatsAllowedIP=127.0.0.1
 StartDiscoverers=0
 StartHTTPPollers=0
-StartODBCPollers=0
 StartPingers=0
 StartPollers=0
 StartPollersUnreachable=0
@@ -89,14 +84,6 @@ $DB['PASSWORD'] = '';
 $DB['SCHEMA'] = '';
 $DB['DOUBLE_IEEE754'] = true;
 $IMAGE_FORMAT_DEFAULT = IMAGE_FORMAT_PNG;
-"""
-
-# The host that every new Zabbix brings along would have the server poll an agent on this machine. British English is
-# the one language for which the frontend asks no locale of the system.
-ADJUSTMENTS = """
-update hosts set status = 1 where host = 'Zabbix server';
-update config set default_lang = 'en_GB';
-analyze;
 """
 
 HISTORY = """
@@ -122,15 +109,22 @@ class Value:
 
 
 class ZabbixStack:
-    """A context manager: a running Zabbix, with all its state below `directory` and nothing left there at the end."""
+    """A context manager: a running Zabbix, with all its state below `directory` and nothing left there at the end.
+
+    Its programs are this machine's, or those of the Debian release in `root`.
+    """
 
     api: ZabbixAPI  # logged in as Admin, while the stack is up
 
-    def __init__(self, directory: Path) -> None:
-        self.trapper_port, self._web_port = free_ports(2)
-        self.web_url = f"http://127.0.0.1:{self._web_port}/"
-        self._postgres = Postgres(directory / "postgres")
+    def __init__(self, directory: Path, settings: str = "", root: Path = Path("/")) -> None:
+        """With more `settings` of zabbix_server.conf."""
+        self._release = Release(root=root, shared=directory)
+        self.version = installed(self._release)
+        self.trapper_port, self.web_port = free_ports(2)
+        self.web_url = f"http://127.0.0.1:{self.web_port}/"
+        self._postgres = Postgres(directory / "postgres", self._release)
         self._server_directory = directory / "server"
+        self.settings = settings
         self._config = self._server_directory / "zabbix_server.conf"
         self._web_directory = directory / "web"
         self._server: Program | None = None
@@ -162,13 +156,18 @@ class ZabbixStack:
         """What zabbix_server has logged, over all its starts."""
         return (self._server_directory / "log").read_text(errors="replace")
 
+    @property
+    def web_log(self) -> str:
+        """What the frontend's web server has logged, and PHP with it."""
+        return (self._web_directory / "log").read_text(errors="replace")
+
     def start_server(self) -> None:
         """Start zabbix_server; return when its trapper answers: it has read its configuration by then."""
         if self._server:
             raise StackError("zabbix_server was started already")
-        self._config.write_text(self._filled_in(SERVER_CONFIG))
+        self._config.write_text(self._filled_in(SERVER_CONFIG + server_settings(self.version)) + self.settings)
         command = ["zabbix_server", "--foreground", "--config", str(self._config)]
-        self._server = Program("zabbix_server", command, self._server_directory / "log")
+        self._server = Program("zabbix_server", command, self._server_directory / "log", release=self._release)
         self._server.wait_until(lambda: self._accepted("-", "-") is not None, "its trapper answers")
 
     def stop_server(self) -> None:
@@ -219,21 +218,22 @@ class ZabbixStack:
 
     def import_template(self, xml: str) -> None:
         """Import all that `xml` holds: what is missing is created, what exists is updated, nothing is deleted."""
-        self._call("configuration.import", {"format": "xml", "source": xml, "rules": RULES})
+        self._call("configuration.import", self._import(xml))
 
     def template_changes(self, xml: str) -> list[Any]:
         """What importing `xml` would change, as the import dialog shows it; empty where it is what is there."""
-        changes: list[Any] = self._call("configuration.importcompare", {"format": "xml", "source": xml, "rules": RULES})
+        changes: list[Any] = self._call("configuration.importcompare", self._import(xml))
         return changes
 
-    def create_host(self, name: str, templates: Sequence[str]) -> str:
-        """Create a host with these templates, given by their technical names; return its id."""
+    def create_host(self, name: str, templates: Sequence[str], **settings: Any) -> str:
+        """Create a host with these templates, given by their technical names, and API properties; return its id."""
         found = self._call("template.get", {"output": ["host"], "filter": {"host": list(templates)}})
         missing = set(templates) - {template["host"] for template in found}
         if missing:
             raise StackError(f"host {name}: no such templates: {', '.join(sorted(missing))}")
         links = [{"templateid": template["templateid"]} for template in found] if templates else []
-        host = {"host": name, "groups": [{"groupid": self._group_id()}], "templates": links}
+        groups = [{"groupid": self._group_id()}]
+        host = {**new_host(self.version), "host": name, "groups": groups, "templates": links, **settings}
         return str(self._call("host.create", host)["hostids"][0])
 
     def wait_for_items(self, host: str) -> None:
@@ -272,9 +272,14 @@ class ZabbixStack:
 
     def _fill_database(self) -> None:
         for part in ("schema", "images"):
-            self._postgres.execute(_packaged_sql(part))
-        self._postgres.execute("".join(_merged(_packaged_sql("data"))))
-        self._postgres.execute(ADJUSTMENTS)
+            self._postgres.execute(self._packaged_sql(part))
+        data = self._packaged_sql("data")
+        self._postgres.execute(data if self.version >= (7, 0) else "".join(_merged(data)))
+        self._postgres.execute(adjustments(self.version))
+
+    def _packaged_sql(self, part: str) -> str:
+        with gzip.open(self._release.path(f"{SQL}/{part}.sql.gz"), "rt", encoding="utf-8") as file:
+            return file.read()
 
     def _filled_in(self, config: str) -> str:
         return config.format(
@@ -298,7 +303,8 @@ class ZabbixStack:
         directory = self._web_directory
         config = directory / "zabbix.conf.php"
         config.write_text(self._filled_in(WEB_CONFIG))
-        frontend = Path(shutil.copytree(FRONTEND, directory / "frontend", ignore_dangling_symlinks=True))
+        packaged = self._release.path(FRONTEND)
+        frontend = Path(shutil.copytree(packaged, directory / "frontend", ignore=_dangling))
         reader = frontend / "include/classes/core/CConfigFile.php"
         reader.write_text(reader.read_text().replace(FRONTEND_CONFIG, str(config)))
         settings = {
@@ -308,20 +314,25 @@ class ZabbixStack:
             "max_execution_time": "300",
             "date.timezone": "UTC",
         }
-        command = ["php", "-S", f"127.0.0.1:{self._web_port}", "-t", str(frontend)]
+        command = ["php", "-S", f"127.0.0.1:{self.web_port}", "-t", str(frontend)]
         for name, value in settings.items():
             command += ["-d", f"{name}={value}"]
-        return Program("frontend", command, directory / "log", environment={"PHP_CLI_SERVER_WORKERS": "4"})
+        workers = {"PHP_CLI_SERVER_WORKERS": "4"}
+        return Program("frontend", command, directory / "log", release=self._release, environment=workers)
 
     def _logged_in(self, web: Program) -> ZabbixAPI:
-        web.wait_until(lambda: _somebody_listens(self._web_port), "it listens")
+        web.wait_until(lambda: _somebody_listens(self.web_port), "it listens")
         try:
-            return ZabbixAPI(url=self.web_url, user="Admin", password="zabbix")  # noqa: S106
+            # Before 6.0 zabbix_utils refuses unless it is told to go on; all that is asked of it here works with 5.0.
+            return ZabbixAPI(url=self.web_url, user="Admin", password="zabbix", skip_version_check=True)  # noqa: S106
         except ModuleBaseException as error:
             raise web.failure(f"Admin cannot log in: {error}") from None
 
     def _call(self, method: str, params: Any) -> Any:
         return self.api.send_api_request(method, params)["result"]
+
+    def _import(self, xml: str) -> dict[str, Any]:
+        return {"format": "xml", "source": xml, "rules": import_rules(self.version)}
 
     def _group_id(self) -> str:
         found = self._call("hostgroup.get", {"output": ["groupid"], "filter": {"name": HOST_GROUP}})
@@ -333,7 +344,8 @@ class ZabbixStack:
         host_id = self.create_host(name, [])
         item = {"hostid": host_id, "name": name, "key_": "canary", "type": TRAPPER, "value_type": UNSIGNED}
         self._call("item.create", {**item, "history": "0", "trends": "0"})
-        finish(["zabbix_server", "--config", str(self._config), "--runtime-control", "config_cache_reload"])
+        reload = ["zabbix_server", "--config", str(self._config), "--runtime-control", "config_cache_reload"]
+        finish(self._running_server().beside(reload))  # before 6.0 it is a signal to the process in the PID file
         self._running_server().wait_until(lambda: self._accepted(name, "canary") == 1, "it accepts a canary's value")
         self._call("host.delete", [host_id])
 
@@ -358,13 +370,13 @@ def free_ports(count: int) -> list[int]:
     return list(itertools.islice(free, count))
 
 
-def _packaged_sql(part: str) -> str:
-    with gzip.open(SQL / f"{part}.sql.gz", "rt", encoding="utf-8") as file:
-        return file.read()
+def _dangling(directory: str, names: Sequence[str]) -> set[str]:
+    """Those of `names` that lead nowhere. What copytree itself takes for such are all relative links, the font too."""
+    return {name for name in names if not Path(directory, name).exists()}
 
 
 def _merged(sql: str) -> Iterator[str]:
-    """Yield `sql` with one INSERT for each run of rows of a table: it loads four times as fast."""
+    """Yield `sql` with one INSERT for each run of rows of a table, as 7.0 brings it: it loads four times as fast."""
     between = ";\nINSERT INTO "
     first, *inserts = sql.split(between)
     yield first

@@ -14,6 +14,7 @@ import yaml
 from support.namespace import entered
 from support.program import POLL_S, StackError, finish
 from support.systemd import UNITS, System
+from support.tls_server import psk_server
 from support.trapper import Trapper
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ class Service:
         self.override()
         self.configure()
 
-    def configure(self, host: str = "web-01") -> None:
+    def configure(self, host: str = "web-01", port: int | None = None, **tls: str) -> None:
         """Write a valid configuration, with a name to be looked up."""
-        destination = {"name": "main", "nodes": [f"localhost:{self._port}"]}
+        destination = {"name": "main", "nodes": [f"localhost:{port or self._port}"], "tls": tls}
         config = {"host": host, "interval": "1s", "destinations": [destination]}
         self.system.path(CONFIG).write_text(yaml.safe_dump(config))
 
@@ -158,6 +159,23 @@ def test_its_state_is_its_own(service: Service, trapper: Trapper) -> None:
         owner = service["UID"]
         shown = service.system.run("stat", "--format=%u %a %n", f"{STATE}/.", f"{STATE}/spool.db")
         assert shown.splitlines() == [f"{owner} 700 {STATE}/.", f"{owner} 600 {STATE}/spool.db"]
+
+
+@pytest.mark.parametrize("file", ["psk", f"/run/credentials/{NAME}/psk"])
+def test_a_key_that_only_root_can_read(service: Service, file: str) -> None:
+    """LoadCredential= hands it over, by its name or its path; it is used in the sandbox, and nobody is warned of it."""
+    key = service.system.path("/etc/tcp-status-sender/psk")
+    key.touch(mode=0o600)
+    key.write_text(bytes(range(32)).hex())
+    service.override("LoadCredential=psk:/etc/tcp-status-sender/psk")
+    with entered(service.system.pid):
+        encrypted = Trapper(encrypted=psk_server(web=bytes(range(32))))
+    with encrypted:
+        service.configure(port=encrypted.port, connect="psk", psk_identity="web", psk_file=file)
+        begin = len(service.journal())
+        service.systemctl("start", NAME)
+        encrypted.wait_for(2)
+    assert "chmod" not in service.journal()[begin:]
 
 
 def test_a_reload_takes_the_changed_file(service: Service, trapper: Trapper) -> None:

@@ -11,26 +11,16 @@ SOURCE = Path(__file__).parents[2] / "sender"
 MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
 
 LAYERS = [
-    {"__init__", "errors", "model", "clock"},
-    {"yaml_file", "fields"},
-    {"items", "config", "template", "protocol", "census", "credentials", "host_plan"},
-    {
-        "tally",
-        "ports",
-        "spool_lock",
-        "spool_ledger",
-        "spool_place",
-        "spool_sample",
-        "spool_words",
-        "uplink",
-        "systemd",
-        "zabbix_api",
-    },
-    {"sock_diag", "spool_file", "newcomers", "provision"},
-    {"spool", "status", "refusals", "sampling"},
-    {"delivery"},
-    {"pipeline", "daemon"},
-    {"run"},
+    {"__init__", "errors", "model", "clock", "findings"},
+    {"yaml_file", "fields", "psk"},
+    {"agent_config"},
+    {"items", "config", "template", "protocol", "census", "credentials", "host_plan", "tls"},
+    {"tally", "ports", "spool_lock", "spool_ledger", "spool_place", "spool_sample", "spool_words", "uplink", "systemd"},
+    {"sock_diag", "spool_file", "newcomers", "zabbix_api"},
+    {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there", "provision"},
+    {"delivery", "autoregistration"},
+    {"pipeline", "daemon", "check"},
+    {"run", "show", "usage"},
     {"cli"},
     {"__main__"},
 ]
@@ -43,7 +33,11 @@ OWNERS = {
     "sqlite3": {"spool_file"},
     "yaml": {"yaml_file"},
     "pydantic": {"config", "fields"},
-    "argparse": {"cli"},
+    "argparse": {"usage"},
+    "ssl": {"psk", "tls", "zabbix_api"},
+    "_ssl": {"psk"},
+    "ctypes": {"psk"},
+    "rich": {"show"},
 }
 
 

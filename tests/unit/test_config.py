@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import config
-from sender.config import Destination, Node, Settings, SpoolSettings, load
+from sender.config import Destination, PortSettings, Settings, SpoolSettings, load
 from sender.errors import ConfigError
+from sender.fields import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,20 +71,62 @@ def test_the_example_holds_the_defaults() -> None:
 def test_the_example_explains_every_key() -> None:
     """Each key of each section stands in the example, at least commented out."""
     text = EXAMPLE.read_text()
-    for key in [*Settings.model_fields, *Destination.model_fields, *SpoolSettings.model_fields]:
+    for key in [
+        *Settings.model_fields,
+        *Destination.model_fields,
+        *PortSettings.model_fields,
+        *SpoolSettings.model_fields,
+    ]:
         assert f"{key}:" in text, key
 
 
 def test_the_examples_beyond_the_defaults_are_valid(write: Callable[[str | bytes], Path]) -> None:
     """The commented-out examples are valid too, each in its place."""
     text = EXAMPLE.read_text()
-    for key in ("host", "source_ip", "path"):
+    for key in ("host", "autoregistration", "source_ip", "path", "remote", "exclude"):
         assert f"#{key}:" in text
         text = text.replace(f"#{key}:", f"{key}:")
     settings = load(write(text))
     assert settings.host == "web-01"
+    assert settings.autoregistration
     assert settings.spool.path == "/var/lib/tcp-status-sender/spool.db"
     assert settings.destinations[0].source_ip == "192.0.2.10"
+    assert (settings.ports.remote, settings.ports.exclude) == ((5432,), ((22, 22), (32768, 60999)))
+
+
+def test_a_mere_name_is_a_credential(write: Callable[[str | bytes], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key file without a path is what LoadCredential= made of it; outside of the unit, where that would be."""
+    path = write("destinations: [{nodes: [a], tls: {connect: psk, psk_identity: x, psk_file: psk}}]")
+    for directory in ("/run/credentials/tcp-status-sender.service", "/elsewhere"):
+        assert load(path).destinations[0].tls.psk_file == Path(directory, "psk")
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("tls", "problem"),
+    [
+        ("{connect: tls}", ".connect: is 'tls'; expected 'unencrypted', 'psk' or 'cert'"),
+        ("{connect: psk}", ": is a mapping; expected also psk_identity, psk_file, with connect: psk"),
+        ("{connect: cert, ca_file: /a}", ": is a mapping; expected also cert_file, key_file, with connect: cert"),
+        (
+            "{psk_identity: a}",
+            ": is a mapping; expected no psk_identity, which have no effect with connect: unencrypted",
+        ),
+        ("{psk_fil: a}", ".psk_fil: unknown key; did you mean 'psk_file'?"),
+        (
+            "{psk_file: 0a/0b}",
+            ".psk_file: is not a path; expected an absolute path, or the name of a LoadCredential= of the",
+        ),
+        (
+            "{key_file: 5}",
+            ".key_file: is not a path; expected an absolute path, or the name of a LoadCredential= of the",
+        ),
+    ],
+)
+def test_what_is_wrong_with_tls(write: Callable[[str | bytes], Path], tls: str, problem: str) -> None:
+    """One line each, which never shows what may be a key."""
+    (found,) = problems(write(f"destinations: [{{nodes: [a], tls: {tls}}}]"))
+    assert found.startswith(f"destinations[0].tls{problem}")
 
 
 def test_everything_at_once(write: Callable[[str | bytes], Path]) -> None:
@@ -124,7 +167,7 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         "spool.max_age: is '1s'; expected a duration from 1m to 365d",
         "spool.max_size: is 3; expected a size from 1MiB to 1024GiB, such as 256MiB",
         "spool.max_sise: unknown key; did you mean 'max_size'?",
-        "[2]: unknown key; expected one of host, interval, destinations, ports, spool, log_level",
+        "[2]: unknown key; expected one of host, interval, destinations, agent_config, autoregistration, ports, spool, log_level",
     ])  # fmt: skip
 
 
@@ -172,6 +215,27 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         ),
         ('destinations: [{"no\\nname": a, nodes: [b]}]\n', r"destinations[0].no\nname: unknown key"),
         ('destinations: [{name: "\\e[2J", nodes: [b]}]\n', "destinations[0].name: is '\\x1b[2J'; expected printable"),
+        ("ports: [443]\n", "ports: is a list; expected keys with values"),
+        ("ports: {local: 443}\n", "ports.local: is 443; expected a list, such as [a, b]"),
+        ("ports: {local: [0]}\n", "ports.local[0]: is 0; expected a port from 1 to 65535"),
+        ("ports: {local: [22, '443']}\n", "ports.local[1]: is '443'; expected a port from 1 to 65535"),
+        ("ports: {remote: [true]}\n", "ports.remote[0]: is true; expected a port from 1 to 65535"),
+        ("ports: {remote: [65536]}\n", "ports.remote[0]: is 65536; expected a port from 1 to 65535"),
+        (
+            "ports: {exclude: ['9-5']}\n",
+            "ports.exclude[0]: is '9-5'; expected a port from 1 to 65535, or a range of them",
+        ),
+        (
+            "ports: {exclude: [ssh]}\n",
+            "ports.exclude[0]: is 'ssh'; expected a port from 1 to 65535, or a range of them",
+        ),
+        ("ports: {states: [ESTAB]}\n", "ports.states[0]: is 'ESTAB'; expected one of ESTABLISHED, SYN_SENT, SYN_RECV"),
+        ("ports: {states: []}\n", "ports.states: is empty; expected at least one entry"),
+        ("ports: {states: [1]}\n", "ports.states[0]: is 1; expected one of ESTABLISHED"),
+        ("ports: {limit: 0}\n", "ports.limit: is 0; expected a number of ports from 1 to 1000"),
+        ("ports: {limit: 50.0}\n", "ports.limit: is 50.0; expected a number of ports from 1 to 1000"),
+        ("ports: {listening: 1}\n", "ports.listening: is 1; expected true or false"),
+        ("ports: {listen: true}\n", "ports.listen: unknown key; did you mean 'listening'?"),
         ("destinations: [{name: a}]\n", "destinations[0].nodes: is missing; expected for every destination"),
         (
             "destinations: [{nodes: [a], timeout: 61s}]\n",

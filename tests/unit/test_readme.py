@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
 from sender.config import Settings
@@ -35,6 +36,13 @@ def test_the_configuration_is_valid() -> None:
     """The configuration that the README shows is one."""
     (shown,) = [block for block in snippets() if block.startswith("host:")]
     assert Settings.model_validate(yaml.safe_load(shown)).host == "web-01"
+
+
+@pytest.mark.parametrize("key", ["agent_config", "autoregistration"])
+def test_what_else_can_be_configured_is_valid(key: str) -> None:
+    """So are the keys that it shows alone."""
+    (shown,) = [block for block in snippets() if block.startswith(f"{key}:")]
+    assert getattr(Settings.model_validate(yaml.safe_load(shown)), key)
 
 
 def test_every_target_exists() -> None:

@@ -53,7 +53,7 @@ def test_all_refused_is_advice_about_the_host(logged: Callable[[], list[str]]) -
         subject.note(chunk(clock), Outcome(rejected=10))
     (message,) = logged()
     assert message.startswith("main refused all 10 values of host 'web-01'; they are lost. Zabbix does not say why; ")
-    for cause in ("host of exactly this name", "'TCP states by Zabbix trapper'", "enabled", "proxy", "'No encryption'"):
+    for cause in ("host of exactly this name", "'TCP states by Zabbix trapper'", "enabled", "proxy", "tab Encryption"):
         assert cause in message
     assert not subject.is_curious
     subject.note(chunk(4), Outcome(accepted=10))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -319,7 +320,7 @@ def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> No
     assert (
         "d0 refuses of host 'web-01': tcp.status[CLOSING], tcp.sender.version. Zabbix does not say why" in done.stderr
     )
-    assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 42
+    assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 44
 
 
 def test_once_can_be_interrupted(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
@@ -359,3 +360,26 @@ def test_the_journal_hears_how_bad_it_is(config: Callable[..., Path], monkeypatc
     assert failed.startswith("<3>delivery to d0 fails; 22 values wait: ")
     assert lost.startswith("<3>what was not delivered is lost")
     assert bad.startswith(f"<3>{path}: interval: is 'loud'; expected a duration")
+
+
+def test_what_an_agents_file_has_beyond_ours_is_said_once(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], tmp_path: Path
+) -> None:
+    """What is not honoured stands in the log at the start, and after a reload only if it is new; the reload reads anew."""
+    agent = tmp_path / "agent.conf"
+    with Trapper() as trapper:
+        agent.write_text(f"Hostname=one,two\nServerActive=127.0.0.1:{trapper.port}\n")
+        path = config()
+        settings = {**json.loads(path.read_text()), "agent_config": str(agent)}
+        path.write_text(json.dumps({key: settings[key] for key in settings if key not in ("host", "destinations")}))
+        process = start("run", "--config", path)
+        log = until(process, " started: host 'one', a sample every 1 s from ")
+        assert log.count(f"WARNING {agent}: Hostname: only 'one' is honoured, not 'two'") == 1
+        process.send_signal(signal.SIGHUP)
+        assert "WARNING" not in until(process, " reloaded: host 'one', ")
+        agent.write_text(agent.read_text().replace("one,two", "three,two"))
+        process.send_signal(signal.SIGHUP)
+        assert "Hostname: only 'three' is honoured" in until(process, " reloaded: host 'three', ")
+        agent.write_text("")
+        process.send_signal(signal.SIGHUP)
+        until(process, f"the one before stays in force: {agent}: ServerActive: is missing; ")

@@ -211,7 +211,7 @@ def test_the_dashboard_shows_every_graph_and_fits(root: ET.Element) -> None:
     graphs = set(texts(root, ".//graphs/graph/name")) | set(texts(root, ".//graph_prototype/name"))
     assert set(texts(root, ".//widget/fields/field/value/name")) == graphs
     for page in root.iter("page"):
-        cells = set()
+        cells: set[tuple[int, int]] = set()
         for widget in page.iter("widget"):
             x, y, width, height = (
                 int(widget.findtext(tag, d)) for tag, d in zip(("x", "y", "width", "height"), "0012", strict=True)

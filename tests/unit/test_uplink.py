@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination, Node
+from sender.config import Destination
 from sender.errors import DeliveryError
+from sender.fields import Node
 from sender.items import to_request
 from sender.model import Item, Outcome
 from sender.uplink import Uplink
@@ -57,6 +58,25 @@ def test_a_compressed_answer_is_read() -> None:
     """Zabbix may compress its answer."""
     with Trapper(lambda _: packet(zlib.compress(accept({"data": ITEMS})[13:]), flags=3)) as trapper:
         assert uplink(trapper.port).send(ITEMS) == Outcome(accepted=10)
+
+
+@pytest.mark.parametrize("answer", [{"response": "success", "data": []}, {"response": "failed", "info": "not found"}])
+def test_any_other_request(answer: dict[str, Any]) -> None:
+    """Another request arrives as it is, and what is answered is given as it is, a failure too."""
+    request = {"request": "active checks", "host": "web-01"}
+    with Trapper(lambda _: packet(json.dumps(answer).encode())) as trapper:
+        assert uplink(trapper.port).ask(request) == answer
+    assert trapper.requests == [request]
+
+
+def test_any_other_request_without_an_answer(dead_port: int) -> None:
+    """Where nothing is answered to another request, that is an error in the same words as for values."""
+    silent = uplink(dead_port)
+    with pytest.raises(DeliveryError) as sent:
+        silent.send(ITEMS)
+    with pytest.raises(DeliveryError) as asked:
+        silent.ask({"request": "active checks", "host": "web-01"})
+    assert str(asked.value) == str(sent.value)
 
 
 def test_values_that_zabbix_did_not_count_are_rejected() -> None:

@@ -1,0 +1,120 @@
+"""What a host's dashboard (before 5.2: screen) shows in every version's own frontend, in a real browser."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.config import Destination
+from sender.model import Outcome
+from sender.uplink import Uplink
+from support import story
+from support.browser import Browser
+from support.frontend import Frontend
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from selenium.webdriver.remote.webelement import WebElement
+
+    from support.zabbix_stack import ZabbixStack
+
+FIGURES = ("ESTABLISHED", "TIME_WAIT", "CLOSE_WAIT", "SYN_RECV", "SYN_SENT")
+FIGURE = "//div[@class='dashboard-grid-widget'][.//h4[.='{}']]//div[contains(@class,'item-value-content')]"
+GRAPH = "//main//img[contains(@src,'chart')]"
+GRAPHS = 4  # on the first page
+
+
+@pytest.fixture
+def told(zabbix: ZabbixStack, host: str) -> dict[str, str]:
+    """An hour in which a web server goes wrong is in the database; the last value of each key."""
+    uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+    now = int(time.time())
+    assert uplink.send(story.discoveries(host, now)) == Outcome(accepted=2)
+    hour = list(story.hour(host, now))
+    keys = {item.key for item in hour[0]}
+
+    def are_made() -> bool:
+        return keys <= {item["key_"] for item in zabbix.api.item.get(host=host, output=["key_"])}
+
+    zabbix.wait_until(are_made, "discovery has made the items of all ports", 60)
+    zabbix.wait_for_items(host)
+    for sample in hour:
+        assert uplink.send(sample) == Outcome(accepted=len(sample))
+    last = {item.key: item.value for item in hour[-1] if item.key != "tcp.sender.version"}
+    end = hour[-1][0].clock
+    zabbix.wait_until(
+        lambda: last.keys() <= {value.key for value in zabbix.history(host) if value.clock == end},
+        "the whole hour is in the database",
+        60,
+    )
+    return last
+
+
+@pytest.fixture
+def browser(zabbix: ZabbixStack, tmp_path: Path) -> Iterator[Browser]:
+    """A browser in which Admin is logged in; the frontend had nothing to complain about."""
+    with Browser(tmp_path / "browser", zabbix.web_url) as browser:
+        Frontend(browser).log_in("Admin", "zabbix")
+        yield browser
+    assert [line for line in zabbix.web_log.splitlines() if "PHP " in line and not line.endswith(" started")] == []
+
+
+def page(zabbix: ZabbixStack, host: str) -> str:
+    """Where the host's dashboard is."""
+    (known,) = zabbix.api.host.get(filter={"host": host}, output=["hostid"])
+    place = "zabbix.php?action=host.dashboard.view&hostid=" if zabbix.version >= (5, 2) else "host_screen.php?hostid="
+    return f"{place}{known['hostid']}"
+
+
+def colour(zabbix: ZabbixStack, host: str, key: str) -> str:
+    """That of an item in the graph of all states."""
+    (item,) = zabbix.api.item.get(host=host, filter={"key_": key}, output=["itemid"])
+    (graph,) = zabbix.api.graph.get(
+        itemids=item["itemid"], filter={"name": "TCP: States"}, selectGraphItems=["itemid", "color"]
+    )
+    return next(str(line["color"]) for line in graph["gitems"] if line["itemid"] == item["itemid"])
+
+
+def test_the_dashboard_shows_the_story(imported: Any, host: str, told: dict[str, str], browser: Browser) -> None:
+    """Every graph is drawn, every figure is the last value, and the page has no error to show."""
+    zabbix = imported.zabbix
+    browser.open(page(zabbix, host))
+
+    def graphs() -> list[WebElement] | None:
+        images = browser.loaded(GRAPH)
+        return images if images and len(images) >= GRAPHS else None
+
+    images = browser.wait_until(graphs, "every graph is drawn")
+    for state, share in (("ESTABLISHED", 0.6), ("CLOSE_WAIT", 0.35)):  # the whole hour, and two thirds of it
+        wanted = colour(zabbix, host, f"tcp.status[{state}]")
+        assert max(browser.drawn(image, wanted) for image in images) > share, state
+    if imported.pair.format == "6.0":  # an older file has no figures
+        shown = {state: "".join(browser.see(FIGURE.format(state)).text.split()) for state in FIGURES}
+        assert {state: float(text) for state, text in shown.items()} == {
+            state: float(told[f"tcp.status[{state}]"]) for state in FIGURES
+        }
+    assert browser.texts("//*[contains(@class,'msg-bad')]") == []
+
+
+@pytest.mark.usefixtures("told")
+def test_what_goes_wrong_is_a_problem(zabbix: ZabbixStack, host: str) -> None:
+    """The story raises the same three problems in every version, and no other."""
+    (known,) = zabbix.api.host.get(filter={"host": host}, output=["hostid"])
+
+    def problems() -> list[str]:
+        found = zabbix.api.trigger.get(
+            hostids=known["hostid"], filter={"value": 1}, output=["description"], expandDescription=True
+        )
+        return sorted(trigger["description"] for trigger in found)
+
+    expected = [
+        "TCP port 8080 http-alt: Accept queue is full",
+        "TCP port 8080 http-alt: Many connections in CLOSE_WAIT",
+        "TCP: Many connections in CLOSE_WAIT",
+    ]
+    zabbix.wait_until(lambda: len(problems()) >= len(expected), "the problems are there", 60)
+    assert problems() == expected

@@ -1,0 +1,153 @@
+"""The template and the daemon's values in every version of Zabbix: imported, made into items, and stored once each."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from contextlib import contextmanager
+from dataclasses import replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.items import DISCOVERIES, KEYS, discovered
+from support.command import tcp_status_sender
+from support.daemon import Daemon
+from support.trapper import Trapper
+from support.zabbix_stack import Value, free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from support.zabbix_stack import ZabbixStack
+
+TEMPLATE = "TCP states by Zabbix trapper"
+FIELDS = ("key", "value", "clock", "ns")
+VERSION = "tcp.sender.version"
+SEVEN = 7  # items of a local port: four states, three of the accept queue
+# What both formats make, whatever the version: a part that an import leaves out is left out without a word.
+COUNTS = {
+    "item": 20,
+    "itemprototype": 25,
+    "trigger": 14,
+    "triggerprototype": 8,
+    "graph": 7,
+    "graphprototype": 5,
+    "discoveryrule": 2,
+    "usermacro": 25,
+}
+
+
+@pytest.fixture
+def witness() -> Iterator[Trapper]:
+    """A second destination, which gets what every destination gets."""
+    with Trapper() as witness:
+        yield witness
+
+
+def config(directory: Path, host: str, zabbix: ZabbixStack, witness: Trapper, **settings: Any) -> Path:
+    """A configuration that sends to both, every second."""
+    ports = {"zabbix": zabbix.trapper_port, "witness": witness.port}
+    destinations = [{"name": name, "nodes": [f"127.0.0.1:{port}"]} for name, port in ports.items()]
+    spool = {"path": str(directory / "spool.db")}
+    path = directory / "config.yaml"
+    path.write_text(json.dumps({"host": host, "interval": 1, "destinations": destinations, "spool": spool, **settings}))
+    return path
+
+
+def in_order(values: Iterable[Value]) -> list[Value]:
+    """By moment and key, each number as a number that a database may have written in another way."""
+    numbers = [v if v.key == VERSION else replace(v, value=f"{float(v.value):.9g}") for v in values]
+    return sorted(numbers, key=attrgetter("clock", "ns", "key"))
+
+
+def to_be_stored(witness: Trapper, form: str) -> list[Value]:
+    """What the witness has, as it must stand in the database.
+
+    Discovery does not, and the version does once a day where the template's format can say so (from Zabbix 4.2 on).
+    """
+    values = [Value(**{name: sent[name] for name in FIELDS}) for sent in witness.values]
+    values = in_order(value for value in values if value.key not in DISCOVERIES)
+    first = next(value for value in values if value.key == VERSION)
+    return [value for value in values if value.key != VERSION or value is first or form == "3.4"]
+
+
+def template_id(zabbix: ZabbixStack) -> str:
+    """The id of the imported template."""
+    (template,) = zabbix.api.template.get(filter={"host": TEMPLATE}, output=["templateid"])
+    return str(template["templateid"])
+
+
+def exported(zabbix: ZabbixStack) -> str:
+    """The template as Zabbix writes it, but for the moment at which it does."""
+    options = {"templates": [template_id(zabbix)]}
+    xml = zabbix.api.configuration.export(options=options, format="xml")
+    return re.sub("<date>.*</date>", "", xml)
+
+
+def port_keys(zabbix: ZabbixStack, host: str) -> list[str]:
+    """The keys of the items that discovery has made and that take values: in format 3.4 the others are made disabled."""
+    found = zabbix.api.item.get(host=host, filter={"flags": 4, "status": 0}, output=["key_"])
+    return [item["key_"] for item in found]
+
+
+@contextmanager
+def listener(port: int) -> Iterator[None]:
+    """Somebody who listens on the port."""
+    with socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+def test_the_import_makes_everything(zabbix: ZabbixStack) -> None:
+    """Items, prototypes, triggers, graphs, rules and macros are all there: none was left out in this version."""
+    made = {}
+    for kind in COUNTS:
+        whose = "hostids" if kind == "usermacro" else "templateids"
+        made[kind] = len(getattr(zabbix.api, kind).get(**{whose: template_id(zabbix)}, output=["name"]))
+    assert made == COUNTS
+
+
+def test_the_import_can_be_repeated(imported: Any) -> None:
+    """Importing the same file again changes nothing: what Zabbix exports stays the same."""
+    before = exported(imported.zabbix)
+    assert "tcp.status[ESTABLISHED]" in before
+    imported.zabbix.import_template(imported.xml)
+    assert exported(imported.zabbix) == before
+
+
+def test_the_host_has_the_dashboard(zabbix: ZabbixStack, host: str) -> None:
+    """The host shows the template's dashboard: a screen, before 5.2."""
+    (known,) = zabbix.api.host.get(filter={"host": host}, output=["hostid"])
+    if zabbix.version >= (5, 2):
+        shown = zabbix.api.templatedashboard.get(templateids=template_id(zabbix), output=["name"])
+    else:
+        shown = zabbix.api.templatescreen.get(hostids=known["hostid"], output=["name"])
+    assert [one["name"] for one in shown] == ["TCP states"]
+
+
+def test_one_sample_is_stored(imported: Any, host: str, witness: Trapper, tmp_path: Path) -> None:
+    """`run --once` succeeds, and every value of the sample is stored as it was sent, once, clock and ns included."""
+    zabbix, ports = imported.zabbix, {"listening": False}
+    done = tcp_status_sender("run", "--once", "--config", config(tmp_path, host, zabbix, witness, ports=ports))
+    assert done.returncode == 0, done.stderr
+    assert [value["key"] for value in witness.values] == [*KEYS, *DISCOVERIES]
+    stored = zabbix.wait_for_history(host, len(KEYS))
+    assert in_order(stored) == to_be_stored(witness, imported.pair.format)
+
+
+def test_the_daemon_and_a_new_port(imported: Any, host: str, witness: Trapper, tmp_path: Path) -> None:
+    """Every value of the daemon is stored once, and those of a port from the sample on in which it is discovered."""
+    zabbix, (port,) = imported.zabbix, free_ports(1)
+    only = {"exclude": [f"1-{port - 1}", f"{port + 1}-65535"]}
+    with Daemon(config(tmp_path, host, zabbix, witness, ports=only)) as daemon, listener(port):
+        zabbix.wait_until(lambda: len(port_keys(zabbix, host)) == SEVEN, "discovery makes the port's items", 60)
+        of_port = lambda: [value for value in zabbix.history(host) if discovered(value.key)]  # noqa: E731
+        zabbix.wait_until(lambda: len(of_port()) >= 3 * SEVEN, "three samples of the port are stored", 60)
+        daemon.stop()
+    expected = to_be_stored(witness, imported.pair.format)
+    assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
+    assert {value.key for value in expected if discovered(value.key)} == set(port_keys(zabbix, host))
+    assert not re.search("refuse[sd] .*of host", daemon.log)

@@ -1,0 +1,136 @@
+"""An hour in which a web server goes wrong, as the daemon would have sampled it. Pure: the same end, the same hour.
+
+Users come and go on port 443. From minute 12 on a batch job opens and closes short connections to a database elsewhere,
+which stay in TIME_WAIT. From minute 20 on the application on port 8080 no longer closes what its clients have closed:
+CLOSE_WAIT. In the end it no longer accepts connections either, and its accept queue fills.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING
+
+from sender import __version__
+from sender.model import Item, TcpState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MINUTES, STEP_S = 60, 30
+BATCH, BATCH_ENDS, LEAK, STALL = 12, 19, 20, 45  # minutes in which something begins, or ends
+BATCH_SOCKETS, LEAK_RATE, STALL_RATE = 900, 14, 16  # a level, and connections a minute
+
+SERVICES = {443: "https", 6379: "redis", 8080: "http-alt"}
+LOOPBACK = {6379}
+BACKLOG = {443: 511, 6379: 511, 8080: 128}
+DATABASE = 5432  # a remote port
+STATES = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)  # those told by port
+TIME_WAIT_LIMIT = 65536
+UPTIME_S = 3 * 86400
+
+
+def discoveries(host: str, clock: int) -> tuple[Item, ...]:
+    """The ports, to be sent before the hour: items of ports exist only once these are known."""
+    local = [
+        {"{#PORT}": str(port), "{#SERVICE}": name, "{#SCOPE}": "loopback" if port in LOOPBACK else "any"}
+        for port, name in SERVICES.items()
+    ]
+    remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql"}]
+    lists = {"tcp.port.discovery": local, "tcp.remote.discovery": remote}
+    return tuple(Item(host=host, key=key, value=json.dumps(ports), clock=clock, ns=1) for key, ports in lists.items())
+
+
+def hour(host: str, end: int) -> Iterator[tuple[Item, ...]]:
+    """Every sample of the hour until `end` (s since 1970), oldest first."""
+    chance = Random(443)  # noqa: S311  the same for everybody
+    last = end - end % STEP_S
+    for clock in range(last - MINUTES * 60, last + 1, STEP_S):
+        minute = MINUTES - (last - clock) / 60
+        ns = chance.randint(500_000, 3_000_000)  # after the tick
+        values = _values(minute, chance)
+        yield tuple(Item(host=host, key=key, value=str(value), clock=clock, ns=ns) for key, value in values.items())
+
+
+def _values(minute: float, chance: Random) -> dict[str, str | int]:
+    ports, database, states = _ports(minute, chance), _database(minute, chance), _rest(chance)
+    for counts in (*ports.values(), database):
+        states.update(counts)
+    values: dict[str, str | int] = {f"tcp.status[{state.name}]": states[state] for state in TcpState}
+    values["tcp.status[TOTAL]"] = sum(states.values())
+    for port, counts in ports.items():
+        values |= {f"tcp.status[{state.name},{port}]": counts[state] for state in STATES}
+        values |= _queue(port, minute, chance)
+    values |= {f"tcp.remote.status[{state.name},{DATABASE}]": database[state] for state in STATES}
+    return {
+        **values,
+        "tcp.syn_sent.hosts": min(states[TcpState.SYN_SENT], 1),
+        "tcp.limit[TIME_WAIT]": TIME_WAIT_LIMIT,
+        "tcp.sender.version": __version__,
+        "tcp.sender.uptime": UPTIME_S + int(minute * 60),
+        "tcp.sender.sample.time": f"{0.002 + chance.random() / 1000:.6f}",
+        "tcp.sender.backlog": 0,
+        "tcp.sender.dropped": 0,
+        "tcp.sender.rejected": 0,
+    }
+
+
+def _ports(minute: float, chance: Random) -> dict[int, Counter[TcpState]]:
+    """What the sockets of each local port do."""
+    users = 260 + 90 * math.sin(minute / 9) + 40 * math.sin(minute / 3.1) + chance.uniform(-14, 14)
+    waiting, leaked = _waiting(minute), max(0.0, minute - LEAK) * LEAK_RATE
+    return {
+        443: _counts(users, syn_recv=chance.uniform(0, 4), time_wait=users * 0.3, close_wait=chance.uniform(0, 2)),
+        6379: _counts(18 + chance.uniform(0, 3), time_wait=chance.uniform(0, 4)),
+        8080: _counts(
+            users * 0.45 + waiting,
+            syn_recv=waiting / 9,
+            time_wait=users * 0.2,
+            close_wait=leaked + chance.uniform(0, 3),
+        ),
+    }
+
+
+def _database(minute: float, chance: Random) -> Counter[TcpState]:
+    """The connections to the database: a pool, and those of the batch job."""
+    jobs = BATCH_SOCKETS * max(0.0, min(minute - BATCH, 1, BATCH_ENDS + 1 - minute)) * chance.uniform(0.92, 1.08)
+    return _counts(24 + jobs / 40, time_wait=8 + jobs)
+
+
+def _waiting(minute: float) -> float:
+    """Connections on port 8080 that nobody accepts; the kernel lets in one more than the limit says."""
+    return min(max(0.0, minute - STALL) * STALL_RATE, BACKLOG[8080] + 1)
+
+
+def _counts(
+    established: float, *, syn_recv: float = 0, time_wait: float = 0, close_wait: float = 0
+) -> Counter[TcpState]:
+    counts = dict(zip(STATES, (established, syn_recv, time_wait, close_wait), strict=True))
+    return Counter({state: int(count) for state, count in counts.items()})
+
+
+def _queue(port: int, minute: float, chance: Random) -> dict[str, str | int]:
+    waiting = int(_waiting(minute) if port == 8080 and minute > STALL else chance.uniform(0, 3))
+    return {
+        f"tcp.listen.queue[{port}]": waiting,
+        f"tcp.listen.queue.max[{port}]": BACKLOG[port],
+        f"tcp.listen.queue.pused[{port}]": f"{waiting * 100 / BACKLOG[port]:.2f}",
+    }
+
+
+def _rest(chance: Random) -> Counter[TcpState]:
+    """Sockets on no port that is told of: outgoing connections, those being closed, the listeners themselves."""
+    return Counter(
+        {
+            TcpState.ESTABLISHED: 34 + chance.randint(0, 6),
+            TcpState.SYN_SENT: chance.randint(0, 9) // 8 * chance.randint(1, 2),
+            TcpState.FIN_WAIT1: chance.randint(0, 7) // 5,
+            TcpState.FIN_WAIT2: chance.randint(9, 12),
+            TcpState.TIME_WAIT: chance.randint(20, 34),
+            TcpState.CLOSE: 3,
+            TcpState.LAST_ACK: chance.randint(0, 9) // 8,
+            TcpState.LISTEN: 5,
+        }
+    )

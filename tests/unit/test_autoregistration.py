@@ -1,0 +1,268 @@
+"""Registration: when a destination is asked to make the host known, what is said of it, and that nothing waits for it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.autoregistration import Pace, Registration, Registrations
+from sender.config import Settings
+from sender.errors import DeliveryError
+from sender.model import Item, Outcome
+from sender.uplink import Uplink
+from support.command import tcp_status_sender, until
+from support.trapper import MUTE, Trapper, accept, packet
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+METADATA = "Linux tcp-status-sender"
+REQUEST = {"request": "active checks", "host": "web-01", "host_metadata": METADATA}
+QUICK = Pace(again_s=0.01, soon_s=0.1, late_s=3600)
+HASTY = Pace(again_s=0.01, soon_s=0.02, late_s=0.03)
+ITEMS = [Item(host="web-01", key="tcp.status[TOTAL]", value="1", clock=1_700_000_000, ns=1)]
+OF_A_PORT = [Item(host="web-01", key="tcp.listen.queue[80]", value="1", clock=1_700_000_000, ns=1)]
+
+
+def says(**answer: Any) -> Callable[[dict[str, Any]], bytes]:
+    """A trapper's answer to everything."""
+    return lambda _: packet(json.dumps(answer).encode())
+
+
+def failed(info: Any) -> Callable[[dict[str, Any]], bytes]:
+    """The answer of a trapper that does not like it."""
+    return says(response="failed", info=info)
+
+
+NOT_FOUND = failed("host [web-01] not found")
+KNOWN = says(response="success", data=[])
+
+
+def settings(*ports: int, metadata: str | None = METADATA) -> Settings:
+    """For host web-01, to the given ports as destinations d0, d1 and so on."""
+    destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
+    wanted = {"autoregistration": {"metadata": metadata}} if metadata else {}
+    return Settings.model_validate({"host": "web-01", "destinations": destinations, **wanted})
+
+
+def registration(trapper: Trapper, pace: Pace = QUICK) -> Registration:
+    """At that trapper, as d0."""
+    (destination,) = settings(trapper.port).destinations
+    return Registration("d0", Uplink(destination).ask, host="web-01", metadata=METADATA, pace=pace)
+
+
+@contextmanager
+def running(subject: Registration) -> Iterator[None]:
+    """It runs while the context lasts, and ends with it."""
+    thread = threading.Thread(target=subject.run)
+    thread.start()
+    yield
+    subject.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_the_request_is_an_agents(logged: Callable[[], list[str]]) -> None:
+    """Host and metadata go out as an agent sends them; a host that is not known yet is nothing to speak of, nor is one that is."""
+    with Trapper(NOT_FOUND) as trapper:
+        assert registration(trapper).register()
+        trapper.answer = KNOWN
+        assert registration(trapper).register()
+    assert trapper.requests == [REQUEST, REQUEST]
+    assert logged() == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (failed("host [web-01] not monitored"), "host [web-01] not monitored"),
+        (failed("host [WEB-01] not found"), "host [WEB-01] not found"),
+        (failed({"a": []}), "{'info': {'a': []}, 'response': 'failed'}"),
+        (failed("\x1b[2J\n"), r"{'info': '\x1b[2J\n', 'response': 'failed'}"),
+        (says(), "{}"),
+        (failed("x" * 1000), "x" * 200),
+    ],
+)
+def test_other_answers_are_said_once(
+    answer: Callable[[dict[str, Any]], bytes], said: str, logged: Callable[[], list[str]]
+) -> None:
+    """What stands in the way stands in the log once, and so does its end."""
+    with Trapper(answer) as trapper:
+        subject = registration(trapper)
+        assert subject.register()
+        assert subject.register()
+        assert logged() == [f"d0 does not register host 'web-01': {said}"]
+        trapper.answer = KNOWN
+        subject.register()
+        subject.register()
+        assert logged() == ["d0 knows host 'web-01'"]
+
+
+def test_no_answer_is_said_once(logged: Callable[[], list[str]]) -> None:
+    """Neither does a destination that is away fill the log."""
+    with Trapper(lambda _: b"") as trapper:
+        subject = registration(trapper)
+        assert not subject.register()
+        assert not subject.register()
+    (line,) = logged()
+    assert line.startswith(
+        f"d0 was not asked to register host 'web-01': 127.0.0.1:{trapper.port} closed the connection"
+    )
+
+
+def test_a_long_list_of_checks() -> None:
+    """A host that has an agent, too, gets the list of all its active checks: it may have a thousand and more."""
+    checks = [{"key": f"vfs.fs.size[/srv/data/{n},pused]", "delay": "60", "itemid": 10_000 + n} for n in range(2_000)]
+    with Trapper(says(response="success", data=checks)) as trapper:
+        assert registration(trapper).register()
+
+
+def test_it_asks_again_in_time() -> None:
+    """The first request is at once, and others follow by themselves, though nothing was refused."""
+    with Trapper(NOT_FOUND) as trapper, running(registration(trapper, HASTY)):
+        trapper.wait_for(5)
+        trapper.answer = lambda _: b""
+        trapper.wait_for(len(trapper.requests) + 5)
+
+
+def test_it_asks_again_when_woken() -> None:
+    """While all is well the next request is an hour away, unless the host may be unknown; however often that is said."""
+    with Trapper(KNOWN) as trapper:
+        subject = registration(trapper)
+        with running(subject):
+            trapper.wait_for(1)
+            for _ in range(1000):
+                subject.wake()
+            begin = time.monotonic()
+            trapper.wait_for(2)
+            assert time.monotonic() - begin > QUICK.soon_s / 2
+            time.sleep(3 * QUICK.soon_s)  # nothing can be waited for that must not happen
+    assert len(trapper.requests) == 2
+
+
+def test_a_destination_that_answers_no_more_is_left() -> None:
+    """A registration that waits for an answer does not hold up the end of the daemon."""
+    with Trapper(lambda _: MUTE) as trapper:
+        subject = Registrations()
+        subject.follow(settings(trapper.port))
+        trapper.wait_for(1)
+        begin = time.monotonic()
+        subject.stop()
+        assert time.monotonic() - begin < 1
+
+
+def test_a_reload_changes_what_has_changed() -> None:
+    """New metadata are sent at once, to a new destination too; what stays is not sent anew; without the key nothing is."""
+    with Trapper(KNOWN) as one, Trapper(KNOWN) as other:
+        subject = Registrations()
+        subject.follow(settings(one.port, metadata=None))
+        subject.follow(settings(one.port))
+        one.wait_for(1)
+        subject.follow(settings(one.port, other.port))
+        other.wait_for(1)
+        subject.follow(settings(one.port, other.port, metadata="new"))
+        one.wait_for(2)
+        other.wait_for(2)
+        subject.follow(settings(one.port, metadata=None))
+        assert not [
+            thread for thread in threading.enumerate() if thread.name.startswith("registration at") and woken(thread)
+        ]
+    assert one.requests == other.requests == [REQUEST, {**REQUEST, "host_metadata": "new"}]
+
+
+def woken(thread: threading.Thread) -> bool:
+    """Whether it is still there after a while in which it should end."""
+    thread.join(20)
+    return thread.is_alive()
+
+
+class Watched:
+    """A delivery's `send` with the given outcomes, watched; `wakes` counts what came of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome | DeliveryError) -> None:
+        self.wakes = 0
+        self._outcomes = iter(outcomes)
+        monkeypatch.setattr(Registration, "wake", self._wake)
+        monkeypatch.setattr(Registration, "run", lambda _: None)
+        registrations = Registrations()
+        registrations.follow(settings(9))
+        self.send = registrations.watching("d0", self._send)
+
+    def _wake(self, *_: object) -> None:
+        self.wakes += 1
+
+    def _send(self, _items: object) -> Outcome:
+        outcome = next(self._outcomes)
+        if isinstance(outcome, DeliveryError):
+            raise outcome
+        return outcome
+
+
+def test_who_may_not_know_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked anew is a destination that refuses all of a host, or that was away; not one that refuses some, or a port."""
+    away, all_taken, all_refused = DeliveryError("away"), Outcome(accepted=1), Outcome(rejected=1)
+    subject = Watched(
+        monkeypatch, all_taken, Outcome(accepted=1, rejected=9), all_refused, all_refused, away, all_taken
+    )
+    assert subject.send(ITEMS) == all_taken
+    subject.send(ITEMS)
+    assert subject.send(OF_A_PORT) == all_refused
+    assert subject.wakes == 0
+    subject.send(ITEMS)
+    assert subject.wakes == 1
+    with pytest.raises(DeliveryError, match="away"):
+        subject.send(ITEMS)
+    assert subject.wakes == 1
+    subject.send(ITEMS)
+    assert subject.wakes == 2
+
+
+def by_kind(values: Callable[[dict[str, Any]], Any], checks: Callable[[dict[str, Any]], Any]) -> Callable[..., Any]:
+    """The answer of a trapper that does not treat values and other requests alike."""
+    return lambda request: values(request) if "data" in request else checks(request)
+
+
+def test_values_do_not_wait_for_it(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """Where one destination is away and the other leaves the registration without an answer, values arrive on time."""
+    with Trapper(by_kind(accept, lambda _: MUTE)) as trapper, Trapper(lambda _: b"") as dead:
+        process = start("run", "--config", config(trapper.port, dead.port, autoregistration={"metadata": METADATA}))
+        trapper.wait_for(4)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+    assert trapper.requests.count(REQUEST) == 1
+    assert REQUEST in dead.requests
+    clocks = sorted({value["clock"] for request in trapper.requests for value in request.get("data", [])})
+    assert clocks == list(range(clocks[0], clocks[-1] + 1))
+
+
+def test_a_destination_that_comes_back_is_asked_again(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """A destination that was away at the start is asked soon after it takes values."""
+    with Trapper(lambda _: b"") as trapper:
+        process = start("run", "--config", config(trapper.port, autoregistration={"metadata": METADATA}))
+        log = until(process, "delivery to d0 fails")
+        trapper.answer = by_kind(accept, KNOWN)
+        log += until(process, "d0 knows host 'web-01'")
+        assert log.count("d0 was not asked to register host 'web-01'") == 1
+        assert trapper.requests.count(REQUEST) == 2
+
+
+def test_once_asks_first(config: Callable[..., Path]) -> None:
+    """`run --once` has the host registered, too, before it sends; without the key nobody is asked anything."""
+    with Trapper(by_kind(accept, NOT_FOUND)) as trapper:
+        assert tcp_status_sender("run", "--once", "--config", config(trapper.port)).returncode == 0
+        assert REQUEST not in trapper.requests
+        trapper.requests.clear()
+        path = config(trapper.port, autoregistration={"metadata": METADATA})
+        assert tcp_status_sender("run", "--once", "--config", path).returncode == 0
+    assert trapper.requests[0] == REQUEST
+    assert [request["request"] for request in trapper.requests] == ["active checks", "sender data"]

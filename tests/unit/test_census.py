@@ -1,0 +1,189 @@
+"""Sockets by port, accept queues and hosts, from the bytes of `struct inet_diag_msg`: exact, however they come."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from socket import AF_INET, AF_INET6, inet_pton
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender.census import SOCKET_LEN, Census
+from sender.model import Listener, TcpState, Wanted
+from sender.tally import NLM_F_MULTI, NLMSG_DONE, SLACK, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ANY = "0.0.0.0"  # noqa: S104  nobody binds to it here
+HEADER = 0x0123456789ABCDEF  # type, flags and sequence of a socket's message, as one number
+EVERYTHING = Wanted(local=frozenset(range(1, 65536)), remote=frozenset(range(1, 65536)), listening=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Socket:
+    """One socket as the kernel reports it, and how many bytes of attributes follow; one that listens has no `dst`."""
+
+    state: int = TcpState.ESTABLISHED
+    sport: int = 443
+    dport: int = 5000
+    src: str = "192.0.2.1"
+    dst: str = "192.0.2.2"
+    rqueue: int = 0
+    wqueue: int = 0
+    attributes: int = 0
+
+    def message(self, header: int = HEADER) -> bytes:
+        """The bytes of include/uapi/linux/inet_diag.h, behind the header of a netlink message."""
+        family = AF_INET6 if ":" in self.src else AF_INET
+        src, dst = (inet_pton(family, each).ljust(16, b"\0") if each else bytes(16) for each in (self.src, self.dst))
+        head = struct.pack("=IQI", SOCKET_LEN + self.attributes, header, 4711)
+        ids = struct.pack(">HH", self.sport, self.dport) + src + dst + bytes(12)
+        body = (
+            struct.pack("=BBBB", family, self.state, 0, 0)
+            + ids
+            + struct.pack("=IIIII", 0, self.rqueue, self.wqueue, 0, 0)
+        )
+        return head + body + bytes(self.attributes)
+
+
+def counted(sockets: Sequence[Socket], wanted: Wanted, *, short: bool = False) -> Census:
+    """What a census makes of one datagram, in the long way or the short one, for which all must be of one length."""
+    census = Census(wanted)
+    raw = b"".join(socket.message() for socket in sockets)
+    buffer = bytearray(raw + bytes(SOCKET_LEN))
+    if short:
+        census.count_alike(buffer, len(raw), SOCKET_LEN)
+    else:
+        assert census.count_each(buffer, 0, len(raw), HEADER) == len(raw)
+    return census
+
+
+ADDRESSES = ["192.0.2.2", "198.51.100.7", "::ffff:192.0.2.2", "c000:202::", "2001:db8::1"]
+sockets = st.builds(
+    Socket,
+    state=st.sampled_from([state for state in TcpState if state != TcpState.LISTEN]),
+    sport=st.integers(1, 6) | st.just(65535),
+    dport=st.integers(1, 6),
+)
+alike = st.lists(sockets, min_size=1, max_size=40)
+listeners = st.builds(
+    Socket,
+    state=st.just(TcpState.LISTEN),
+    sport=st.integers(1, 4),
+    dport=st.just(0),
+    src=st.sampled_from(["127.0.0.1", "::1", "::ffff:127.0.0.1", "127.9.9.9", ANY, "::", "192.0.2.1"]),
+    dst=st.just(""),
+    rqueue=st.integers(0, 5),
+    wqueue=st.integers(0, 4),
+)
+
+
+def by_port(found: Sequence[Socket], name: str, wanted: frozenset[int]) -> dict[tuple[int, int], int]:
+    """The plain way to count by port and state."""
+    return dict(Counter((getattr(s, name), s.state) for s in found if getattr(s, name) in wanted))
+
+
+@given(
+    found=alike, local=st.frozensets(st.integers(1, 6)), remote=st.frozensets(st.integers(1, 6)), short=st.booleans()
+)
+def test_ports_are_counted_exactly(
+    found: list[Socket], local: frozenset[int], remote: frozenset[int], *, short: bool
+) -> None:
+    """By local and by remote port and state, those that are wanted and no others, in either way of counting."""
+    census = counted(found, Wanted(local=local, remote=remote), short=short)
+    assert census.local == by_port(found, "sport", local)
+    assert census.remote == by_port(found, "dport", remote)
+    assert {state: count for state, count in enumerate(census.states) if count} == Counter(s.state for s in found)
+
+
+@given(
+    ears=st.lists(listeners, max_size=8),
+    others=st.lists(sockets, max_size=30),
+    lengths=st.lists(st.sampled_from([0, 8, 36]), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8),
+)
+def test_a_dump_is_counted_however_it_is_divided(
+    ears: list[Socket], others: list[Socket], lengths: list[int], sizes: list[int]
+) -> None:
+    """In any datagrams and any mix of lengths, so by the short way and the long one in turn: what each socket adds up to."""
+    tally = Tally(struct.pack("=IHHI", 16, 20, 0, 0), census := Census(Wanted(remote=frozenset({3}), listening=True)))
+    kind, sequence = 20, struct.unpack_from("=IHHI", tally.request)[3]
+    found = [replace(socket, attributes=length) for socket, length in zip([*ears, *others], cycle(lengths))]
+    rest, count = iter(found), cycle(sizes)
+    while some := list(islice(rest, next(count))):
+        (header,) = struct.unpack("=Q", struct.pack("=HHI", kind, NLM_F_MULTI, sequence))
+        raw = b"".join(socket.message(header) for socket in some)
+        assert not tally.add(bytearray(raw + bytes(SLACK)), len(raw))
+    done = struct.pack("=IHHIIi", 20, NLMSG_DONE, NLM_F_MULTI, sequence, 0, 0)
+    assert tally.add(bytearray(done + bytes(SLACK)), len(done))
+    heard = frozenset(socket.sport for socket in ears)
+    assert census.local == by_port(found, "sport", heard)
+    assert census.remote == by_port(found, "dport", frozenset({3}))
+    assert {state: n for state, n in enumerate(census.states) if n} == Counter(socket.state for socket in found)
+    asked = {socket.dst for socket in others if socket.state == TcpState.SYN_SENT}
+    assert census.listeners.keys() == heard
+    assert census.syn_sent_hosts == len(asked)
+
+
+@given(ears=st.lists(listeners, max_size=12), others=alike, short=st.booleans())
+def test_a_port_that_is_listened_on_is_counted(ears: list[Socket], others: list[Socket], *, short: bool) -> None:
+    """With the listeners ahead, as the kernel has them, every socket on their ports is counted, theirs included."""
+    census = counted([*ears, *others], Wanted(listening=True), short=short)
+    heard = frozenset(socket.sport for socket in ears)
+    assert set(census.listeners) == heard
+    assert census.local == by_port([*ears, *others], "sport", heard)
+
+
+@given(ears=st.lists(listeners, min_size=1, max_size=12), short=st.booleans())
+def test_the_fullest_listener_speaks_for_its_port(ears: list[Socket], *, short: bool) -> None:
+    """Of several on one port (SO_REUSEPORT, IPv4 beside IPv6), the one that is nearest to its limit."""
+    census = counted(ears, EVERYTHING, short=short)
+    for port, listener in census.listeners.items():
+        queues = [(each.rqueue, each.wqueue) for each in ears if each.sport == port]
+        assert (listener.waiting, listener.limit) in queues
+        assert listener.pused == max(Listener(waiting=waiting, limit=limit).pused for waiting, limit in queues)
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize(
+    ("sources", "is_loopback"),
+    [
+        (["127.0.0.1"], True),
+        (["127.8.8.8", "::1"], True),
+        (["::ffff:127.0.0.1"], True),
+        ([ANY], False),
+        (["::"], False),
+        (["127.0.0.1", "192.0.2.1"], False),
+        (["192.0.2.1", "127.0.0.1"], False),
+        (["::ffff:192.0.2.1"], False),
+        (["7f00::"], False),  # begins as 127.0.0.0 does
+    ],
+)
+def test_loopback_is_where_every_listener_is(sources: list[str], *, is_loopback: bool, short: bool) -> None:
+    """A port is on loopback only if nobody listens on it elsewhere."""
+    ears = [Socket(state=TcpState.LISTEN, src=source, dst="", wqueue=1) for source in sources]
+    assert counted(ears, EVERYTHING, short=short).listeners[443].is_loopback == is_loopback
+
+
+def test_only_wanted_listeners_are_noted() -> None:
+    """Without `listening`, the queues of named ports alone."""
+    ears = [Socket(state=TcpState.LISTEN, sport=port, wqueue=128) for port in (22, 443)]
+    assert counted(ears, Wanted(local=frozenset({443}))).listeners == {443: Listener(limit=128)}
+
+
+@given(
+    targets=st.lists(st.sampled_from(ADDRESSES), max_size=20), other=st.sampled_from([1, 3, 6, 8]), short=st.booleans()
+)
+def test_hosts_in_syn_sent_are_told_apart(targets: list[str], other: int, *, short: bool) -> None:
+    """Each address once, an IPv4 one in IPv6's clothes too, and none of a socket in another state."""
+    asked = [
+        Socket(state=TcpState.SYN_SENT, src="::1" if ":" in target else "192.0.2.1", dst=target) for target in targets
+    ]
+    census = counted([Socket(state=other, dst="203.0.113.1"), *asked], Wanted(), short=short)
+    assert census.syn_sent_hosts == len({target.removeprefix("::ffff:") for target in targets})

@@ -1,0 +1,447 @@
+"""`check`: each fault is named, with what to do, against trappers that fail in a way of the test's choosing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.check import look
+from sender.check_here import kernel
+from sender.findings import Finding, as_json, as_text
+from sender.items import DISCOVERIES, KEYS
+from sender.model import Wanted
+from support.command import tcp_status_sender
+from support.silence import silent_port
+from support.trapper import MUTE, Trapper, accept, counts, packet, redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TESTS = Path(__file__).parents[1]
+FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
+
+
+def checks(config: Path, code: int) -> list[dict[str, Any]]:
+    """What is found, as programs get it; something must fail if, and only if, the exit code is to be 1."""
+    found = json.loads(as_json(look(config)))
+    assert found["ok"] == (not code), found
+    findings: list[dict[str, Any]] = found["checks"]
+    return findings
+
+
+def results(findings: list[dict[str, Any]]) -> dict[str, str]:
+    """The result of each check, of which there must be one each."""
+    assert len({each["check"] for each in findings}) == len(findings)
+    return {each["check"]: each["result"] for each in findings}
+
+
+def one(findings: list[dict[str, Any]], result: str) -> dict[str, Any]:
+    """The one finding with this result."""
+    (finding,) = [each for each in findings if each["result"] == result]
+    return finding
+
+
+def answering(**others: Any) -> Callable[[dict[str, Any]], bytes]:
+    """A trapper's answers: every value is refused; `others` are those to other requests, spaces as underscores."""
+
+    def answer(request: dict[str, Any]) -> bytes:
+        kind = request["request"].replace(" ", "_").replace(".", "_")
+        if kind in others:
+            return packet(json.dumps(others[kind]).encode())
+        return counts(0, len(request["data"])) if "data" in request else b""
+
+    return answer
+
+
+def refusing(*parts: str) -> Callable[[dict[str, Any]], bytes]:
+    """A trapper's answer: values are refused whose keys hold one of these."""
+
+    def answer(request: dict[str, Any]) -> bytes:
+        if "data" not in request:
+            return accept(request)
+        refused = [value for value in request["data"] if any(part in value["key"] for part in parts)]
+        return counts(len(request["data"]) - len(refused), len(refused))
+
+    return answer
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port on which nobody listens, and nobody else can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def test_all_is_well(config: Callable[..., Path]) -> None:
+    """Exit code 0; every check has a line; the destination got one sample, with each key once and the host's own values."""
+    with Trapper() as trapper:
+        path = config(trapper.port)
+        done = tcp_status_sender("check", "--config", path)
+        values = trapper.values
+        found = json.loads(tcp_status_sender("check", "--json", "--config", path).stdout)
+    assert found["ok"]
+    assert done.stdout.count("\nok ") == len(found["checks"]) == 8
+    assert (done.returncode, done.stderr) == (0, "")
+    head, *lines, empty, last = done.stdout.splitlines()
+    assert head.split() == ["RESULT", "CHECK", "WHERE", "FOUND"]
+    assert [line.split()[:2] for line in lines if not line.startswith(" ")] == [
+        ["ok", check] for check in ("config", "kernel", "ports", "spool", "connection", "protocol", "host", "keys")
+    ]
+    assert (empty, last) == ("", "no check of 8 failed")
+    text = " ".join(done.stdout.split())
+    assert f"{path}; host 'web-01'" in text
+    assert re.search(r"kernel here [0-9,]+ sockets, IPv4 and IPv6 in one walk, every 1 s \([0-9.]+ ms\)", text)
+    assert f"connection d0 127.0.0.1:{trapper.port} 127.0.0.1 (" in text
+    assert f"each of {FIRST} keys is accepted" in text
+    assert [value["key"] for value in values] == [*KEYS, *DISCOVERIES]
+    assert abs(values[0]["clock"] - time.time()) < 60
+
+
+def test_a_bad_configuration(tmp_path: Path) -> None:
+    """Each of its problems is a failed check; the kernel is looked at all the same."""
+    path = tmp_path / "config.yaml"
+    path.write_text("intervall: 3\nlog_level: loud\n")
+    assert tcp_status_sender("check", "--config", path).returncode == 1
+    config, other, kernel, spool, destinations = checks(path, 1)
+    assert config["found"] == f"{path}: log_level: is 'loud'; expected 'debug', 'info', 'warning' or 'error'"
+    assert other["found"] == f"{path}: intervall: unknown key; did you mean 'interval'?"
+    assert [each["result"] for each in (config, other, kernel, spool, destinations)] == [
+        *("fail", "fail", "ok", "skip", "skip")
+    ]
+
+
+def test_without_a_file(tmp_path: Path) -> None:
+    """A file that is not there is one problem, in one line."""
+    finding = one(checks(tmp_path / "none.yaml", 1), "fail")
+    assert (finding["check"], finding["found"].startswith(f"{tmp_path}/none.yaml: ")) == ("config", True)
+
+
+def test_where_the_kernel_refuses(config: Callable[..., Path]) -> None:
+    """The kernel's refusal is a failed check; destinations are looked at all the same, though there is nothing to send."""
+    with Trapper() as trapper:
+        program = (
+            "import errno, socket, sys\n"
+            f"sys.path.append({str(TESTS)!r})\n"
+            "from support.seccomp import refuse_family\n"
+            "from sender.cli import main\n"
+            "refuse_family(socket.AF_NETLINK, errno.EAFNOSUPPORT)\n"
+            f"sys.exit(main(['check', '--json', '--config', {str(config(trapper.port))!r}]))"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+        assert not [request for request in trapper.requests if request.get("data")]
+    findings = json.loads(done.stdout)["checks"]
+    assert (done.returncode, done.stderr) == (1, "")
+    assert results(findings) == {
+        "config": "ok",
+        "kernel": "fail",
+        "spool": "ok",
+        "connection": "ok",
+        "protocol": "ok",
+        "host": "skip",
+        "keys": "skip",
+    }
+    assert "add it to RestrictAddressFamilies= of the unit" in one(findings, "fail")["found"]
+
+
+def test_a_kernel_that_is_too_slow() -> None:
+    """A sample that takes longer than the interval is a failure."""
+    (finding,), snapshot = kernel(Wanted(), interval_s=0)
+    assert snapshot
+    assert (finding.result, finding.seconds) == ("fail", snapshot.duration_s)
+    assert "choose a longer `interval`" in finding.advice
+
+
+def test_a_name_that_does_not_resolve(config: Callable[..., Path]) -> None:
+    """What comes after the name is not tried. .invalid never resolves (RFC 2606)."""
+    findings = checks(config(destinations=[{"nodes": ["zbx.invalid"]}]), 1)
+    failed = one(findings, "fail")
+    assert (failed["check"], failed["destination"], failed["node"]) == ("name", "main", "zbx.invalid:10051")
+    assert failed["found"].startswith("the name cannot be resolved (")
+    assert failed["advice"] == "look at `nodes` and at DNS"
+    skipped = [(each["check"], each["found"]) for each in findings if each["result"] == "skip"]
+    assert skipped == [
+        *[("connection", "name fails"), ("protocol", "name fails")],
+        *[("host", "no node answers"), ("keys", "no node answers")],
+    ]
+
+
+def test_a_name_that_resolves(config: Callable[..., Path]) -> None:
+    """Its addresses are shown."""
+    with Trapper() as trapper:
+        findings = checks(config(destinations=[{"nodes": [f"localhost:{trapper.port}"]}]), 0)
+    (name,) = [each for each in findings if each["check"] == "name"]
+    assert "127.0.0.1" in name["found"].split(", ")
+    assert name["seconds"] > 0
+
+
+def test_a_port_that_is_refused(config: Callable[..., Path], dead_port: int) -> None:
+    """The failure is the connection's."""
+    failed = one(checks(config(dead_port), 1), "fail")
+    assert (failed["check"], failed["found"]) == ("connection", "connection refused")
+    assert "is this its ListenPort?" in failed["advice"]
+
+
+def test_a_firewall_and_a_mute_server(config: Callable[..., Path]) -> None:
+    """None of many holds another up: they are found within one timeout, not one after the other, each at its step."""
+    with Trapper(lambda _: MUTE) as mute, silent_port() as silent:
+        nodes = [f"127.0.0.1:{port}" for port in (silent, mute.port)]
+        destinations = [{"name": f"{node} {n}", "nodes": [node], "timeout": 2} for node in nodes for n in range(5)]
+        path = config(destinations=destinations)
+        begin = time.monotonic()
+        findings = checks(path, 1)
+        assert time.monotonic() - begin < 10
+    failed = [(each["check"], each["found"]) for each in findings if each["result"] == "fail"]
+    assert failed == [
+        *[("connection", "no connection within 2 s")] * 5,
+        *[("protocol", "connected, but no whole answer within 2 s")] * 5,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not answer like a Zabbix trapper, but b'HTTP/1.1 400 "),
+        (b"", "closed the connection without an answer"),
+        (packet(b'{"response":"failed","info":"Zabbix server shutdown in progress"}'), "it answers Zabbix server shut"),
+        (packet(b'{"response":"success"}'), "it answers {'response': 'success'}"),
+    ],
+)
+def test_what_is_not_a_trapper(config: Callable[..., Path], answer: bytes, found: str) -> None:
+    """Another service on the port, or a server that is about to stop, fails at the protocol, and gets no value."""
+    with Trapper(lambda _: answer) as trapper:
+        failed = one(checks(config(trapper.port), 1), "fail")
+        assert not [request for request in trapper.requests if request.get("data")]
+    assert (failed["check"], failed["found"][: len(found)]) == ("protocol", found)
+
+
+def test_a_source_address_that_is_not_ours(config: Callable[..., Path]) -> None:
+    """`source_ip` of another machine fails at the connection."""
+    with Trapper() as trapper:
+        destination = {"nodes": [f"127.0.0.1:{trapper.port}"], "source_ip": "192.0.2.10"}
+        failed = one(checks(config(destinations=[destination]), 1), "fail")
+    assert (failed["check"], failed["found"]) == ("connection", "source_ip 192.0.2.10 is not an address of this host")
+
+
+def test_a_cluster(config: Callable[..., Path], dead_port: int) -> None:
+    """One node that answers is enough: those on standby do not listen. Where none does, each has failed."""
+    with Trapper() as active:
+        nodes = [f"127.0.0.1:{dead_port}", f"127.0.0.1:{active.port}"]
+        findings = checks(config(destinations=[{"nodes": nodes}]), 0)
+    standby = one(findings, "warn")
+    assert (standby["check"], standby["node"], standby["found"]) == ("connection", nodes[0], "connection refused")
+    assert "on standby" in standby["advice"]
+    failed = [each["node"] for each in checks(config(destinations=[{"nodes": nodes}]), 1) if each["result"] == "fail"]
+    assert failed == nodes
+
+
+def test_a_redirect_to_nowhere(config: Callable[..., Path], dead_port: int) -> None:
+    """A redirect that leads to a closed port is the node's failure, and says where it led; so is a circle."""
+    with Trapper(lambda _: redirect(address=f"127.0.0.1:{dead_port}", revision=1)) as trapper:
+        failed = one(checks(config(trapper.port), 1), "fail")
+        trapper.answer = lambda _: redirect(address=trapper.node, revision=1)
+        circle = one(checks(config(trapper.port), 1), "fail")
+    assert failed["check"] == circle["check"] == "protocol"
+    assert f"127.0.0.1:{dead_port} (by redirect from {trapper.node}): connection refused" in failed["found"]
+    assert "in a circle" in circle["found"]
+
+
+def test_key_files(config: Callable[..., Path], tmp_path: Path) -> None:
+    """A key file that is missing fails before any node is asked; one that everybody can read is to be looked at, once."""
+    file = tmp_path / "psk"
+    tls = {"connect": "psk", "psk_identity": "identity", "psk_file": str(file)}
+    with Trapper() as trapper:
+        path = config(destinations=[{"nodes": [trapper.node], "tls": tls}])
+        missing = one(checks(path, 1), "fail")
+        file.write_text("5a" * 16)
+        file.chmod(0o644)
+        findings = checks(path, 1)
+    assert (missing["check"], missing["found"]) == (
+        *("key files", f"psk_file {file} cannot be read: No such file or directory"),
+    )
+    assert one(findings, "fail")["check"] == "TLS"
+    assert one(findings, "warn")["found"] == f"main: every user of this host can read psk_file {file}; `chmod 600` it"
+    assert "5a5a" not in json.dumps(findings)
+
+
+def test_the_version_where_it_is_told(config: Callable[..., Path]) -> None:
+    """A Zabbix that tells its statistics to this host tells its version; one that does not is no worse for it."""
+    stats = {"response": "success", "data": {"version": "7.0.22", "uptime": 3}}
+    with Trapper(answering(zabbix_stats=stats, active_checks={"response": "success"})) as trapper:
+        findings = checks(config(trapper.port), 1)
+        trapper.answer = answering(zabbix_stats={"response": "failed", "info": "Permission denied."})
+        unknown = checks(config(trapper.port), 1)
+    assert [each["found"] for each in findings if each["check"] == "version"] == ["Zabbix 7.0.22"]
+    assert "version" not in results(unknown)
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("host [web-01] not found", "create the host under exactly this name"),
+        ("host [web-01] not monitored", "enable the host"),
+        ('host "web-01" is monitored by a proxy', "name the proxy"),
+        ('connection of type "unencrypted" is not allowed for host "web-01"', "'Connections from host'"),
+        ('false PSK identity for host "web-01"', "PSK identity"),
+        ('certificate issuer does not match for host "web-01"', "Issuer and Subject"),
+        ("never heard of", "look at the host in Zabbix"),
+    ],
+)
+def test_a_host_that_is_refused_everything(config: Callable[..., Path], said: str, advice: str) -> None:
+    """What Zabbix says to a request for active checks is quoted, with advice; keys are not tried then."""
+    with Trapper(answering(active_checks={"response": "failed", "info": said})) as trapper:
+        findings = checks(config(trapper.port), 1)
+        sent = [len(request["data"]) for request in trapper.requests if "data" in request]
+    failed = one(findings, "fail")
+    assert (failed["check"], failed["found"]) == ("host", f"all {FIRST} values are refused: {said}")
+    assert advice in failed["advice"]
+    assert results(findings)["keys"] == "skip"
+    assert sent == [0, FIRST]
+
+
+def test_a_host_without_the_template(config: Callable[..., Path]) -> None:
+    """A host that is there and takes nothing lacks the items, which is another failure than a host that is not there."""
+    with Trapper(answering(active_checks={"response": "success", "data": []})) as trapper:
+        findings = checks(config(trapper.port), 1)
+        asked = [request for request in trapper.requests if request["request"] == "active checks"]
+    assert results(findings)["host"] == "ok"
+    assert "probably the template is not linked to it" in one(findings, "fail")["found"]
+    assert one(findings, "fail")["keys"] == [*KEYS, *DISCOVERIES]
+    assert asked == [{"request": "active checks", "host": "web-01"}]
+
+
+def test_keys_that_are_refused(config: Callable[..., Path]) -> None:
+    """They are named; no value is sent twice, and nobody is asked for active checks, which is not without consequences."""
+    with Trapper(refusing("[TOTAL]", "LAST_ACK")) as trapper:
+        findings = checks(config(trapper.port), 1)
+        values = trapper.values
+        assert {request["request"] for request in trapper.requests} == {"sender data", "zabbix.stats"}
+    failed = one(findings, "fail")
+    assert failed["keys"] == ["tcp.status[LAST_ACK]", "tcp.status[TOTAL]"]
+    assert failed["found"] == f"2 of {FIRST} keys are refused: tcp.status[LAST_ACK], tcp.status[TOTAL]"
+    assert results(findings)["host"] == "ok"
+    assert len({(value["key"], value["clock"], value["ns"]) for value in values}) == len(values) == 2 * FIRST
+
+
+def test_ports(config: Callable[..., Path]) -> None:
+    """A port without items is to be looked at, but fails nothing; one of which some values are refused does."""
+    ports = {"listening": False, "local": [443], "remote": [5432]}
+    with Trapper(refusing("443]", "remote.status[TIME_WAIT,5432]")) as trapper:
+        findings = checks(config(trapper.port, ports=ports), 1)
+        trapper.answer = refusing(",443]", "[443]")
+        healthy = checks(config(trapper.port, ports=ports), 0)
+    assert one(findings, "fail")["found"] == "refused: 1 of 4 values of port remote 5432"
+    assert one(findings, "warn")["found"] == one(healthy, "warn")["found"] == "there are no items of port 443 yet"
+
+
+def test_ports_over_the_limit(config: Callable[..., Path]) -> None:
+    """Those that are left out are named."""
+    with Trapper() as trapper, Trapper() as other:
+        finding = one(checks(config(trapper.port, ports={"limit": 1}), 0), "warn")
+        assert str(max(trapper.port, other.port)) in finding["found"]
+    assert (finding["check"], "raise `ports.limit`" in finding["advice"]) == ("ports", True)
+
+
+def test_a_daemon_that_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """It keeps its spool, undisturbed; what the sample says of it is true: its uptime, and what waits."""
+    with Trapper() as alive, Trapper(lambda _: b"") as dead:
+        path = config(alive.port, dead.port)
+        process = start("run", "--config", path)
+        alive.wait_for(4)
+        asked = len(alive.requests)
+        findings = checks(path, 1)
+        sample = next(request["data"] for request in alive.requests[asked:] if len(request.get("data", [])) == FIRST)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    values = {value["key"]: int(value["value"]) for value in sample if value["key"].startswith("tcp.sender.u")}
+    backlog = next(int(value["value"]) for value in sample if value["key"] == "tcp.sender.backlog")
+    (spool,) = [each for each in findings if each["check"] == "spool"]
+    assert (spool["result"], spool["found"]) == (
+        *("ok", f"{path.parent}/spool.db is in use by the daemon, process {process.pid}"),
+    )
+    assert 2 <= values["tcp.sender.uptime"] <= 60
+    assert backlog >= 2 * len(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("path", "result", "found"),
+    [
+        (":memory:", "warn", "what waits for a destination is lost"),
+        ("/dev/null/spool.db", "fail", "/dev/null/spool.db cannot be written by "),
+        ("{}/new/deep/spool.db", "ok", "/new/deep/spool.db can be written by "),
+        ("{}/damaged.db", "warn", "damaged.db is damaged: file is not a database"),
+        ("{}/other.db", "fail", "other.db: no such table"),
+        ("{}/empty.db", "ok", "empty.db can be written by "),
+    ],
+)
+def test_spools(config: Callable[..., Path], tmp_path: Path, path: str, result: str, found: str) -> None:
+    """Whether samples can wait there is found without a change to anything there."""
+    (tmp_path / "damaged.db").write_bytes(b"noise" * 1000)
+    (tmp_path / "empty.db").touch()
+    with sqlite3.connect(tmp_path / "other.db") as db:
+        db.execute("CREATE TABLE another (program)")
+    db.close()
+    with Trapper() as trapper:
+        file = config(trapper.port, spool={"path": path.format(tmp_path)})
+        before = sorted(os.listdir(tmp_path))  # noqa: PTH208
+        (spool,) = [each for each in checks(file, int(result == "fail")) if each["check"] == "spool"]
+    assert (spool["result"], found in spool["found"]) == (result, True), spool
+    assert sorted(os.listdir(tmp_path)) == before  # noqa: PTH208
+
+
+def test_a_disk_that_is_too_small(config: Callable[..., Path]) -> None:
+    """Less space than spool.max_size is said, and fails nothing."""
+    with Trapper() as trapper:
+        path = config(trapper.port)
+        settings = json.loads(path.read_text())
+        settings["spool"]["max_size"] = "1024GiB"
+        path.write_text(json.dumps(settings))
+        spool = one(checks(path, 0), "warn")
+    assert "the disk will be full before spool.max_size (1,048,576 MiB)" in spool["advice"]
+
+
+def test_narrow_terminals() -> None:
+    """Findings and advice are wrapped into the column where they stand."""
+    finding = Finding(check="keys", result="fail", found="word " * 20, advice="do this " * 10, destination="main")
+    lines = as_text([finding], width=80).splitlines()
+    column = lines[0].index("FOUND")
+    assert lines[1].startswith("FAIL    keys   main   word word")
+    assert all(len(line) <= 80 for line in lines)
+    assert all(not line[:column].strip() for line in lines[2:-2])
+    assert sum(line[column:].startswith("-> do this") for line in lines) == 1
+    assert lines[-1] == "1 of 1 checks failed"
+
+
+def test_a_full_disk_under_the_output(config: Callable[..., Path]) -> None:
+    """Output that cannot be written is an error in one line, exit code 1."""
+    with Trapper() as trapper, Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "sender", "check", "--config", str(config(trapper.port))]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (
+        *(1, "tcp-status-sender: cannot write the output: No space left on device\n"),
+    )
+
+
+def test_an_interrupted_check_leaves_no_traceback(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """Ctrl-C while a destination says nothing ends it with exit code 130."""
+    with Trapper(lambda _: MUTE) as mute:
+        process = start("check", "--config", config(destinations=[{"nodes": [f"127.0.0.1:{mute.port}"], "timeout": 3}]))
+        mute.wait_for(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr
+        assert process.stderr.read() == ""

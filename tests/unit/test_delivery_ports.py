@@ -1,0 +1,239 @@
+"""Delivery where Zabbix has not all the items: ports wait, are remembered, doubted, and asked for anew."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sender.delivery import Delivery
+from sender.items import KEYS, LOCAL, discovered
+from sender.model import Item, Outcome
+from sender.spool import Spool
+from sender.spool_sample import Limits, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+LIMITS = Limits(max_age_s=1e10, max_bytes=2**28)
+PORT = "tcp.status[{},443]"
+STATES = ("ESTABLISHED", "TIME_WAIT")
+
+
+class Zabbix:
+    """A trapper that has the host, if `host`, and its items but for those in `missing`."""
+
+    def __init__(self) -> None:
+        self.host = True
+        self.missing: set[str] = set()
+        self.requests: list[int] = []  # how many values each had
+        self.taken: list[tuple[int, str]] = []
+        self.news = threading.Condition()
+
+    def send(self, items: Sequence[Item]) -> Outcome:
+        """As Uplink.send."""
+        self.requests.append(len(items))
+        taken = [item for item in items if self.host and item.key not in self.missing]
+        with self.news:
+            self.taken += [(item.clock, item.key) for item in taken]
+            self.news.notify_all()
+        return Outcome(accepted=len(taken), rejected=len(items) - len(taken))
+
+    def clocks(self, key: str) -> list[int]:
+        """Of the values of a key, in the order in which they came."""
+        return [clock for clock, found in self.taken if found == key]
+
+
+def sample(clock: int, *, discovery: bool = False) -> list[Item]:
+    """One value of the host, discovery if wanted, and two of port 443."""
+    keys = ["tcp.status[TOTAL]", *([LOCAL] if discovery else []), *(PORT.format(state) for state in STATES)]
+    return [Item(host="web-01", key=key, value="1", clock=clock, ns=1) for key in keys]
+
+
+@pytest.fixture
+def zabbix() -> Zabbix:
+    """One that has all items."""
+    return Zabbix()
+
+
+@pytest.fixture
+def spool() -> Iterator[Spool]:
+    """An empty spool for main."""
+    spool = Spool(":memory:", ["main"], LIMITS)
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def delivery(spool: Spool, zabbix: Zabbix) -> Delivery:
+    """To main, at a moment that is later at each look at the clock: whatever waits for one is due."""
+    moments = iter(range(0, 10**9, 1000))
+    return Delivery("main", zabbix.send, spool, monotonic=lambda: float(next(moments)))
+
+
+def test_a_new_ports_values_are_neither_refused_nor_lost(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
+    """While its items are missing the host's values go on; once they are there all that was held comes, in order, once."""
+    zabbix.missing = {PORT.format(state) for state in STATES}
+    for clock in range(5):
+        spool.append(sample(clock))
+        assert delivery.drain()
+    assert zabbix.clocks("tcp.status[TOTAL]") == list(range(5))
+    zabbix.missing.clear()
+    for clock in range(5, 8):
+        spool.append(sample(clock))
+        assert delivery.drain()
+    for state in STATES:
+        assert zabbix.clocks(PORT.format(state)) == list(range(8))
+    assert (spool.rejected, spool.backlog, delivery.state) == (0, 0, "takes all values")
+
+
+def test_the_state_tells_of_ports_that_wait(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
+    """`systemctl status` does not say that all is well while values are held."""
+    zabbix.missing = {PORT.format(state) for state in STATES}
+    spool.append(sample(1))
+    delivery.drain()
+    assert delivery.state == "takes all values, those of 1 new ports later"
+
+
+def test_which_ports_are_known_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:
+    """After a restart a known port's values go with the others in one request, and ports are remembered for sampling."""
+    path = str(tmp_path / "spool.db")
+    spool = Spool(path, ["main"], LIMITS)
+    spool.append(sample(1))
+    assert Delivery("main", zabbix.send, spool).drain()
+    spool.append(sample(2))
+    spool.close()
+    spool = Spool(path, ["main"], LIMITS)
+    assert spool.known("main") == ["443"]
+    assert Delivery("main", zabbix.send, spool).drain()
+    assert zabbix.requests[-1] == 3
+    spool.close()
+
+
+def test_what_was_learned_last_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:
+    """Also where no sample comes between the making of a port's items and the end, and what was refused of them too."""
+    zabbix.missing = {PORT.format("TIME_WAIT")}
+    spool = Spool(str(tmp_path / "spool.db"), ["main"], LIMITS)
+    spool.append(sample(1))
+    assert Delivery("main", zabbix.send, spool).drain()
+    spool.close()
+    spool = Spool(str(tmp_path / "spool.db"), ["main"], LIMITS)
+    with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+        assert db.execute("SELECT known, rejected FROM destination").fetchall() == [("443", 1)]
+    assert (spool.known("main"), spool.rejected) == (["443"], 0)
+    spool.close()
+
+
+def test_a_spool_from_before_ports_is_taken_over(tmp_path: Path, zabbix: Zabbix) -> None:
+    """A file of the first schema, bodies as plain text, is read to its end, and written on."""
+    path = tmp_path / "spool.db"
+    spool = Spool(str(path), ["main"], LIMITS)
+    spool.append(sample(1)[:1])
+    spool.close()
+    plain = json.dumps([["tcp.status[TOTAL]", "1"]], separators=(",", ":")).encode()
+    with closing(sqlite3.connect(path)) as db:
+        last, host, clock, ns = db.execute("SELECT last, host, clock, ns FROM sample").fetchone()
+        crc = Sample(last, host, clock, ns, plain).crc
+        db.execute("UPDATE sample SET body = ?, crc = ?", [plain, crc])
+        db.execute("ALTER TABLE destination DROP COLUMN known")
+        db.execute("PRAGMA user_version = 1")
+        db.commit()
+    spool = Spool(str(path), ["main"], LIMITS)
+    spool.append(sample(2))
+    assert Delivery("main", zabbix.send, spool).drain()
+    assert zabbix.clocks("tcp.status[TOTAL]") == [1, 2]
+    assert (spool.known("main"), spool.dropped) == (["443"], 0)
+    spool.close()
+
+
+def test_a_port_that_loses_its_items_is_asked_for_anew(
+    spool: Spool, zabbix: Zabbix, delivery: Delivery, logged: Callable[[], list[str]]
+) -> None:
+    """All of a port refused: it is named, discovery is wanted, and from then on its values wait for their items."""
+    spool.append(sample(1))
+    assert delivery.drain()
+    zabbix.missing = {PORT.format(state) for state in STATES}
+    for clock in (2, 3):  # refused in one request, then in parts, to see which
+        spool.append(sample(clock))
+        assert delivery.drain()
+    assert any("main refuses of host 'web-01': all of port 443. " in line for line in logged())
+    assert delivery.wants_discovery
+    assert spool.rejected == 4
+    for clock in (4, 5):
+        spool.append(sample(clock, discovery=clock == 5))
+        assert delivery.drain()
+    assert not delivery.wants_discovery
+    zabbix.missing.clear()
+    assert delivery.drain()
+    assert zabbix.clocks(PORT.format("TIME_WAIT")) == [1, 4, 5]
+    assert spool.rejected == 4
+
+
+def test_a_state_without_an_item_is_named_with_its_port(
+    spool: Spool, zabbix: Zabbix, delivery: Delivery, logged: Callable[[], list[str]]
+) -> None:
+    """Where only some of a port is refused, its other values go on, and the refused ones are counted."""
+    zabbix.missing = {PORT.format("TIME_WAIT")}
+    for clock in (1, 2, 3, 4):
+        spool.append(sample(clock))
+        assert delivery.drain()
+    assert any("main refuses of host 'web-01': 1 of 2 values of port 443. " in line for line in logged())
+    assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2, 3, 4]
+    assert spool.rejected == 4
+    assert not delivery.wants_discovery
+
+
+def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
+    """While the host is unknown nobody else is bothered with discovery; once it is known, it is wanted, and ports come."""
+    zabbix.host = False
+    spool.append(sample(1, discovery=True))
+    assert delivery.drain()
+    assert not delivery.wants_discovery
+    zabbix.host = True
+    spool.append(sample(2))
+    assert delivery.drain()
+    assert delivery.wants_discovery
+    spool.append(sample(3, discovery=True))
+    assert delivery.drain()
+    assert not delivery.wants_discovery
+    assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2, 3]
+
+
+def test_held_values_go_without_another_sample(spool: Spool, zabbix: Zabbix) -> None:
+    """With an interval of an hour, a new port does not wait for the next sample, only for its items."""
+    zabbix.missing = {PORT.format(state) for state in STATES}
+    now = [0.0]
+    delivery = Delivery("main", zabbix.send, spool, monotonic=lambda: now[0])
+    spool.append(sample(1))
+    thread = threading.Thread(target=delivery.run, daemon=True)
+    thread.start()
+    with zabbix.news:
+        assert zabbix.news.wait_for(lambda: len(zabbix.taken) == 1, 20)
+    zabbix.missing.clear()
+    now[0] = 100.0
+    with zabbix.news:
+        assert zabbix.news.wait_for(lambda: len(zabbix.taken) == 3, 20)
+    delivery.stop()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("key", "port"),
+    [
+        ("tcp.status[ESTABLISHED,443]", "443"),
+        ("tcp.status[FIN_WAIT1,22]", "22"),
+        ("tcp.listen.queue[443]", "443"),
+        ("tcp.listen.queue.pused[443]", "443"),
+        ("tcp.remote.status[SYN_SENT,5432]", "remote 5432"),
+        *((key, None) for key in KEYS),
+        (LOCAL, None),
+    ],
+)
+def test_which_key_is_of_which_port(key: str, port: str | None) -> None:
+    """Those that discovery makes are told from those of the host, and remote ports from local ones."""
+    assert discovered(key) == port

@@ -1,0 +1,123 @@
+"""The verb `show`: the same numbers as a sample, for eyes and for programs, without configuration or privileges."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sender.model import TcpState
+from support.command import COMMAND, tcp_status_sender
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port with a listener whose accept queue is full: one waits where none may, and nobody accepts."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, socket.create_connection(server.getsockname()):
+        yield server.getsockname()[1]
+
+
+def test_it_shows_every_state_and_port(port: int, config: Callable[..., Path]) -> None:
+    """Each state has its line and its meaning, each port its queue; where the output is no terminal it is plain text."""
+    done = tcp_status_sender(
+        "show", "--config", config(9, ports={"listening": False, "local": [port, 9], "remote": [port]})
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    lines = done.stdout.splitlines()
+    assert re.match(r"web-01  [\d,]+ TCP sockets, \d{4}-\d\d-\d\d ", lines[0])
+    names = [line.split()[0] for line in lines if line and line.split()[0] in TcpState.__members__]
+    assert names == list(TcpState.__members__)
+    (ours,) = (line for line in lines if re.match(rf" *{port}  unknown  loopback", line))
+    assert re.search(r" 1 +0  █{12} full: connections are dropped$", ours.rstrip())
+    (nobody,) = (line for line in lines if re.match(r" *9  ", line))
+    assert nobody.rstrip().endswith("nobody listens")
+    assert any(line.startswith("REMOTE PORT") for line in lines)
+
+
+def test_json_has_the_same_for_programs(port: int, config: Callable[..., Path]) -> None:
+    """States, ports with their queues, remote ports, the moment and how long it took."""
+    path = config(9, ports={"listening": False, "local": [port, 9], "remote": [port], "states": ["ESTABLISHED"]})
+    found = json.loads(tcp_status_sender("show", "--json", "--config", path).stdout)
+    assert list(found["states"]) == list(TcpState.__members__)
+    assert found["total"] == sum(found["states"].values())
+    nobody, ours = found["ports"]
+    assert nobody == {"port": 9, "service": "discard", "scope": None, "states": {"ESTABLISHED": 0}, "queue": None}
+    assert ours == {
+        "port": port,
+        "service": "unknown",
+        "scope": "loopback",
+        "states": {"ESTABLISHED": 1},
+        "queue": {"waiting": 1, "limit": 0, "pused": 100.0},
+    }
+    assert found["remote_ports"] == [{"port": port, "service": "unknown", "states": {"ESTABLISHED": 1}}]
+
+
+def test_it_needs_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file it shows this host; in a C locale and on a narrow terminal too."""
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
+    monkeypatch.setenv("COLUMNS", "60")
+    done = tcp_status_sender("show")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search("^LISTEN +[0-9,]+  ", done.stdout, re.MULTILINE)
+    assert "\\u" not in done.stdout
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "soon", "1e3", "7200"])
+def test_a_bad_pace_is_bad_usage(seconds: str) -> None:
+    """`--watch` takes seconds, from a tenth to an hour."""
+    done = tcp_status_sender("show", f"--watch={seconds}")
+    assert done.returncode == 2
+    assert "expected seconds from 0.1 to 3600" in done.stderr
+
+
+def test_watch_draws_again_in_place(config: Callable[..., Path]) -> None:
+    """On a terminal: page after page on the other screen, with lines of the last samples; Ctrl-C gives the screen back."""
+    ours, theirs = pty.openpty()
+    command = [COMMAND, "show", "--watch", "0.1", "--config", str(config(9))]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "150", "LINES": "50"}
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=environment) as process:
+        os.close(theirs)
+        seen = ""
+        while seen.count("LAST MINUTES") < 3:
+            seen += os.read(ours, 65536).decode(errors="replace")
+        process.send_signal(signal.SIGINT)
+        try:
+            while data := os.read(ours, 65536):
+                seen += data.decode(errors="replace")
+        except OSError:
+            pass  # the other end is closed
+        assert process.stderr
+        assert process.stderr.read() == b""
+    os.close(ours)
+    assert process.returncode == 130
+    assert seen.startswith("\x1b[?1049h")
+    assert "\x1b[?1049l" in seen
+    assert "▁" in seen
+
+
+def test_watch_into_a_pipe_is_page_after_page(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """Nothing is drawn in place where there is no terminal."""
+    process = start("show", "--watch", "0.1")
+    assert process.stdout
+    pages = 0
+    for line in process.stdout:
+        assert "\x1b" not in line
+        pages += line.startswith("STATE")
+        if pages == 3:
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130

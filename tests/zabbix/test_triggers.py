@@ -1,0 +1,355 @@
+"""Every trigger of the template fires and recovers in a real Zabbix server, and what is no problem raises none.
+
+Values are pushed with clocks of their own, so that hours pass in a moment: Zabbix judges a value at its own time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sender.config import Destination
+from sender.model import Item, Outcome
+from sender.uplink import Uplink
+from support.program import StackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from support.zabbix_stack import ZabbixStack
+
+TEMPLATE = "TCP states by Zabbix trapper"
+MINUTE, HOUR = 60, 3600
+
+Series = list[tuple[int, float]]
+"""Pairs of an age in seconds and a value, the oldest first."""
+
+
+def steady(value: float, *, since: int, until: int = 0, step: int = MINUTE) -> Series:
+    """The same value all the time, first `since` seconds ago and last `until` seconds ago."""
+    return [(age, value) for age in range(since, until - 1, -step)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What raises the trigger `name`, and only that one, and what ends it. Keys to series."""
+
+    name: str
+    severity: int
+    ill: Mapping[str, Series]
+    well: Mapping[str, Series]
+
+    @property
+    def host(self) -> str:
+        """The host on which it takes place: one of its own, or the one with all the ports."""
+        return PORTS if " port " in self.name else re.sub(r"[^A-Za-z_ ]", "", self.name)
+
+
+PORTS = "all ports"
+
+
+def too_many(
+    name: str, severity: int, key: str, value: float, minutes: int, more: Mapping[str, Series] | None = None
+) -> Case:
+    """A value that is high for so long, and then 0."""
+    ill = {key: [*steady(0, since=HOUR, until=minutes * MINUTE + 30), *steady(value, since=minutes * MINUTE, until=30)]}
+    return Case(name=name, severity=severity, ill={**(more or {}), **ill}, well={key: steady(0, since=0)})
+
+
+def counted(name: str, key: str) -> Case:
+    """A counter that grew 40 minutes ago, and not since."""
+    return Case(
+        name=name,
+        severity=2,
+        ill={key: [*steady(4, since=HOUR, until=41 * MINUTE), (40 * MINUTE, 7)]},
+        well={key: steady(7, since=39 * MINUTE)},
+    )
+
+
+HOST_CASES = (
+    too_many("TCP: Many connections in CLOSE_WAIT", 2, "tcp.status[CLOSE_WAIT]", 101, 16),
+    too_many("TCP: Very many connections in CLOSE_WAIT", 3, "tcp.status[CLOSE_WAIT]", 1001, 16),
+    Case(
+        name="TCP: Connections in CLOSE_WAIT grow steadily",
+        severity=1,
+        ill={"tcp.status[CLOSE_WAIT]": [(age, (5 * HOUR - age) // 500) for age in range(5 * HOUR, 0, -300)]},
+        well={"tcp.status[CLOSE_WAIT]": steady(0, since=0)},
+    ),
+    too_many("TCP: Many half-open connections (SYN_RECV)", 3, "tcp.status[SYN_RECV]", 201, 6),
+    too_many("TCP: Many connection requests stay unanswered (SYN_SENT)", 2, "tcp.status[SYN_SENT]", 101, 6),
+    too_many(
+        "TCP: Connection requests to many hosts stay unanswered",
+        4,
+        "tcp.syn_sent.hosts",
+        51,
+        6,
+        {
+            "tcp.status[SYN_SENT]": [
+                *steady(0, since=HOUR, until=6 * MINUTE + 30),
+                *steady(500, since=6 * MINUTE, until=30),
+            ]
+        },
+    ),
+    too_many(
+        "TCP: TIME_WAIT is near the kernel's limit",
+        2,
+        "tcp.status[TIME_WAIT]",
+        6554,
+        6,
+        {"tcp.limit[TIME_WAIT]": steady(8192, since=HOUR, until=30)},
+    ),
+    too_many("TCP: Many established connections", 2, "tcp.status[ESTABLISHED]", 10001, 6),
+    counted("TCP sender: Zabbix refuses values", "tcp.sender.rejected"),
+    counted("TCP sender: Values are lost", "tcp.sender.dropped"),
+    Case(
+        name="TCP sender: A destination does not take values",
+        severity=2,
+        ill={"tcp.sender.backlog": [(age, 2 * HOUR - age) for age in range(2 * HOUR - 60, 0, -60)]},
+        well={"tcp.sender.backlog": steady(0, since=0)},
+    ),
+    Case(
+        name="TCP sender: The daemon was restarted",
+        severity=1,
+        ill={  # its counters begin at 0 again, which is no refusal and no loss
+            "tcp.sender.uptime": [*((age, 2 * HOUR - age) for age in range(HOUR, 60, -60)), (60, 2)],
+            "tcp.sender.rejected": [*steady(7, since=HOUR, until=120), (60, 0)],
+            "tcp.sender.dropped": [*steady(7, since=HOUR, until=120), (60, 0)],
+        },
+        well={"tcp.sender.uptime": [(0, 600)]},
+    ),
+    too_many("TCP sender: Samples take long", 2, "tcp.sender.sample.time", 5.1, 6),
+)
+
+
+def of_port(number: int, name: str, severity: int, key: str, value: float, minutes: int) -> Case:
+    """A case of one port."""
+    return too_many(f"{name % number}", severity, key % number, value, minutes)
+
+
+LOCAL, REMOTE = "TCP port %d https: ", "TCP remote port %d https: "
+PORT_CASES = (
+    of_port(1, LOCAL + "Many connections in CLOSE_WAIT", 2, "tcp.status[CLOSE_WAIT,%d]", 101, 16),
+    of_port(2, LOCAL + "Very many connections in CLOSE_WAIT", 3, "tcp.status[CLOSE_WAIT,%d]", 1001, 16),
+    of_port(3, LOCAL + "Accept queue is nearly full", 2, "tcp.listen.queue.pused[%d]", 80.1, 6),
+    of_port(4, LOCAL + "Accept queue is full", 4, "tcp.listen.queue.pused[%d]", 100.78, 3),
+    of_port(5, LOCAL + "Many established connections", 2, "tcp.status[ESTABLISHED,%d]", 10001, 6),
+    of_port(1, REMOTE + "Many connections in CLOSE_WAIT", 2, "tcp.remote.status[CLOSE_WAIT,%d]", 101, 16),
+    of_port(2, REMOTE + "Very many connections in CLOSE_WAIT", 3, "tcp.remote.status[CLOSE_WAIT,%d]", 1001, 16),
+    of_port(5, REMOTE + "Many established connections", 2, "tcp.remote.status[ESTABLISHED,%d]", 10001, 6),
+)
+TOLERANT, EXCLUDED = 6, 7  # ports: one with macros of its own, one that the filter leaves out
+
+
+def spiky(usual: float, peak: float) -> Series:
+    """A value that jumps up every 20 minutes, for one sample."""
+    return [(age, peak if age % (20 * MINUTE) == MINUTE else usual) for age in range(2 * HOUR, -1, -30)]
+
+
+QUIET: dict[str, dict[str, Series]] = {
+    "a healthy host with bursts": {
+        "tcp.status[ESTABLISHED]": spiky(2000, 30_000),
+        "tcp.status[CLOSE_WAIT]": spiky(3, 5000),
+        "tcp.status[SYN_RECV]": spiky(2, 3000),
+        "tcp.status[SYN_SENT]": spiky(2, 4000),
+        "tcp.status[TIME_WAIT]": spiky(500, 8192),
+        "tcp.limit[TIME_WAIT]": steady(8192, since=2 * HOUR, step=30),
+        "tcp.status[TOTAL]": spiky(2500, 50_000),
+        "tcp.syn_sent.hosts": spiky(1, 500),
+        "tcp.sender.uptime": [(age, 10 * HOUR - age) for age in range(2 * HOUR, -1, -30)],
+        "tcp.sender.sample.time": spiky(0.004, 20),
+        "tcp.sender.backlog": spiky(0, 500),
+        "tcp.sender.dropped": steady(0, since=2 * HOUR, step=30),
+        "tcp.sender.rejected": steady(3, since=2 * HOUR, step=30),
+    },
+    "a leak that stopped after 50 minutes": {
+        "tcp.status[CLOSE_WAIT]": [(age, min(50, (5 * HOUR - age) // 60)) for age in range(5 * HOUR, -1, -300)]
+    },
+    "an outage of 50 minutes delivered late": {
+        "tcp.sender.backlog": [
+            *steady(0, since=3 * HOUR, until=HOUR),
+            *((age, HOUR - age) for age in range(HOUR - 30, 10 * MINUTE, -30)),
+            *steady(0, since=10 * MINUTE),
+        ]
+    },
+    "a start with a full spool and in a storm after a night": {
+        "tcp.sender.backlog": [*steady(0, since=10 * HOUR, until=9 * HOUR), (9, 9000)],
+        "tcp.status[SYN_RECV]": [*steady(0, since=10 * HOUR, until=9 * HOUR), (9, 5000)],
+        "tcp.syn_sent.hosts": [*steady(0, since=10 * HOUR, until=9 * HOUR), (9, 5000)],
+    },
+    "the very first start": {
+        "tcp.sender.uptime": [(age, 5 * MINUTE - age) for age in range(5 * MINUTE, -1, -30)],
+        "tcp.sender.rejected": [(300, 0), (270, 0), (240, 0), (0, 0)],
+    },
+}
+
+
+class Hosts:
+    """The hosts under test: one for each case, one with all the ports, and those on which nothing is wrong."""
+
+    def __init__(self, zabbix: ZabbixStack) -> None:
+        self._zabbix = zabbix
+        self._uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+        self._now = int(time.time())
+        self._ids: dict[str, str] = {}
+
+    def create(self, names: Sequence[str]) -> None:
+        """All of them at once, with the template, the ports discovered, and every trigger enabled."""
+        api = self._zabbix.api
+        first = self._zabbix.create_host(names[0], [TEMPLATE])
+        (known,) = api.host.get(hostids=first, selectGroups=["groupid"], selectParentTemplates=["templateid"])
+        like_it = {
+            "groups": [{"groupid": group["groupid"]} for group in known["groups"]],
+            "templates": [{"templateid": template["templateid"]} for template in known["parentTemplates"]],
+        }
+        others = api.host.create([{"host": name, **like_it} for name in names[1:]])["hostids"]
+        self._ids = dict(zip(names, [first, *others], strict=True))
+        tolerant = f'{{$TCP.CLOSE_WAIT.MAX.WARN:"{TOLERANT}"}}'
+        for macro, value in ((tolerant, "5000"), ("{$TCP.PORT.NOT_MATCHES}", f"^{EXCLUDED}$")):
+            api.usermacro.create(hostid=self._ids[PORTS], macro=macro, value=value)
+        self._zabbix.wait_for_items(names[-1])
+        self._discover()
+        off = api.trigger.get(hostids=list(self._ids.values()), filter={"status": 1}, output=["triggerid"])
+        api.trigger.update([{"triggerid": trigger["triggerid"], "status": 0} for trigger in off])
+        self._zabbix.wait_for_items(PORTS)
+
+    def push(self, host: str, series: Mapping[str, Series], texts: Mapping[str, str] | None = None) -> int:
+        """Send it all in the order of its clocks, as the daemon would; how many values that were."""
+        values = [(age, key, f"{value:g}") for key, pairs in series.items() for age, value in pairs]
+        values += [(0, key, text) for key, text in (texts or {}).items()]
+        values.sort(key=lambda value: -value[0])
+        items = [Item(host=host, key=key, value=text, clock=self._now - age, ns=7) for age, key, text in values]
+        assert self._uplink.send(items) == Outcome(accepted=len(items))
+        return len(items)
+
+    def problems(self) -> dict[str, set[str]]:
+        """For each host the names of its triggers that are in problem state."""
+        found = self._zabbix.api.trigger.get(
+            hostids=list(self._ids.values()),
+            filter={"value": 1},
+            output=["description"],
+            selectHosts=["host"],
+        )
+        problems: dict[str, set[str]] = {name: set() for name in self._ids}
+        for trigger in found:
+            problems[trigger["hosts"][0]["host"]].add(str(trigger["description"]))
+        return problems
+
+    def events(self, host: str) -> list[dict[str, Any]]:
+        """Every problem that ever began."""
+        output = ["name", "severity", "opdata"]
+        return list(self._zabbix.api.event.get(hostids=self._ids[host], value=1, output=output, selectTags="extend"))
+
+    def count(self, what: str, key: str) -> int:
+        """How many items there are whose keys hold `key`, or how many triggers, on the host with the ports."""
+        of_ports = {"hostids": self._ids[PORTS], "output": ["status"]}
+        search = {"key_": key} if what == "item" else {"description": key}
+        return len(getattr(self._zabbix.api, what).get(**of_ports, search=search))
+
+    def _discover(self) -> None:
+        ports = [{"{#PORT}": str(port), "{#SERVICE}": "https", "{#SCOPE}": "any"} for port in range(1, EXCLUDED + 1)]
+        self.push(PORTS, {}, dict.fromkeys(("tcp.port.discovery", "tcp.remote.discovery"), json.dumps(ports)))
+
+        def is_there() -> bool:
+            local, remote = self.count("trigger", "TCP port"), self.count("trigger", "TCP remote port")
+            return (local, remote) == (5 * (EXCLUDED - 1), 3 * EXCLUDED)
+
+        self._zabbix.wait_until(is_there, "the server has made the triggers of all ports", 60)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What the server said: the problems of each host while it was ill, and when it was well again; all events."""
+
+    ill: dict[str, set[str]]
+    well: dict[str, set[str]]
+    events: dict[str, list[dict[str, Any]]]
+    items_of_excluded: int
+
+
+@pytest.fixture(scope="module")
+def story(zabbix: ZabbixStack) -> Story:
+    """All hosts fall ill together and recover together, which takes as long as one."""
+    hosts = Hosts(zabbix)
+    names = [*(case.host for case in HOST_CASES), PORTS, *QUIET]
+    hosts.create(names)
+    for host, series in QUIET.items():
+        zabbix.wait_for_history(host, hosts.push(host, series))
+    expected = {case.host: {case.name} for case in HOST_CASES} | {PORTS: {case.name for case in PORT_CASES}}
+
+    def are(problems: Mapping[str, set[str]]) -> Callable[[], bool]:
+        return lambda: hosts.problems() == {name: problems.get(name, set()) for name in names}
+
+    def push(what: Callable[[Case], Mapping[str, Series]]) -> None:
+        for case in HOST_CASES:
+            hosts.push(case.host, what(case))
+        hosts.push(PORTS, {key: series for case in PORT_CASES for key, series in what(case).items()})
+
+    push(lambda case: case.ill)
+    tolerated = {
+        f"tcp.status[CLOSE_WAIT,{TOLERANT}]": steady(900, since=HOUR),
+        f"tcp.listen.queue.pused[{TOLERANT}]": [(120, 0.0), (90, 100.0), (60, 100.0)],
+    }
+    hosts.push(PORTS, tolerated)
+    _in_time(zabbix, are(expected), "every case is a problem")
+    ill = hosts.problems()
+    push(lambda case: case.well)
+    _in_time(zabbix, are({host: set() for host in expected}), "no case is a problem any more")
+    return Story(
+        ill=ill,
+        well=hosts.problems(),
+        events={name: hosts.events(name) for name in names},
+        items_of_excluded=hosts.count("item", f"tcp.status[ESTABLISHED,{EXCLUDED}]"),
+    )
+
+
+def _in_time(zabbix: ZabbixStack, condition: Callable[[], bool], what: str) -> None:
+    """Wait, but leave it to the tests to say which cases the wait was in vain for."""
+    with contextlib.suppress(StackError):
+        zabbix.wait_until(condition, what, 30)
+
+
+@pytest.mark.parametrize("case", [*HOST_CASES, *PORT_CASES], ids=lambda case: case.name)
+def test_it_fires_and_recovers(story: Story, case: Case) -> None:
+    """The trigger becomes a problem, with its severity, threshold and current value, and is none when it is over."""
+    assert case.name in story.ill[case.host]
+    assert case.name not in story.well[case.host]
+    (event,) = (event for event in story.events[case.host] if event["name"].startswith(f"{case.name} ("))
+    assert int(event["severity"]) == case.severity
+    assert re.search(r"\((?:.*\d.*)\)$", event["name"])
+    for text in (event["name"], event["opdata"]):
+        assert not re.search(r"[{}$]|UNKNOWN", text), text
+    assert "scope" in {tag["tag"] for tag in event["tags"]}
+
+
+@pytest.mark.parametrize("host", [*(case.host for case in HOST_CASES), PORTS])
+def test_it_raises_no_other(story: Story, host: str) -> None:
+    """One thing wrong is one problem: no milder one beside it, and none of what only looks alike."""
+    cases = [case.name for case in (*HOST_CASES, *PORT_CASES) if case.host == host]
+    assert story.ill[host] == set(cases)
+    assert len(story.events[host]) == len(cases)
+
+
+@pytest.mark.parametrize("host", QUIET)
+def test_what_is_no_problem_raises_none(story: Story, host: str) -> None:
+    """Bursts, outages that are over, restarts and what arrives late wake nobody up."""
+    assert story.events[host] == []
+
+
+def test_every_trigger_has_its_case(zabbix: ZabbixStack) -> None:
+    """No trigger of the template is left out; silence has a test of its own, in test_real_zabbix.py."""
+    (template,) = zabbix.api.template.get(filter={"host": TEMPLATE}, output=["templateid"])
+    of_template = {"templateids": template["templateid"], "output": ["description"]}
+    found = [*zabbix.api.trigger.get(**of_template), *zabbix.api.triggerprototype.get(**of_template)]
+    names = {re.sub(r" port \d+ https", " port {#PORT} {#SERVICE}", case.name) for case in (*HOST_CASES, *PORT_CASES)}
+    assert {trigger["description"] for trigger in found} == names | {"TCP: No data from tcp-status-sender"}
+
+
+def test_a_filter_keeps_a_port_out(story: Story) -> None:
+    """A port that the macro excludes has no items."""
+    assert story.items_of_excluded == 0

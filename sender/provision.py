@@ -25,6 +25,7 @@ _PROXY, _PROXY_GROUP = 1, 2  # values of monitored_by, from 7.0 on: ZBX_MONITORE
 # What the web interface ticks by default, of what the template holds, and without deleting, which it ticks from 6.4 on.
 _IMPORTED = ("templates", "valueMaps", "templateDashboards", "items", "discoveryRules", "triggers", "graphs")
 _NOT_IMPORTED = ("templateLinkage", "httptests")
+_LEFT_OUT = {"lifetime": "7d"}
 _BATCH = 50  # hosts; twenty in one call take as long as two in a call each
 _NAMED = 5
 
@@ -234,10 +235,20 @@ def _changes(compared: Any) -> Iterator[str]:
         for action in ("added", "updated", "removed"):
             for entity in actions.get(action, ()):
                 before, after = entity.get("before"), entity.get("after")
-                if before != after:
+                if _comparable(before) != _comparable(after):
                     named = after or before
                     yield f"{kind.replace('_', ' ').removesuffix('s')} {named.get('name', named.get('template'))!r} {action}"
                 yield from _changes(entity)
+
+
+def _comparable(value: Any, kind: str = "") -> Any:
+    """Without what differs though it is the same: Zabbix from 7.0 on exports widgets in another order, and no defaults."""
+    if isinstance(value, dict):
+        return {key: _comparable(part, key) for key, part in value.items() if part != _LEFT_OUT.get(key)}
+    if isinstance(value, list):
+        parts = [_comparable(part) for part in value]
+        return sorted(parts, key=repr) if kind == "widgets" else parts
+    return value
 
 
 def _few(changes: list[str]) -> str:

@@ -61,6 +61,7 @@ _NEEDS = {
     "hostgroup.create": "only a role of type Super admin may create groups; let such a user create it, or give another "
     "with --group",
 }
+_CREATING = ("configuration.import", "host.create", "hostgroup.create")
 _NEEDS_ANY = "the user's role must allow this API method"
 
 
@@ -167,8 +168,8 @@ def _refusal(method: str, error: Any) -> str:
     said = f"{method} is refused: {reason}"
     if "authori" in reason.lower():  # good for checkAuthentication, which takes it in the body
         return f"{said}; does the web server pass the header Authorization on to PHP?"
-    if method.endswith(".create") and "already exists" in reason:
-        return f"{said}; then this user may not read it"
+    if method in _CREATING and "already exists" in reason:
+        return f"{said}, where this user may not read or change it; {_NEEDS[method]}"
     if getattr(error, "code", None) == _APPLICATION_ERROR or "permission" in reason.lower():
         return f"{said}; {_NEEDS.get(method, _NEEDS_ANY)}"
     return said

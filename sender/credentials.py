@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sender import fields
 from sender.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ _NO_LOGIN = (
 )
 _MAX_BYTES = 4096
 _MAX_IDENTITY = 128  # characters; Zabbix manual: API, Host object
-_PSK_DIGITS = range(32, 513)  # Zabbix manual: Encryption, Using pre-shared keys: 128 to 2048 bits
-_OTHERS_READ = 0o004
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +74,11 @@ def psks(hosts: Iterable[str], identity: str, file: str) -> dict[str, Psk]:
 
 def open_to_all(paths: Iterable[Path]) -> list[str]:
     """A line for each of these files that everybody can read."""
-    return [f"warning: every user of this machine can read {path}; `chmod 600` it" for path in paths if _is_open(path)]
+    return [
+        f"warning: every user of this machine can read {path}; `chmod 600` it"
+        for path in paths
+        if fields.is_open_to_all(path)
+    ]
 
 
 def psk_paths(hosts: Iterable[str], file: str) -> list[Path]:
@@ -83,23 +86,13 @@ def psk_paths(hosts: Iterable[str], file: str) -> list[Path]:
     return [Path(path) for path in dict.fromkeys(file.replace("{host}", host) for host in hosts)]
 
 
-def _is_open(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & _OTHERS_READ)
-    except OSError:
-        return False  # which whoever reads it says
-
-
 def _psk(identity: str, path: Path) -> Psk:
     if not identity.isprintable() or not 1 <= len(identity) <= _MAX_IDENTITY:
         raise ConfigError([f"--psk-identity: expected 1 to {_MAX_IDENTITY} printable characters"])
-    key = _text(f"--psk-file {path}", path).strip()
-    if not re.fullmatch(r"([0-9A-Fa-f]{2})+", key) or len(key) not in _PSK_DIGITS:
-        form = f"{_PSK_DIGITS.start} to {_PSK_DIGITS.stop - 1} hexadecimal digits"
-        raise ConfigError(
-            [f"--psk-file {path}: holds no key; expected {form}, an even number, such as `openssl rand -hex 32` prints"]
-        )
-    return Psk(identity=identity, key=key)
+    try:
+        return Psk(identity=identity, key=fields.psk_digits(_text(f"--psk-file {path}", path)))
+    except ValueError as error:
+        raise ConfigError([f"--psk-file {path}: {error}"]) from None
 
 
 def _text(place: str, path: Path) -> str:

@@ -21,6 +21,8 @@ TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 MAX_HOST_NAME = 128  # characters; Zabbix manual: API, Host object
 _SHOWN_BITS = 128
 _PORTS = range(1, 65536)
+PSK_DIGITS = range(32, 513)  # Zabbix manual: Encryption, Using pre-shared keys: 128 to 2048 bits
+_OTHERS_READ = 0o004
 _MOST_PORTS = 1000
 _CREDENTIALS = "/run/credentials/tcp-status-sender.service"  # systemd.exec(5)
 MIB = 2**20
@@ -129,6 +131,30 @@ def absolute(value: object) -> Path:
     if not isinstance(value, str) or not value.isprintable() or not value.startswith("/"):
         raise ValueError("expected an absolute path, such as /etc/zabbix/zabbix_agentd.conf")
     return Path(value)
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Whether every user can read a file; one that cannot be looked at is none, and whoever reads it says why."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS_READ)
+    except OSError:
+        return False
+
+
+def psk_digits(text: str) -> str:
+    """A pre-shared key as zabbix_agentd has it in a file: hexadecimal digits in one line. What is said quotes none of it."""
+    digits = text.strip()
+    if not digits:
+        why = "is empty"
+    elif not re.fullmatch("[0-9A-Fa-f]+", digits):
+        why = "has more in it than one line of hexadecimal digits"
+    elif len(digits) % 2:
+        why = "has an odd number of hexadecimal digits: one is missing, or one too many"
+    elif len(digits) not in PSK_DIGITS:
+        why = f"has {'too few' if len(digits) < PSK_DIGITS.start else 'too many'} hexadecimal digits"
+    else:
+        return digits
+    raise ValueError(f"{why}; expected 32 to 512 digits, such as `openssl rand -hex 32` prints")
 
 
 def default_spool() -> str:

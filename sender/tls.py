@@ -13,6 +13,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sender import fields
 from sender.errors import DeliveryError
 from sender.psk import PskContext
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SECRET = ("psk_file", "key_file")
 _FILES = (*_SECRET, "ca_file", "cert_file")
-_PSK_DIGITS = range(32, 513)  # Zabbix manual: Encryption, Using pre-shared keys: 128 to 2048 bits
 _MAX_IDENTITY = 255  # bytes; PSK_MAX_IDENTITY_LEN, openssl/ssl.h
-_OTHERS_READ = 0o004
 _ITS_LOG = "the server's (or proxy's) log says more"
 _PSK_ADVICE = (
     "probably the key in psk_file is not the one that Zabbix has for psk_identity, or no host there has this identity "
@@ -47,7 +46,7 @@ class Encryption:
         self._context: ssl.SSLContext | None = None
         self._stamp: object = None  # of the files that the context was made of
         for name, path in self._files(_SECRET):
-            if _is_open_to_all(path):
+            if fields.is_open_to_all(path):
                 _LOG.warning("%s: every user of this host can read %s %s; `chmod 600` it", destination, name, path)
 
     def prepare(self) -> None:
@@ -182,18 +181,11 @@ def _stamp(name: str, path: Path) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_size
 
 
-def _is_open_to_all(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & _OTHERS_READ)
-    except OSError:
-        return False  # which `prepare` says
-
-
 def _read(name: str, path: Path) -> bytes:
     """At most as much as a key file may have, and enough to see that it has more. Raises DeliveryError."""
     try:
         with path.open("rb") as file:
-            return file.read(2 * _PSK_DIGITS.stop)
+            return file.read(2 * fields.PSK_DIGITS.stop)
     except OSError as error:
         raise DeliveryError(_why_unreadable(name, path, error)) from error
 
@@ -211,19 +203,11 @@ def _why_unreadable(name: str, path: Path, error: OSError) -> str:
 
 
 def _psk_key(path: Path) -> bytes:
-    """The key in a file as zabbix_agentd has it, hexadecimal digits in one line. Raises DeliveryError; quotes nothing."""
-    digits = _read("psk_file", path).strip()
-    if not digits:
-        why = "is empty"
-    elif not re.fullmatch(rb"[0-9A-Fa-f]+", digits):
-        why = "has more in it than one line of hexadecimal digits"
-    elif len(digits) % 2:
-        why = "has an odd number of hexadecimal digits: one is missing, or one too many"
-    elif len(digits) not in _PSK_DIGITS:
-        why = f"has {'too few' if len(digits) < _PSK_DIGITS.start else 'too many'} hexadecimal digits"
-    else:
-        return bytes.fromhex(digits.decode())
-    raise DeliveryError(f"psk_file {path} {why}; expected 32 to 512 digits, such as `openssl rand -hex 32` prints")
+    """The key in a file. Raises DeliveryError."""
+    try:
+        return bytes.fromhex(fields.psk_digits(_read("psk_file", path).decode(errors="replace")))
+    except ValueError as error:
+        raise DeliveryError(f"psk_file {path} {error}") from None
 
 
 def _why_no_pair(error: Exception, cert_file: Path, key_file: Path) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOKEN = "0123456789abcdef" * 4
 KEY = "fedcba9876543210" * 4
-FORM = "expected 32 to 512 hexadecimal digits, an even number, such as `openssl rand -hex 32` prints"
+FORM = "expected 32 to 512 digits, such as `openssl rand -hex 32` prints"
 NAME = "expected a technical host name: letters, digits, spaces, dots, dashes and underscores"
 
 
@@ -128,7 +128,10 @@ def test_what_is_no_key(tmp_path: Path, key: str) -> None:
     (tmp_path / "key").write_text(key)
     with pytest.raises(ConfigError) as raised:
         credentials.psks(["a", "b"], "PSK", str(tmp_path / "key"))
-    assert str(raised.value) == f"--psk-file {tmp_path / 'key'}: holds no key; {FORM}"
+    (said,) = raised.value.problems
+    assert said.startswith((f"--psk-file {tmp_path / 'key'}: has ", f"--psk-file {tmp_path / 'key'}: is empty; "))
+    assert said.endswith(FORM)
+    assert not key or key not in said
 
 
 def test_a_key_for_each_host(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 PYTHONS := $(shell .ci/pythons)
 VERSIONS := $(foreach python,$(PYTHONS),$(firstword $(subst =, ,$(python))))
 NEWEST := .venv/$(lastword $(VERSIONS))
+BETWEEN := $(filter-out $(NEWEST) .venv/$(firstword $(VERSIONS)),$(VERSIONS:%=.venv/%))
 SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
 
 # They mostly wait, so more run at once than there are processors.
 UNIT := -n 4 tests/unit
+UNLIKE := -n 4 tests/unit/test_tls.py tests/unit/test_uplink.py tests/unit/test_dry_run.py  # from one Python to the next
 REAL := -n 3 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each file
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
@@ -34,7 +36,7 @@ test: ## install what the tests need (as root, on Debian 12) and run all of them
 	@.ci/packages $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory test-installed
 
-test-installed: $(filter-out $(NEWEST)/unit,$(VERSIONS:%=.venv/%/unit)) $(NEWEST)/installed
+test-installed: $(filter-out $(NEWEST)/unit,$(firstword $(VERSIONS:%=.venv/%/unit))) $(BETWEEN:%=%/unlike) $(NEWEST)/installed
 	$(NEWEST)/bin/coverage erase
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(UNIT)
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(REAL)
@@ -89,6 +91,10 @@ clean: ## remove what the targets made
 .PHONY: $(VERSIONS:%=.venv/%/unit)
 $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
 	.venv/$*/bin/pytest -q $(UNIT)
+
+.PHONY: $(BETWEEN:%=%/unlike)
+$(BETWEEN:%=%/unlike): .venv/%/unlike: .venv/%/installed
+	.venv/$*/bin/pytest -q $(UNLIKE)
 
 # pip builds the wheel and installs that; what runs and what is tested is never the checkout.
 .venv/run/installed: $(SOURCES)

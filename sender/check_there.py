@@ -119,7 +119,8 @@ def _node(destination: Destination, node: Node) -> list[Finding]:
         found, advice = split(DeliveryError(str(error).removeprefix(str(node)).lstrip(": ")))
         failing, *later = _STEPS[len(done) :]
         done.append(Finding(check=failing, result="fail", found=found, advice=advice, node=str(node)))
-        done += [Finding(check=step, result="skip", found=f"{failing} fails", node=str(node)) for step in later]
+        why = f"{failing} fail" if failing == "key files" else f"{failing} fails"
+        done += [Finding(check=step, result="skip", found=why, node=str(node)) for step in later]
     else:
         done += _version(Uplink(alone), node)
     return [each for each in done if each.result == "fail" or each.check not in _needless(destination, node)]

@@ -80,6 +80,11 @@ class Delivery:
         return f"{state}, those of {len(held)} new ports later" if held else state
 
     @property
+    def was_refused(self) -> bool:
+        """Whether all that was sent last is refused: the host is not known, say."""
+        return self._was_refused
+
+    @property
     def is_curious(self) -> bool:
         """Whether the next sample would show which keys are refused."""
         return self._refusals.is_curious

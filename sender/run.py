@@ -60,7 +60,7 @@ def once(settings: Settings) -> int:
         sample()
         done += [delivery.drain() for delivery in deliveries]
     for delivery in deliveries:
-        if ports := delivery.newcomers.ports:
+        if (ports := delivery.newcomers.ports) and not delivery.was_refused:
             _LOG.info(
                 "%s does not have the items of port %s yet; Zabbix makes them from the discovery that it got just now, "
                 "within a minute or so, and the daemon holds their values until then",

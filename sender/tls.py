@@ -26,6 +26,7 @@ _LOG = logging.getLogger(__name__)
 _SECRET = ("psk_file", "key_file")
 _FILES = (*_SECRET, "ca_file", "cert_file")
 _MAX_IDENTITY = 255  # bytes; PSK_MAX_IDENTITY_LEN, openssl/ssl.h
+_CREDENTIALS = Path("/run/credentials")  # systemd.exec(5)
 _ITS_LOG = "the server's (or proxy's) log says more"
 _PSK_ADVICE = (
     "probably the key in psk_file is not the one that Zabbix has for psk_identity, or no host there has this identity "
@@ -192,6 +193,10 @@ def _read(name: str, path: Path) -> bytes:
 
 def _why_unreadable(name: str, path: Path, error: OSError) -> str:
     text = f"{name} {path} cannot be read: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and _CREDENTIALS in path.parents:
+        return (
+            f"{text}; systemd puts the unit's LoadCredential= there while it runs: without it, give the file's own path"
+        )
     if not isinstance(error, PermissionError):
         return text
     uid = os.geteuid()

@@ -193,7 +193,7 @@ def _why(error: BaseException, asked: str) -> str:
                 "CA's certificate with --ca-file"
             )
         case ssl.SSLError():
-            said = f"does not speak TLS with us: {cause.reason}; is it https there?"
+            said = f"does not speak TLS with us: {cause.reason or cause.strerror}; is it https there?"
         case TimeoutError():
             said = "does not answer in time; is a firewall in between?"
         case OSError():

@@ -296,11 +296,13 @@ def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> N
 
 
 def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> None:
-    """`run --once` exits 1 and says why where Zabbix refuses values."""
+    """`run --once` exits 1 and says why where Zabbix refuses values; of a host's ports it then has nothing to promise."""
+    ports = {"listening": False, "local": [1]}
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
-        done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
+        done = tcp_status_sender("run", "--once", "--config", config(trapper.port, ports=ports))
     assert done.returncode == 1
     assert "d0 refused all 22 values of host 'web-01'; they are lost" in done.stderr
+    assert "items of port" not in done.stderr
 
 
 def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> None:

@@ -230,6 +230,16 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
     assert said == f"psk_file {tmp_path / 'none'} cannot be read: No such file or directory"
 
 
+def test_a_credential_that_is_missing() -> None:
+    """Where systemd would put it, it is said when it does, and what to do without it."""
+    file = Path("/run/credentials/none.service/psk")
+    said = error(psk(file, 9))
+    assert said == (
+        f"psk_file {file} cannot be read: No such file or directory; systemd puts the unit's LoadCredential= there while it "
+        "runs: without it, give the file's own path"
+    )
+
+
 @pytest.fixture
 def nobody() -> Iterator[None]:
     """The test runs as a user who may not read everything."""

@@ -25,7 +25,7 @@ from support import story
 from support.browser import Browser
 from support.command import COMMAND, tcp_status_sender
 from support.frontend import Frontend
-from support.namespace import Namespace, entered
+from support.namespace import LOOPBACK, Namespace, entered
 from support.trapper import Trapper, counts
 from support.zabbix_stack import ZabbixStack
 
@@ -36,7 +36,6 @@ TEMPLATE = "TCP states by Zabbix trapper"
 GROUP = "Linux servers"
 STORY = "web-01"
 HTTPS = "TCP port 443 https"
-STAGE = ("sh", "-ec", """ip link set lo up; echo "{\\"pid\\": $$}"; exec cat""")
 EVERY_STATE = (sys.executable, str(Path(__file__).parents[1] / "support" / "every_state.py"))
 
 
@@ -44,7 +43,7 @@ EVERY_STATE = (sys.executable, str(Path(__file__).parents[1] / "support" / "ever
 def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
     """A Zabbix as it is when new, in a network of its own, in which this thread stays as long."""
     with (
-        Namespace(STAGE) as stage,
+        Namespace(LOOPBACK) as stage,
         entered(stage.report["pid"]),
         ZabbixStack(tmp_path_factory.mktemp("zabbix")) as zabbix,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
 TEMPLATE = "TCP states by Zabbix trapper"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --zabbix, with which the same tests run on another version."""
+    parser.addoption("--zabbix", type=Path, metavar="DIR", default=Path("/"), help="a folder made by .ci/debian-root")
+
+
 @pytest.fixture(scope="session")
-def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
+def zabbix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
     """A real Zabbix into which the template was imported, as the installed command prints it."""
     template = subprocess.run([COMMAND, "template"], check=True, capture_output=True, text=True).stdout
-    with ZabbixStack(tmp_path_factory.mktemp("zabbix")) as zabbix:
+    root: Path = request.config.getoption("--zabbix").absolute()
+    with ZabbixStack(tmp_path_factory.mktemp("zabbix"), root=root) as zabbix:
         zabbix.import_template(template)
         yield zabbix
 

@@ -9,6 +9,7 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING
 
+from templates.items import ITEMS
 from templates.model import GROUP, HISTORY, NAME, calls
 from templates.xml import document, without_empty
 
@@ -212,7 +213,10 @@ def _widget(widget: Widget) -> Tree:
 
 def _fields(widget: Widget) -> list[Tree]:
     if widget.kind == "ITEM":
-        return [_field("INTEGER", "show", _VALUE), _field("ITEM", "itemid", {"host": NAME, "key": widget.shows})]
+        # 7.0 would show a count with two decimals.
+        whole = [] if ITEMS[widget.shows].value_type else [_field("INTEGER", "decimal_places", "0")]
+        item = _field("ITEM", "itemid", {"host": NAME, "key": widget.shows})
+        return [*whole, _field("INTEGER", "show", _VALUE), item]
     graph = {"host": NAME, "name": widget.shows}
     if widget.kind == "GRAPH_CLASSIC":
         return [_field("GRAPH", "graphid", graph)]

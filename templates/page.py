@@ -25,7 +25,8 @@ _HEAD = f"""\
 The older file has the same items, triggers and graphs. What Zabbix did not know then is different: applications in
 place of the items' tags, a screen in place of the dashboard, and prototypes that are not created as shipped are created
 disabled. Event names, operational data and the descriptions of macros are missing. A server that was upgraded to 6.0 or
-later takes the newer file over the older one.
+later takes the newer file over the older one; 7.0 does so only with *Delete missing* ticked for triggers in the import's
+dialog, which also deletes triggers that you have added to the template.
 """
 
 

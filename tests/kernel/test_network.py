@@ -15,6 +15,7 @@ from sender.model import Item, Outcome
 from sender.uplink import Uplink
 from support.namespace import Namespace
 from support.trapper import Trapper
+from support.watched_daemon import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,9 @@ def namespace() -> Iterator[Namespace]:
     with Namespace() as namespace:
         for line in SETUP.strip().splitlines():
             namespace.run("ip", *line.split())
+        # An IPv6 route comes into force a moment after it was added, when a kernel worker has had its turn.
+        route = ("sh", "-c", "ip -6 route get 2001:db8::1 || true")
+        wait_until(lambda: "src ::1" in namespace.run(*route), "the route to 2001:db8::1 is in force")
         yield namespace
 
 

@@ -7,8 +7,8 @@ BETWEEN := $(filter-out $(NEWEST) .venv/$(firstword $(VERSIONS)),$(VERSIONS:%=.v
 SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
 
 # They mostly wait, so more run at once than there are processors.
-UNIT := -n 4 tests/unit
-UNLIKE := -n 4 tests/unit/test_tls.py tests/unit/test_uplink.py tests/unit/test_dry_run.py  # from one Python to the next
+UNIT := -n 6 tests/unit
+UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_uplink.py tests/unit/test_dry_run.py  # from one Python to the next
 REAL := -n 3 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each file
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sender.model import TcpState
 from templates.graphs import PORT_GRAPHS, REMOTE_GRAPHS
-from templates.model import Item, Rule, Trigger
+from templates.model import Item, Rule, Trigger, lasting
 from templates.states import MEANINGS
 from templates.triggers import CLOSE_WAIT_DO, CLOSE_WAIT_MEANS, PEERS
 
@@ -92,7 +92,7 @@ _QUEUE_FULL = Trigger(
 _QUEUE_FILLS = Trigger(
     name=f"{PORT}: Accept queue is nearly full",
     detail='over {$TCP.LISTEN.QUEUE.PUSED.MAX.WARN:"{#PORT}"}% for 5m',
-    expression='min(//tcp.listen.queue.pused[{#PORT}],5m)>{$TCP.LISTEN.QUEUE.PUSED.MAX.WARN:"{#PORT}"}',
+    expression=lasting("tcp.listen.queue.pused[{#PORT}]", '{$TCP.LISTEN.QUEUE.PUSED.MAX.WARN:"{#PORT}"}'),
     priority="WARNING",
     scope="performance",
     value="Current: {ITEM.LASTVALUE1}",

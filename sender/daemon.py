@@ -77,7 +77,7 @@ def run(service: Service) -> None:
     service.start()
     scheduler.start()
     _say(service, "started", scheduler)
-    systemd.notify("READY=1")
+    systemd.notify("READY=1", f"STATUS={service.status()}")  # in one: whoever waited for the start finds both
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     ending = _watch(service, scheduler, received)

@@ -121,10 +121,10 @@ def test_it_starts_and_says_how_it_is(service: Service, trapper: Trapper) -> Non
     service.systemctl("enable", "--now", NAME)
     assert (service["Type"], service["ActiveState"]) == ("notify", "active")  # so READY=1 has come
     assert service["UnitFileState"] == "enabled"
+    assert re.search(r'^ +Status: ".+"$', service.systemctl("status", NAME), re.MULTILINE)
     trapper.wait_for(2)
     values = {(value["host"], value["key"]): value["value"] for value in trapper.values}
     assert values["web-01", "tcp.status[LISTEN]"] == "1"  # the trapper
-    assert re.search(r'^ +Status: ".+"$', service.systemctl("status", NAME), re.MULTILINE)
 
 
 def test_it_has_no_power(service: Service, trapper: Trapper) -> None:

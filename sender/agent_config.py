@@ -46,6 +46,7 @@ _UNHEEDED = {
     "psk": {"TLSCipherPSK": _CIPHERS, "TLSCipherPSK13": _CIPHERS},
     "cert": {"TLSCRLFile": _REVOKED, "TLSCipherCert": _CIPHERS, "TLSCipherCert13": _CIPHERS},
 }
+_OF_DESTINATIONS = ("ServerActive", "SourceIP", "Timeout", "TLSConnect")
 # Which parameter a key of ours is made from.
 _PARAMETERS = {
     "host": "Hostname",
@@ -84,6 +85,8 @@ class AgentConfig:
             found._find_host()
         if found._is_whole and "destinations" not in without:
             found._find_destinations()
+        elif found._is_whole:
+            found._say_what_is_unused()
         return found
 
     def place(self, location: Sequence[str | int]) -> str | None:
@@ -176,6 +179,14 @@ class AgentConfig:
         self.settings["destinations"] = [
             {"name": name, "nodes": each, **common} for name, each in zip(names, nodes, strict=True)
         ]
+
+    def _say_what_is_unused(self) -> None:
+        """Whoever took a copy of our example, destinations and all, believes that the agent's encryption is in force."""
+        unused = [name for name in (*_OF_DESTINATIONS, *_TLS.values()) if self._get(name)]
+        if unused:
+            self.remarks.append(
+                f"{self.path}: {', '.join(unused)}: not honoured, since `destinations` stands in our own file, and wins"
+            )
 
     def _common(self) -> dict[str, Any]:
         common: dict[str, Any] = {}

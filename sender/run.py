@@ -62,8 +62,8 @@ def once(settings: Settings) -> int:
     for delivery in deliveries:
         if (ports := delivery.newcomers.ports) and not delivery.was_refused:
             _LOG.info(
-                "%s does not have the items of port %s yet; Zabbix makes them from the discovery that it got just now, "
-                "within a minute or so, and the daemon holds their values until then",
+                "%s was told of port %s and makes their items within a minute or so; their values, which the daemon would hold "
+                "until then, were not sent",
                 *(delivery.name, ", ".join(ports)),
             )
     if not all(done):

@@ -196,6 +196,8 @@ def _why(error: BaseException, asked: str) -> str:
             said = f"does not speak TLS with us: {cause.reason or cause.strerror}; is it https there?"
         case TimeoutError():
             said = "does not answer in time; is a firewall in between?"
+        case ConnectionResetError():
+            said = f"closes the connection without an answer, as Zabbix's trapper does; {_IS_IT}"
         case OSError():
             said = f"cannot be reached: {cause.strerror or cause}"
         case _:

@@ -321,6 +321,18 @@ def test_what_is_not_honoured_is_named(agent: Callable[..., Path], text: str, fo
     assert remarks(agent(SERVER + text)) == found
 
 
+def test_what_ours_overrides_is_named(agent: Callable[..., Path]) -> None:
+    """Nobody is to believe that the agent's servers and encryption are in force where `destinations` stands beside it."""
+    text = SERVER + "Timeout=3\nTLSConnect=psk\nTLSPSKIdentity=x\nTLSPSKFile=/y\n"
+    assert remarks(agent(text, beside="destinations: [{nodes: [a]}]\n")) == [
+        (
+            "agent.conf: ServerActive, Timeout, TLSConnect, TLSPSKIdentity, TLSPSKFile: not honoured, since `destinations` stands "
+            "in our own file, and wins"
+        )
+    ]
+    assert remarks(agent("Hostname=a\n", beside="destinations: [{nodes: [a]}]\n")) == []
+
+
 def test_a_destination_has_a_short_name(agent: Callable[..., Path]) -> None:
     """A first node that is too long for a name gives way to a number."""
     long = "x" * 60 + ".example.com"

@@ -18,6 +18,7 @@ from sender.errors import ApiRefusedError, ConfigError
 from sender.provision import Provision, Wanted
 from sender.zabbix_api import checked_url, is_in_clear
 from support.command import COMMAND
+from support.trapper import Trapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -277,6 +278,14 @@ def test_what_cannot_be_reached() -> None:
     code, said = run("--host", "a", url="http://nowhere.invalid/")
     assert code == 1
     assert "http://nowhere.invalid/: cannot be reached: " in said
+
+
+def test_a_trapper_is_no_web_interface() -> None:
+    """Who gives the address of the server itself, port 10051, is told which one is meant."""
+    with Trapper(lambda _: b"", reads=5) as trapper:
+        code, said = run("--host", "a", url=f"http://127.0.0.1:{trapper.port}/")
+    assert code == 1
+    assert "closes the connection without an answer, as Zabbix's trapper does; is this the address of " in said
 
 
 def test_http_is_warned_about() -> None:

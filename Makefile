@@ -98,7 +98,7 @@ $(BETWEEN:%=%/unlike): .venv/%/unlike: .venv/%/installed
 
 # pip builds the wheel and installs that; what runs and what is tested is never the checkout.
 .venv/run/installed: $(SOURCES)
-	@$(call make_venv,$(NEWEST:.venv/%=%)) >&2
+	@$(call make_venv,$(NEWEST:.venv/%=%))
 	@.venv/run/bin/python -m pip install -qq .
 	@touch $@
 
@@ -110,7 +110,7 @@ $(BETWEEN:%=%/unlike): .venv/%/unlike: .venv/%/installed
 define make_venv
 	test -n "$(1)" || { echo "no Python from 3.10 up that can make virtual environments; on Debian: apt-get install \
 	python3-venv" >&2; exit 1; }; \
-	echo "installing into $(@D)"; \
+	echo "installing into $(@D)" >&2; \
 	$(patsubst $(1)=%,%,$(filter $(1)=%,$(PYTHONS))) -m venv $(@D) && \
 	$(@D)/bin/python -m pip install -qq --upgrade 'pip>=25.1'  # the first with --group
 endef

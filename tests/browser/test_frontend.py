@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender import __version__
-from sender.config import Destination
-from sender.model import Item, Outcome, TcpState
-from sender.uplink import Uplink
+from sender.model import Item, TcpState
 from support import story
 from support.browser import Browser
 from support.command import COMMAND, tcp_status_sender
 from support.frontend import Frontend
 from support.namespace import LOOPBACK, Namespace, entered
+from support.storyteller import tell, uplink
 from support.trapper import Trapper, counts
 from support.zabbix_stack import ZabbixStack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 TEMPLATE = "TCP states by Zabbix trapper"
 GROUP = "Linux servers"
@@ -72,11 +71,6 @@ def complaints(zabbix: ZabbixStack) -> list[str]:
     return [line for line in lines if not any(words in line for words in usual)]
 
 
-def uplink(zabbix: ZabbixStack) -> Uplink:
-    """A way into the server."""
-    return Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
-
-
 def passing_on(zabbix: ZabbixStack) -> Trapper:
     """A trapper that hands every value on to the server, and the server's answer back."""
 
@@ -92,28 +86,7 @@ def story_told(zabbix: ZabbixStack, frontend: Frontend) -> dict[str, str]:
     """The host web-01, made in the web interface, with an hour of values until now; the last value of each key."""
     assert frontend.create_host(STORY, TEMPLATE, GROUP) == "Host added"
     zabbix.wait_for_items(STORY)
-    now = int(time.time())
-    named = story.discoveries(STORY, now)
-    hour = list(story.hour(STORY, now))
-    assert uplink(zabbix).send(named) == Outcome(accepted=len(named))
-    keys = {item.key for item in hour[0]}
-    zabbix.wait_until(lambda: keys <= known_keys(zabbix, STORY), "discovery has made the items of all ports", 60)
-    zabbix.wait_for_items(STORY)
-    for sample in hour:
-        assert uplink(zabbix).send(sample) == Outcome(accepted=len(sample))
-    zabbix.wait_until(lambda: is_stored(zabbix, hour[-1]), "the whole hour is in the database", 60)
-    return {item.key: item.value for item in hour[-1]}
-
-
-def known_keys(zabbix: ZabbixStack, host: str) -> set[str]:
-    """The keys of the host's items."""
-    return {item["key_"] for item in zabbix.api.item.get(host=host, output=["key_"])}
-
-
-def is_stored(zabbix: ZabbixStack, sample: Sequence[Item]) -> bool:
-    """Whether every value of the sample is in the database, but for the version, which does not change."""
-    stored = {value.key for value in zabbix.history(STORY) if value.clock == sample[0].clock}
-    return {item.key for item in sample} - {"tcp.sender.version"} <= stored
+    return tell(zabbix, STORY, int(time.time()))
 
 
 def test_latest_data_shows_what_the_kernel_counts(zabbix: ZabbixStack, frontend: Frontend, tmp_path: Path) -> None:

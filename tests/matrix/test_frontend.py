@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination
-from sender.model import Outcome
-from sender.uplink import Uplink
-from support import story
 from support.browser import Browser
 from support.frontend import Frontend
+from support.storyteller import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,27 +27,7 @@ GRAPHS = 4  # on the first page
 @pytest.fixture
 def told(zabbix: ZabbixStack, host: str) -> dict[str, str]:
     """An hour in which a web server goes wrong is in the database; the last value of each key."""
-    uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
-    now = int(time.time())
-    assert uplink.send(story.discoveries(host, now)) == Outcome(accepted=2)
-    hour = list(story.hour(host, now))
-    keys = {item.key for item in hour[0]}
-
-    def are_made() -> bool:
-        return keys <= {item["key_"] for item in zabbix.api.item.get(host=host, output=["key_"])}
-
-    zabbix.wait_until(are_made, "discovery has made the items of all ports", 60)
-    zabbix.wait_for_items(host)
-    for sample in hour:
-        assert uplink.send(sample) == Outcome(accepted=len(sample))
-    last = {item.key: item.value for item in hour[-1] if item.key != "tcp.sender.version"}
-    end = hour[-1][0].clock
-    zabbix.wait_until(
-        lambda: last.keys() <= {value.key for value in zabbix.history(host) if value.clock == end},
-        "the whole hour is in the database",
-        60,
-    )
-    return last
+    return tell(zabbix, host, int(time.time()))
 
 
 @pytest.fixture

@@ -113,11 +113,15 @@ class Program:
         """Return as soon as `condition` holds; raise StackError if the program ends, or the time runs out, before."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            if self._cage.poll() is not None:
-                raise self.failure(f"ended ({self._cage.returncode}), waiting until {what}")
+            self.must_run(f", waiting until {what}")
             if time.monotonic() > deadline:
                 raise self.failure(f"waited {timeout_s} s in vain until {what}")
             time.sleep(POLL_S)
+
+    def must_run(self, meanwhile: str = "") -> None:
+        """Raise StackError if it has ended."""
+        if self._cage.poll() is not None:
+            raise self.failure(f"ended ({self._cage.returncode}){meanwhile}")
 
     def failure(self, what: str) -> StackError:
         """Return the error that says so, with the end of the program's log."""
@@ -127,7 +131,7 @@ class Program:
     @property
     def pid(self) -> int | None:
         """The program itself, the only child of `unshare`, which lives on until the whole cage is empty."""
-        return next(iter(_children(self._cage.pid)), None)  # not forked yet, or already gone
+        return next(iter(children(self._cage.pid)), None)  # not forked yet, or already gone
 
     def _signal(self, number: signal.Signals) -> None:
         if pid := self.pid:
@@ -135,14 +139,15 @@ class Program:
 
     def _family(self) -> Iterator[int]:
         """The program, its children, theirs and so on, each looked for when its parent has been dealt with."""
-        family = deque(_children(self._cage.pid))
+        family = deque(children(self._cage.pid))
         while family:
             pid = family.popleft()
             yield pid
-            family.extend(_children(pid))
+            family.extend(children(pid))
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Those of a process's main thread; none of a process that is gone."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):

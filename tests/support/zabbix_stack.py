@@ -116,12 +116,15 @@ class ZabbixStack:
 
     api: ZabbixAPI  # logged in as Admin, while the stack is up
 
-    def __init__(self, directory: Path, settings: str = "", root: Path = Path("/")) -> None:
-        """With more `settings` of zabbix_server.conf."""
+    def __init__(
+        self, directory: Path, settings: str = "", root: Path = Path("/"), web_port: int | None = None
+    ) -> None:
+        """With more `settings` of zabbix_server.conf; with its frontend on `web_port`, or on one that is free."""
         self.directory = directory
         self.release = Release(root=root, shared=directory)
         self.version = installed(self.release)
-        self.trapper_port, self.web_port = free_ports(2)
+        self.trapper_port, free = free_ports(2)
+        self.web_port = web_port or free
         self.web_url = f"http://127.0.0.1:{self.web_port}/"
         self._postgres = Postgres(directory / "postgres", self.release)
         self._server_directory = directory / "server"
@@ -331,7 +334,7 @@ class ZabbixStack:
         return Program("frontend", command, directory / "log", release=self.release, environment=workers)
 
     def _logged_in(self, web: Program) -> ZabbixAPI:
-        web.wait_until(lambda: _somebody_listens(self.web_port), "it listens")
+        web.wait_until(lambda: somebody_listens(self.web_port), "it listens")
         try:
             # Before 6.0 zabbix_utils refuses unless it is told to go on; all that is asked of it here works with 5.0.
             return ZabbixAPI(url=self.web_url, user="Admin", password="zabbix", skip_version_check=True)  # noqa: S106
@@ -360,7 +363,7 @@ class ZabbixStack:
 
 def accepted(port: int, host: str, key: str) -> int | None:
     """Send one value to a trapper; return how many it accepted, or None where it does not answer."""
-    if not _somebody_listens(port):  # said in silence: a Sender would log it as an error
+    if not somebody_listens(port):  # said in silence: a Sender would log it as an error
         return None
     try:
         return int(Sender(server="127.0.0.1", port=port).send_value(host, key, "1").processed)
@@ -368,14 +371,15 @@ def accepted(port: int, host: str, key: str) -> int | None:
         return None
 
 
-def _somebody_listens(port: int) -> bool:
+def somebody_listens(port: int) -> bool:
+    """Whether a program on this machine takes connections to a port on loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(count: int) -> list[int]:
     """Return ports on which nobody listens, and none of which the kernel gives to an outgoing connection."""
-    free = (port for port in random.sample(PORTS, len(PORTS)) if not _somebody_listens(port))
+    free = (port for port in random.sample(PORTS, len(PORTS)) if not somebody_listens(port))
     return list(itertools.islice(free, count))
 
 

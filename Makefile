@@ -18,17 +18,25 @@ RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine'
 TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
+DEMO_PACKAGES := $(filter-out e2fsprogs systemd procps zabbix-agent chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
 DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 
-.PHONY: help run unit test test-installed test-matrix check format template screenshots bench bench-drain soak clean
+.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template screenshots bench bench-drain soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 run: .venv/run/installed ## install into a virtual environment of its own and print one sample as JSON; needs no root
 	@.venv/run/bin/tcp-status-sender run --dry-run --once
+
+demo: ## as root, on Debian 12: this machine in a real Zabbix, with trouble to look at, until Ctrl-C; PORT= of its web interface
+	@.ci/packages $(DEMO_PACKAGES)
+	@$(MAKE) --no-print-directory demo-installed
+
+demo-installed: .venv/run/installed
+	@PYTHONPATH=tests .venv/run/bin/python -m demo $(if $(PORT),--port $(PORT))
 
 unit: $(VERSIONS:%=.venv/%/unit) ## the tests that need neither root nor packages, on every Python of this machine
 
@@ -51,7 +59,7 @@ test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ##
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
 	$(NEWEST)/bin/ruff check
-	$(NEWEST)/bin/mypy sender templates tests bench
+	$(NEWEST)/bin/mypy sender templates tests bench demo
 	$(NEWEST)/bin/python -m templates --check
 	$(NEWEST)/bin/pytest -q tests/unit/test_architecture.py
 

@@ -65,8 +65,9 @@ class Exchange:
 class Relay:
     """Listens while the context lasts, and passes on to a port what each connection's `Line` lets pass."""
 
-    def __init__(self, to_port: int, line: Line = WHOLE) -> None:
-        (self.port,) = free_ports(1)
+    def __init__(self, to_port: int, line: Line = WHOLE, port: int | None = None) -> None:
+        """On `port`, else on a free one; in the network namespace in which it is made, whence what it passes on leaves it."""
+        self.port = port or free_ports(1)[0]
         self.exchanges: list[Exchange] = []
         self._to_port = to_port
         self._line = line

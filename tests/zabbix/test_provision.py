@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -17,14 +16,15 @@ import pytest
 from sender import template
 from sender.items import KEYS
 from support.command import COMMAND
+from support.documents import shell
 from support.https import Https
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.zabbix_stack import ZabbixStack
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 FLEET = [f"web-{number:02}" for number in range(1, 21)]
 PSK = "0123456789abcdef" * 4
 STILL = "(it still accepts unencrypted values, too)"
@@ -169,17 +169,9 @@ def everything(zabbix: ZabbixStack) -> dict[str, str]:
     return {**found, "auditlog": zabbix.query("select count(*) from auditlog where resourcetype <> 45")[0][0]}
 
 
-def readme_commands(start: str) -> str:
-    """The block of "Many hosts" that begins so."""
-    section = README.partition("## Many hosts\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"(?:^ {4}.*\n)+", section, re.MULTILINE)
-    (block,) = [block for block in blocks if block.startswith(f"    {start}")]
-    return re.sub("^    ", "", block, flags=re.MULTILINE)
-
-
 @pytest.mark.usefixtures("without_template")
-def test_a_fleet_by_the_commands_of_the_readme(zabbix: ZabbixStack, token: str, tmp_path: Path) -> None:
-    """Twenty hosts, one configuration: the README's commands import the template, create the hosts, and all report."""
+def test_a_fleet_by_the_commands_of_its_page(zabbix: ZabbixStack, token: str, tmp_path: Path) -> None:
+    """Twenty hosts, one configuration: the commands in docs/ import the template, create the hosts, and all report."""
     (tmp_path / "token").write_text(f"{token}\n")
     (tmp_path / "token").chmod(0o600)
     (tmp_path / "hosts.txt").write_text("\n".join(FLEET) + "\n")
@@ -195,7 +187,8 @@ def test_a_fleet_by_the_commands_of_the_readme(zabbix: ZabbixStack, token: str, 
             ["sh", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": path}
         )
 
-    made = run(readme_commands("tcp-status-sender provision"))
+    (provision,) = shell("docs/many-hosts.md", "Many hosts")
+    made = run(provision)
     assert (made.returncode, made.stderr) == (0, "")
     first, *hosts, last = made.stdout.splitlines()
     assert first == f"template {template.NAME!r}: imported"
@@ -203,13 +196,15 @@ def test_a_fleet_by_the_commands_of_the_readme(zabbix: ZabbixStack, token: str, 
     assert last == "20 hosts: 20 created"
 
     zabbix.wait_for_items(FLEET[-1])
-    reported = run(readme_commands("xargs"))
+    (see,) = shell("docs/many-hosts.md", "On the hosts")
+    reported = run(see)
     assert reported.returncode == 0, reported.stderr
     for name in FLEET:
         values = zabbix.wait_for_history(name, len(KEYS))
         assert sorted(value.key for value in values) == sorted(KEYS)
 
-    keyed = run(readme_commands("(umask"))
+    (keys,) = shell("docs/many-hosts.md", "A key for each host")
+    keyed = run(keys)
     assert (keyed.returncode, keyed.stderr) == (0, "")
     assert keyed.stdout.splitlines()[-1] == "20 hosts: 20 changed"
     stored = zabbix.query("select tls_psk_identity, tls_psk from hosts where host like 'web-__' order by host")

@@ -1,0 +1,100 @@
+"""README and docs/: what they repeat is true, where they lead exists, and each command in them is run by a test."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sender.config import Settings
+from sender.items import DISCOVERIES, KEYS
+from support import documents
+from support.documents import DOCUMENTS, REPOSITORY
+
+TESTS = Path(__file__).parents[1]
+PAGES = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]
+LANGUAGES = {"sh", "text", "yaml", "ini", "json", "python", "diff"}
+"""Of fenced blocks. Commands stand in those of `sh`, and only there."""
+
+
+def test_the_table_of_items_is_complete() -> None:
+    """Every key that is sent has its line in a table, in the order in which it is sent; those of a port with STATE and PORT."""
+    host, ports = list(KEYS), [key for keys in DISCOVERIES.values() for key in keys]
+    general = dict.fromkeys(re.sub(r"\[[A-Z_0-9]+,", "[STATE,", key).replace("{#PORT}", "PORT") for key in ports)
+    shown = re.findall(r"^\| `(tcp\.[^`]+)` \|", documents.text("README.md"), re.MULTILINE)
+    assert shown == [*host, *DISCOVERIES, *general]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_configuration_is_valid(page: str) -> None:
+    """What a document shows as YAML is a configuration that is accepted."""
+    for heading in documents.sections(page):
+        for shown in documents.blocks(page, heading, "yaml"):
+            assert Settings.model_validate(yaml.safe_load(shown))
+
+
+def test_every_setting_is_listed() -> None:
+    """The README's list of settings is that of the configuration."""
+    section = documents.sections("README.md")["Configuration"]
+    assert sorted(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_target_exists(page: str) -> None:
+    """Each `make` target that a document names is one of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", documents.text("Makefile"), re.MULTILINE))
+    named = re.findall(r"`make ([a-z-]+)", documents.text(page))
+    named += re.findall(r"^ *make ([a-z-]+)", documents.code(page), re.MULTILINE)
+    assert set(named) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    """Each relative link is one to a file of the repository, and its anchor to a heading there."""
+    for link in documents.links(page):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (REPOSITORY / page).parent / path if path else REPOSITORY / page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in documents.anchors(str(target.resolve().relative_to(REPOSITORY))), link
+
+
+def test_every_page_can_be_found() -> None:
+    """Each page in docs/ has its line in the README's list."""
+    section = documents.sections("README.md")["Documents"]
+    assert {f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")} <= set(
+        re.findall(r"\(([^)]+)\)", section)
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_has_a_language(page: str) -> None:
+    """So that no command stands in a block that is not looked at. What the template's runbooks say is run elsewhere."""
+    fences = re.findall(r"^ *```(.*)$", documents.text(page), re.MULTILINE)
+    assert set(fences[0::2]) <= LANGUAGES
+    assert set(fences[1::2]) <= {""}
+    if page != "docs/template.md":
+        assert not re.search(r"\n\n    \S", documents.text(page)), "an indented block"
+
+
+def test_every_command_is_run_by_a_test() -> None:
+    """Under whatever heading a document has commands, some test takes them from there by `shell`, and runs them."""
+    shown = {
+        (page, heading)
+        for page in PAGES
+        for heading in documents.sections(page)
+        if documents.blocks(page, heading, "sh")
+    }
+    taken = {
+        tuple(argument.value for argument in call.args if isinstance(argument, ast.Constant))
+        for path in TESTS.rglob("test_*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "shell"
+    }
+    assert shown
+    assert shown == taken

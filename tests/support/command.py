@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sysconfig
+import threading
 from pathlib import Path
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tcp-status-sender")
@@ -17,11 +18,15 @@ def tcp_status_sender(*arguments: str | Path) -> subprocess.CompletedProcess[str
 
 
 def until(process: subprocess.Popen[str], words: str) -> str:
-    """The log up to and with the first line that holds `words`."""
+    """The log up to and with the first line that holds `words`; it is ended where that does not come in a minute."""
     assert process.stderr
-    log = ""
-    for line in process.stderr:
-        log += line
-        if words in line:
-            return log
+    log, limit = "", threading.Timer(60, process.kill)
+    limit.start()
+    try:
+        for line in process.stderr:
+            log += line
+            if words in line:
+                return log
+    finally:
+        limit.cancel()
     raise AssertionError(f"{words!r} never came:\n{log}")

@@ -291,7 +291,7 @@ def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> N
         done = tcp_status_sender("run", "--once", "--config", config(dead.port, alive.port))
     assert done.returncode == 1
     assert len(alive.requests) == 1
-    assert f"delivery to d0 fails; 22 values wait: 127.0.0.1:{dead.port} closed the connection" in done.stderr
+    assert f"delivery to d0 fails; {FIRST} values wait: 127.0.0.1:{dead.port} closed the connection" in done.stderr
 
 
 def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> None:
@@ -300,7 +300,7 @@ def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> Non
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port, ports=ports))
     assert done.returncode == 1
-    assert "d0 refused all 22 values of host 'web-01'; they are lost" in done.stderr
+    assert f"d0 refused all {FIRST} values of host 'web-01'; they are lost" in done.stderr
     assert "items of port" not in done.stderr
 
 
@@ -315,7 +315,7 @@ def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> No
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
     assert done.returncode == 1
     assert (
-        "d0 refused 2 of 22 values of host 'web-01'; they are lost. The next sample is sent value by value"
+        f"d0 refused 2 of {FIRST} values of host 'web-01'; they are lost. The next sample is sent value by value"
         in done.stderr
     )
     assert (
@@ -358,7 +358,7 @@ def test_the_journal_hears_how_bad_it_is(config: Callable[..., Path], monkeypatc
             subprocess.run(command, stderr=errors, check=False, timeout=60)
         errors.close()
         failed, lost, bad = log.read().splitlines()
-    assert failed.startswith("<3>delivery to d0 fails; 22 values wait: ")
+    assert failed.startswith(f"<3>delivery to d0 fails; {FIRST} values wait: ")
     assert lost.startswith("<3>what was not delivered is lost")
     assert bad.startswith(f"<3>{path}: interval: is 'loud'; expected a duration")
 

@@ -74,7 +74,7 @@ def test_what_is_refused(start: Callable[..., subprocess.Popen[str]], config: Ca
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
         path = config(trapper.port)
         process = start("run", "--config", path)
-        until(process, "d0 refused all 22 values")
+        until(process, f"d0 refused all {len(KEYS) + len(DISCOVERIES)} values")
         trapper.wait_for(2)
         done = tcp_status_sender("status", "--config", path)
         found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)["destinations"][0]

@@ -128,9 +128,9 @@ def test_all_is_well(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
         ("of a proxy", "host", "host [of a proxy] not found", "or a proxy monitors"),
         ("encrypted", "host", 'connection of type "unencrypted" is not allowed for', "'Connections from host'"),
         ("bare", "keys", "probably the template is not linked to it", "link the template"),
-        ("one disabled", "keys", "1 of 22 keys are refused: tcp.status[LISTEN]", "enabled"),
-        ("one of another type", "keys", "1 of 22 keys are refused: tcp.status[CLOSE]", "of type Zabbix trapper"),
-        ("allowed hosts", "keys", "1 of 22 keys are refused: tcp.syn_sent.hosts", "'Allowed hosts'"),
+        ("one disabled", "keys", f"1 of {COUNT} keys are refused: tcp.status[LISTEN]", "enabled"),
+        ("one of another type", "keys", f"1 of {COUNT} keys are refused: tcp.status[CLOSE]", "of type Zabbix trapper"),
+        ("allowed hosts", "keys", f"1 of {COUNT} keys are refused: tcp.syn_sent.hosts", "'Allowed hosts'"),
     ],
 )
 def test_faults_in_zabbix(config: Callable[..., Path], host: str, check: str, found: str, advice: str) -> None:

@@ -150,9 +150,9 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
         return [problem["name"] for problem in found]
 
     with machine.running(leak):
-        zabbix.wait_until(lambda: bool(problems()), "the leak is a problem", timeout_s=60)
+        zabbix.wait_until(lambda: bool(problems()), "the leak is a problem", timeout_s=120)
         assert problems() == ["TCP port 8765 unknown: Many connections in CLOSE_WAIT (over 100 for 15m)"]
-    zabbix.wait_until(lambda: not problems(), "it is none any more", timeout_s=60)
+    zabbix.wait_until(lambda: not problems(), "it is none any more", timeout_s=120)
 
     keys, restart = shell("README.md", "Encryption")
     (settings,), (drop_in,) = blocks("README.md", "Encryption", "yaml"), blocks("README.md", "Encryption", "ini")
@@ -161,7 +161,7 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
     machine.write(f"{DROP_IN}/override.conf", drop_in)
     machine.run("systemctl daemon-reload")  # as `systemctl edit` does
     machine.run(restart)
-    zabbix.wait_until(lambda: "main: takes all values" in machine.status(), "it takes values by PSK", timeout_s=60)
+    zabbix.wait_until(lambda: "main: takes all values" in machine.status(), "it takes values by PSK", timeout_s=120)
 
 
 def test_a_look_without_anything() -> None:

@@ -23,7 +23,7 @@ DEMO_PACKAGES := $(filter-out e2fsprogs systemd procps zabbix-agent chromium%,$(
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
 DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 
-.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template screenshots bench bench-drain soak clean
+.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template screenshots bench bench-drain bench-fleet soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -85,6 +85,11 @@ soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15
 bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
 	@.ci/packages $(DRAIN_PACKAGES)
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench.drain
+
+bench-fleet: $(NEWEST)/installed ## as root: 2,000 hosts report to one real Zabbix for 10 minutes; HOSTS=, MINUTES=, INTERVAL=
+	@.ci/packages $(DRAIN_PACKAGES)
+	PYTHONPATH=tests $(NEWEST)/bin/python -m bench.fleet $(if $(HOSTS),--hosts $(HOSTS)) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(INTERVAL),--interval $(INTERVAL))
 
 clean: ## remove what the targets made
 	rm -rf .venv .matrix dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

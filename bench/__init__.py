@@ -2,4 +2,5 @@
 
 `make bench`, as root, with iproute2, net-tools, zabbix-agent, prometheus-node-exporter and an awk installed.
 `make bench-drain`: how fast a backlog gets into a real Zabbix server, against zabbix_sender.
+`make bench-fleet`: what 2,000 hosts at once are for a real Zabbix server, and what each of them costs its host.
 """

@@ -1,6 +1,7 @@
-"""A holder (see tests/support/namespace.py) of many TCP sockets: `python -m bench.crowd ESTABLISHED TIME_WAIT PORTS`.
+"""A holder (see tests/support/namespace.py) of many TCP sockets: `python -m bench.crowd ESTABLISHED TIME_WAIT PORTS [LISTENING]`.
 
-One socket in four is IPv6; the established ones share so many local ports. The crowd lasts until standard input closes; those in TIME_WAIT last 60 s at most.
+One socket in four is IPv6; the established ones share so many local ports, and so many other ports are listened on. The
+crowd lasts until standard input closes; those in TIME_WAIT last 60 s at most.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 TCP_REPAIR = 19  # include/uapi/linux/tcp.h: connect() makes an established socket at once, without a peer
 FIRST_PORT = 30_000  # of the crowd, which uses this and the next ones, up to 60,000
+FIRST_LISTENING = 9_000
 SHARE = 15_000  # sockets to a process: below the usual limits on descriptors
 SYSCTLS = {
     "ip_local_port_range": "1024 29999",  # for everybody else's outgoing connections, TIME_WAIT's included
@@ -63,7 +65,7 @@ def leave_time_wait(count: int) -> None:
 
 def main() -> None:
     """Build the crowd, report it, hold it."""
-    in_established, in_time_wait, ports = map(int, sys.argv[1:])
+    in_established, in_time_wait, ports, *rest = map(int, sys.argv[1:])
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     for name, value in SYSCTLS.items():
         Path("/proc/sys/net/ipv4", name).write_text(value)
@@ -78,10 +80,13 @@ def main() -> None:
         if len(signs.read()) != len(shares):
             sys.exit("bench.crowd: some of the sockets could not be made")
     leave_time_wait(in_time_wait)
+    listening = [socket.create_server(("", FIRST_LISTENING + number)) for number in range(sum(rest))]
     print(json.dumps({"pid": os.getpid()}), flush=True)
     sys.stdin.read()
     for _ in shares:
         os.wait()
+    for server in listening:
+        server.close()
 
 
 if __name__ == "__main__":

@@ -79,6 +79,11 @@ class Postgres:
             self._program.stop(signal.SIGINT)  # PostgreSQL's fast shutdown; SIGTERM would wait for its clients
             self._program = None
 
+    @property
+    def cpu_s(self) -> float:
+        """User and system time so far."""
+        return self._program.cpu_s if self._program else 0
+
     def execute(self, sql: str) -> None:
         """Run `sql`, any number of statements, to the first error."""
         self._psql(stdin=sql)

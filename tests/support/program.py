@@ -133,6 +133,11 @@ class Program:
         """The program itself, the only child of `unshare`, which lives on until the whole cage is empty."""
         return next(iter(children(self._cage.pid)), None)  # not forked yet, or already gone
 
+    @property
+    def cpu_s(self) -> float:
+        """User and system time so far, of all its children too, those that have ended and were waited for among them."""
+        return sum(map(_cpu_s, self._family()))
+
     def _signal(self, number: signal.Signals) -> None:
         if pid := self.pid:
             _signal(pid, number)
@@ -166,3 +171,12 @@ def _stands_still(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return state in "TZ"
+
+
+def _cpu_s(pid: int) -> float:
+    """Of a process and of its children that it has waited for (proc_pid_stat(5)); 0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")

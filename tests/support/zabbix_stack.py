@@ -212,6 +212,11 @@ class ZabbixStack:
         """Whether zabbix_server was started and not stopped since."""
         return self._server is not None
 
+    @property
+    def cpu_s(self) -> dict[str, float]:
+        """User and system time of the server, since its start, and of the database, each with all its processes."""
+        return {"zabbix_server": self._running_server().cpu_s, "PostgreSQL": self._postgres.cpu_s}
+
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Return when `condition` holds; raise StackError, with the end of the server's log, when it does not in time."""
         self._running_server().wait_until(condition, what, timeout_s)

@@ -22,8 +22,11 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from bench.__main__ import machine
 from bench.contenders import SENDER
 from bench.drain import missing
+from bench.fleet_hosts import SHARE, resident_mb
 from bench.fleet_report import Run, report
 from bench.fleet_server import SETTINGS, Watch
+from sender.config import PortSettings
+from sender.items import KEYS, QUEUE_KEYS
 from support.namespace import Namespace, entered
 from support.relay import Relay
 from support.zabbix_stack import ZabbixStack
@@ -31,7 +34,7 @@ from support.zabbix_stack import ZabbixStack
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SHARE = 250  # hosts to a process, each with a thread
+PER_PORT = len(QUEUE_KEYS) + len(PortSettings().states)
 CALM = 0.9  # of an interval after which what was sampled at its beginning has been delivered; half is the latest
 REAL = "fleet-real"
 NEW_S = 1_800  # for Zabbix to make the items of the ports
@@ -86,8 +89,9 @@ def provision(zabbix: ZabbixStack, directory: Path, names: Sequence[str]) -> flo
     began = time.monotonic()
     (directory / "hosts").write_text("".join(f"{name}\n" for name in names))
     command = [str(SENDER), "provision", "--url", zabbix.web_url, "--hosts", str(directory / "hosts")]
-    with (directory / "provisioned").open("w") as log:
-        subprocess.run(command, check=True, stdout=log, env={**os.environ, **LOGIN})
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True, env={**os.environ, **LOGIN})
+    if done.returncode:
+        raise RuntimeError(f"the hosts could not be made: {done.stdout[-2000:]}")
     return time.monotonic() - began
 
 
@@ -148,7 +152,7 @@ def measure(options: argparse.Namespace, zabbix: ZabbixStack, directory: Path, r
             real_pid = start_real(real, directory, pid, {**settings, "destinations": [nodes(relay.port)]})
             ask(workers, "start")
             say(f"{len(workers)} processes with {SHARE} hosts at most each sample every {options.interval} s")
-            settle(workers, options.interval, run)
+            settle(workers, relay, options, run)
             window(options, zabbix, workers, (real_pid, pid), run)
         answers = ask(workers, "stop")
         run.end = answers
@@ -163,19 +167,20 @@ def nodes(port: int) -> dict[str, Any]:
     return {"name": "main", "nodes": [f"127.0.0.1:{port}"]}
 
 
-def settle(workers: Sequence[Worker], interval_s: int, run: Run) -> None:
-    """Until no host waits for Zabbix to make the items of its ports."""
-    began = time.monotonic()
+def settle(workers: Sequence[Worker], relay: Relay, options: argparse.Namespace, run: Run) -> None:
+    """Until no host waits for Zabbix to make the items of its ports, the real daemon neither."""
+    began, whole = time.monotonic(), len(KEYS) + PER_PORT * options.ports
     while True:
-        wait_for_calm(interval_s)
+        wait_for_calm(options.interval)
         new = sum(answer["new"] for answer in ask(workers, "look"))
+        new += not relay.answered or len(relay.answered[-1].values) < whole
         run.settle_s = time.monotonic() - began
         if not new:
             return
         say(f"{new} hosts have nothing delivered yet, or ports whose items Zabbix has still to make")
         if run.settle_s > NEW_S:
             raise RuntimeError(f"Zabbix did not make the items of {new} hosts within {NEW_S} s")
-        time.sleep(interval_s * 0.2)
+        time.sleep(options.interval * 0.2)
 
 
 def window(
@@ -184,7 +189,6 @@ def window(
     """The minutes that are measured, from calm to calm."""
     watch = Watch(zabbix.trapper_port)
     real, namespace = pids
-    wait_for_calm(options.interval)
     say(f"measuring for {options.minutes:g} minutes")
     run.before = ask(workers, "begin")
     began, run.cpu_s = time.monotonic(), {**zabbix.cpu_s, "daemon": cpu_s(real)}
@@ -203,11 +207,6 @@ def window(
     run.watch = watch
 
 
-def resident_mb(pid: int) -> float:
-    """What a process has in memory, in 10^6 bytes (proc_pid_statm(5))."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def count(zabbix: ZabbixStack, run: Run) -> None:
     """Every row, when all that is to come has come."""
     deadline = time.monotonic() + STORED_S
@@ -224,7 +223,6 @@ def count(zabbix: ZabbixStack, run: Run) -> None:
         if not run.lost or time.monotonic() > deadline:
             break
         time.sleep(5)
-    run.duplicates = len(re.findall("duplicate", zabbix.server_log))
     zabbix.query("analyze history")
     zabbix.query("analyze history_uint")
     run.sizes = [(table, int(rows), int(heap), int(index)) for table, rows, heap, index in zabbix.query(SIZES)]

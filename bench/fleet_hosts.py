@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sender.model import Item, Outcome
 
+SHARE = 250  # hosts to a process at most, each with a thread
 FILES = 8  # open at a time, at most, for each host: the spool's four, a connection, a dump
 LAST_S = 120.0  # for the last values to be delivered
 
@@ -47,7 +48,7 @@ class Answers:
 
 ANSWERS = Answers()
 ACCEPTED: list[int] = []  # values
-REJECTED: list[int] = []
+REJECTED: list[int] = []  # those of new ports among them, which are offered again
 UNANSWERED: list[str] = []
 
 
@@ -90,6 +91,11 @@ class Host(pipeline.Pipeline):
         return not self.samples or any(line.delivery.newcomers.ports for line in self._lines.values())
 
     @property
+    def rejected(self) -> int:
+        """Values that were refused for good: what `tcp.sender.rejected` says."""
+        return self._spool.rejected
+
+    @property
     def waiting(self) -> int:
         """Values that are not settled."""
         return sum(line.delivery.waiting for line in self._lines.values())
@@ -129,10 +135,11 @@ class Fleet:
             "samples": sum(host.samples for host in self._hosts),
             "values": sum(host.values for host in self._hosts),
             "accepted": sum(ACCEPTED),
-            "rejected": sum(REJECTED),
+            "rejected": sum(host.rejected for host in self._hosts),
+            "declined": sum(REJECTED),
             "unanswered": len(UNANSWERED),
             "new": sum(host.is_new for host in self._hosts),
-            "mb": memory_mb(),
+            "mb": resident_mb(os.getpid()),
             "late_ms": self._late_ms,
             "delay_ms": ANSWERS.delay_ms,
             "request_ms": ANSWERS.request_ms,
@@ -151,14 +158,15 @@ class Fleet:
         return {**figures, "hosts": {host.settings.host: host.samples for host in self._hosts}}
 
 
-def memory_mb() -> float:
-    """What this process has in memory, in 10^6 bytes (proc_pid_statm(5))."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+def resident_mb(pid: int) -> float:
+    """What a process has in memory, in 10^6 bytes (proc_pid_statm(5))."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
 def main() -> None:
     """Live until standard input closes."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("sender.newcomers").setLevel(logging.ERROR)  # how long the items of new ports take is measured
     given = json.loads(sys.argv[1])
     files = 100 + FILES * len(given["hosts"])
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

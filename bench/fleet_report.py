@@ -6,16 +6,26 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
+from bench.fleet_hosts import SHARE
 from bench.fleet_server import CHANGED, DEFAULTS
 from bench.report import draw
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.fleet_server import Watch
 
 DAY_S = 86_400
+NOTES = (
+    "Values: each sample must have a row for each item in the server's database, and no row may be there twice; of the",
+    "version, which does not change, Zabbix keeps one a day.",
+    "Delay: each host sends at a moment of its own within half an interval after its sample, the same each time.",
+    f"Fleet: the daemon's code, {SHARE} hosts to a process. Real daemon: the command, on the same sockets, in the same minutes.",
+    "Memory: what the processes have, shared out among their hosts. Of the real daemon it is mostly Python and its libraries.",
+    "Server: busy % and free % are the server's own figures (zabbix.stats); the worst is of one moment.",
+    "Hosts, server and database share the machine; the database writes without fsync.",
+)
 
 
 @dataclass(kw_only=True)
@@ -40,7 +50,6 @@ class Run:
     rows: int = 0
     lost: int = 0
     double: int = 0
-    duplicates: int = 0
     sizes: list[tuple[str, int, int, int]] = field(default_factory=list)  # table, rows, bytes, bytes of its indexes
 
     def total(self, name: str) -> float:
@@ -65,14 +74,12 @@ class Run:
 def report(run: Run) -> Iterator[str]:
     """All of it."""
     options, values = run.options, run.grown("values") / run.window_s
-    yield f"{options.hosts:,} hosts, a sample every {options.interval} s, {run.window_s / 60:.1f} minutes"
-    yield f"each with {options.sockets:,} sockets and {options.ports} listening ports: {run.items} items in Zabbix"
-    yield (
-        ", ".join(f"{name}={value}" for name, value in CHANGED.items())
-        + "; as it comes: "
-        + ", ".join(f"{name}={value}" for name, value in DEFAULTS.items())
-    )
-    yield f"provisioned in {run.provision_s:.0f} s; then {run.settle_s:.0f} s until Zabbix had the items of all ports"
+    rate = options.hosts / options.interval
+    yield f"{options.hosts:,} hosts, a sample every {options.interval} s ({rate:,.1f} requests/s), {run.window_s / 60:.1f} minutes"
+    items = " or ".join(map(str, run.items))
+    yield f"each with {options.sockets:,} sockets and {options.ports} listening ports: {items} items in Zabbix"
+    yield f"zabbix_server with {_settings(CHANGED)}; as it comes: {_settings(DEFAULTS)}"
+    yield f"provisioned in {run.provision_s:.0f} s; {run.settle_s:.0f} s more until Zabbix had made the items of all ports"
     yield from section("Values", ("from the first sample to the last", "count"), kept(run))
     yield from section("Delay", ("ms", "median", "p99", "worst"), delays(run))
     yield from section("A host's cost", ("", "fleet", "real daemon", "fleet / real"), cost(run))
@@ -80,8 +87,12 @@ def report(run: Run) -> Iterator[str]:
         yield from section(f"The server, every 5 s: {values:,.0f} values/s", ("", "mean", "worst"), run.watch.rows())
     yield from section("Processor time", ("", "cores", "s per million values"), processors(run))
     yield from section("Bytes", ("", "bytes"), sizes(run))
-    yield ""
+    yield from ("", *NOTES, "")
     yield "everything was right" if run.is_right else "WRONG: see the table of values"
+
+
+def _settings(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def section(title: str, headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -92,6 +103,7 @@ def section(title: str, headings: Sequence[str], cells: Sequence[Sequence[str]])
 def kept(run: Run) -> list[tuple[str, str]]:
     """What became of every value."""
     due = run.options.hosts * run.daemon_samples
+    early = run.total("declined") - run.total("rejected")
     return [
         ("samples due in the minutes measured", f"{due:,}"),
         ("samples taken in them", f"{run.grown('samples'):,.0f}"),
@@ -99,6 +111,7 @@ def kept(run: Run) -> list[tuple[str, str]]:
         ("values taken", f"{run.total('values'):,.0f}"),
         ("values acknowledged", f"{run.total('accepted'):,.0f}"),
         ("values refused", f"{run.total('rejected'):,.0f}"),
+        ("values offered before Zabbix had the items of new ports, and again", f"{early:,.0f}"),
         ("requests without an answer, sent again", f"{run.total('unanswered'):,.0f}"),
         ("rows in the database", f"{run.rows:,}"),
         ("rows missing", f"{run.lost:,}"),
@@ -145,7 +158,7 @@ def sizes(run: Run) -> list[tuple[str, str]]:
     for table, count, heap, index in run.sizes:
         each = f"{heap / count:.0f} + {index / count:.0f} = {(heap + index) / count:.0f}"
         rows.append((f"a value in {table}: table and index, of {count:,} rows", each))
-    request, answer = (median(sizes) for sizes in zip(*run.exchanges[1:], strict=True))
+    request, answer = (median(sizes) for sizes in zip(*run.exchanges[-run.daemon_samples :], strict=True))
     per_sample = run.wire_bytes / run.daemon_samples
     rows.append(("a sample's request, compressed", f"{request:,.0f}"))
     rows.append(("its answer", f"{answer:,.0f}"))

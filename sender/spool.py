@@ -194,8 +194,8 @@ class Spool:
             self._complain(error)
 
     def _write(self) -> None:
-        if self._file and not self._file.is_in_place:
-            self._begin_anew(DamagedError("it was removed or replaced"))
+        if self._file and (damage := self._file.damage):
+            self._begin_anew(DamagedError(damage))
         held = len(self._held)
         while self._write_some(self._file or self._open()):
             pass

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MEMORY = ":memory:"
 _APPLICATION_ID = 0x74637073  # "tcps", in the place where SQLite lets a file say whose it is
 _SCHEMA = 2
+_MAGIC = b"SQLite format 3\0"
 _TABLES = (
     "CREATE TABLE sample (last INTEGER PRIMARY KEY, host TEXT, clock INTEGER, ns INTEGER, body BLOB, crc INTEGER)",
     """CREATE TABLE destination (name TEXT PRIMARY KEY, settled INTEGER, dropped INTEGER, rejected INTEGER,
@@ -58,8 +59,13 @@ class SpoolFile:
         self.was_empty = before is not None and not before.st_size
         self._newest = 0  # as far as is known here
         self._is_broken = False  # SQLite's connection is of no use any more
+        self._bytes = 0  # of the file, after the last write
+        self._eye: int | None = None  # open as long as SQLite's: to close one would end SQLite's locks (fcntl(2))
         try:
             self._connect()
+            if path != MEMORY:
+                with _errors_of(path):
+                    self._eye = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except SpoolError:
             self.close()
             if before is None:  # a full disk takes an empty file, which would look like a loss at the next start
@@ -73,6 +79,11 @@ class SpoolFile:
         with _errors_of(self.path):
             self._db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._prepare()
+        self._note_size()
+
+    def _note_size(self) -> None:
+        now = self._stat()
+        self._bytes = now.st_size if now else 0  # less than that, it will only be by a write of ours
 
     def _prepare(self) -> None:
         owner, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
@@ -97,10 +108,16 @@ class SpoolFile:
             raise DamagedError(" ".join(str(found).split()))
 
     @property
-    def is_in_place(self) -> bool:
-        """Whether the path still leads to this file."""
+    def damage(self) -> str:
+        """What somebody has done to the file, "" if nothing: SQLite goes on with the pages that it has in memory."""
         now = self._stat()
-        return self.path == MEMORY or bool(now and self._place and os.path.samestat(now, self._place))
+        if self._eye is None:
+            return ""
+        if not (now and self._place and os.path.samestat(now, self._place)):
+            return "it was removed or replaced"
+        with _errors_of(self.path):
+            is_ours = os.pread(self._eye, len(_MAGIC), 0) == _MAGIC
+        return "" if is_ours and now.st_size >= self._bytes else "it was cut or overwritten"
 
     def newest(self) -> int:
         """The number of the newest value that was ever in the file."""
@@ -160,8 +177,8 @@ class SpoolFile:
     def _in_use(self) -> Iterator[None]:
         """Turn SQLite's errors into ours. After one that it does not get over by itself, open the file again first."""
         if self._is_broken:
-            if not self.is_in_place:
-                raise DamagedError("it was removed or replaced")
+            if damage := self.damage:
+                raise DamagedError(damage)
             self._connect()
             with _errors_of(self.path):
                 newest = self._number(_NEWEST)
@@ -198,6 +215,9 @@ class SpoolFile:
     def close(self) -> None:
         """Let go of the file."""
         self._disconnect()
+        if self._eye is not None:
+            os.close(self._eye)
+            self._eye = None
         if self._lock:
             self._lock.release()
             self._lock = None
@@ -225,6 +245,8 @@ class SpoolFile:
             with suppress(sqlite3.Error):  # a full disk may have rolled it back already
                 self._db.execute("ROLLBACK")
             raise
+        finally:
+            self._note_size()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Item, Outcome
 from sender.spool import Spool
+from sender.spool_file import inspect
 from sender.spool_sample import Limits
 
 if TYPE_CHECKING:
@@ -151,6 +152,29 @@ def test_damage_under_a_running_daemon_does_not_stop_it(
     append(again, 7)
     assert drain(again) == [7]
     again.close()
+
+
+def emptied(path: Path) -> None:
+    """Cut it to nothing."""
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("damage", [noise, cut, emptied])
+def test_damage_is_noticed_though_all_is_in_memory(
+    path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    """SQLite would go on for days with the pages that it knows: what waits must be in a sound file with the next sample."""
+    spool = opened(path)
+    append(spool, *range(100))
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint")  # what was written is in the file itself
+    damage(path)
+    append(spool, 100)
+    assert "is not usable: it was cut or overwritten" in caplog.text
+    assert "of 200 values that waited in it, 200 could be saved" in caplog.text
+    assert inspect(str(path))["main"].values == 202
+    assert drain(spool) == list(range(101))
+    spool.close()
 
 
 def test_an_empty_file_is_said(path: Path, caplog: pytest.LogCaptureFixture) -> None:

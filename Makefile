@@ -22,8 +22,10 @@ DEMO_PACKAGES := $(filter-out e2fsprogs systemd procps zabbix-agent chromium%,$(
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
 DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
+# In a network namespace: no other program's sockets are counted.
+ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
-.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template screenshots bench bench-drain bench-fleet soak clean
+.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template screenshots bench bench-drain bench-fleet soak soak-faults clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -80,7 +82,11 @@ bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=10
 
 soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15 minutes, or MINUTES=; no trigger may fire
 	@.ci/packages $(TEST_PACKAGES)
-	$(NEWEST)/bin/pytest tests/soak
+	$(ALONE) $(NEWEST)/bin/pytest tests/soak/test_healthy_host.py
+
+soak-faults: $(NEWEST)/installed ## as root: random faults around a sample every second for an hour, or MINUTES=; SEED= repeats a run
+	@.ci/packages $(TEST_PACKAGES)
+	$(ALONE) $(NEWEST)/bin/pytest -s tests/soak/test_faults.py
 
 bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
 	@.ci/packages $(DRAIN_PACKAGES)

@@ -6,15 +6,15 @@ import json
 import os
 import socket
 import subprocess
-import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.command import COMMAND
 from support.daemon import Daemon
+from support.traffic import Service
 from support.zabbix_stack import ZabbixStack, free_ports
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ MINUTES = float(os.environ.get("MINUTES", "15"))
 HOST = "a host that is well"
 HELD = 40  # connections that stay open
 PAUSE_S = 0.05  # between two short ones: a thousand in TIME_WAIT
-LAZY_EVERY, LAZY_S = 20, 2.0  # now and then a program is slow to close: a moment in CLOSE_WAIT
 
 
 @pytest.fixture
@@ -37,29 +36,6 @@ def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
         zabbix.create_host(HOST, ["TCP states by Zabbix trapper"])
         zabbix.wait_for_items(HOST)
         yield zabbix
-
-
-class Service(threading.Thread):
-    """Listens on `port`, takes every connection at once, and closes it when its client has."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(daemon=True)
-        self._server = socket.create_server(("127.0.0.1", port), backlog=64)
-
-    def run(self) -> None:
-        """Serve until the process ends."""
-        number = 0
-        while True:
-            connection, _ = self._server.accept()
-            number += 1
-            threading.Thread(target=self._serve, args=(connection, number), daemon=True).start()
-
-    def _serve(self, connection: socket.socket, number: int) -> None:
-        with closing(connection):
-            while connection.recv(100):
-                pass
-            if number % LAZY_EVERY == 0:
-                time.sleep(LAZY_S)
 
 
 def test_a_healthy_host_raises_nothing(zabbix: ZabbixStack, tmp_path: Path) -> None:

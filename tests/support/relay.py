@@ -36,6 +36,7 @@ class Line:
     passes: bool = True  # else it is accepted and then met with silence
     request_bytes: float = math.inf
     answer_bytes: float = math.inf
+    delay_s: float = 0.0
 
 
 WHOLE = Line()
@@ -143,6 +144,7 @@ class Relay:
         with client, socket.socket() as server:
             request, answer = _Flow(client, server, line.request_bytes), _Flow(server, client, line.answer_bytes)
             with suppress(OSError):  # one of the two has had enough
+                time.sleep(line.delay_s)
                 if line.passes:
                     server.connect(("127.0.0.1", self._to_port))
                     _pass(request, answer)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from typing_extensions import Self
 
 _HEADER = struct.Struct("<4sBII")
 RESET = b"reset"  # an answer that is none: the connection is reset instead
@@ -72,7 +73,7 @@ class Trapper:
         self.node = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
         self._threads = [threading.Thread(target=self._serve)]
 
-    def __enter__(self) -> Trapper:
+    def __enter__(self) -> Self:
         self._threads[0].start()
         return self
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sysconfig
 import threading
 from pathlib import Path
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tcp-status-sender")
+
+
+def bare_environment(**more: str) -> dict[str, str]:
+    """Nothing of the caller's but where programs are, and what has coverage measure a process that Python begins."""
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COVERAGE_")}
+    return {**kept, **more}
 
 
 def tcp_status_sender(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

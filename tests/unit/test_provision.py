@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +16,7 @@ from sender.credentials import Login, Psk
 from sender.errors import ApiRefusedError, ConfigError
 from sender.provision import Provision, Wanted
 from sender.zabbix_api import checked_url, is_in_clear
-from support.command import COMMAND
+from support.command import COMMAND, bare_environment
 from support.trapper import Trapper
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def run(
 ) -> tuple[int, str]:
     """The exit code, and what was said, in which no secret may stand."""
     command = [COMMAND, "provision", "--url", url, *arguments]
-    environment = {"PATH": os.environ["PATH"], **(environment or {"ZABBIX_API_TOKEN": TOKEN})}
+    environment = bare_environment(**(environment or {"ZABBIX_API_TOKEN": TOKEN}))
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, timeout=60, env=environment, input=given
     )

@@ -15,7 +15,7 @@ import pytest
 
 from sender import template
 from sender.items import KEYS
-from support.command import COMMAND
+from support.command import COMMAND, bare_environment
 from support.documents import shell
 from support.https import Https
 
@@ -82,7 +82,7 @@ class Provision:
 
     def __call__(self, *arguments: str | Path, url: str = "", token: str = "") -> Done:
         """How it ended."""
-        environment = {"PATH": os.environ["PATH"], **({"ZABBIX_API_TOKEN": token} if token else {})}
+        environment = bare_environment(**({"ZABBIX_API_TOKEN": token} if token else {}))
         command = [COMMAND, "provision", "--url", url or self.zabbix.web_url, *arguments]
         command += [] if token else ["--token-file", self.token_file]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
@@ -184,7 +184,12 @@ def test_a_fleet_by_the_commands_of_its_page(zabbix: ZabbixStack, token: str, tm
         path = f"{tmp_path}:{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
         script = block.replace("https://zabbix.example.com/zabbix", zabbix.web_url)
         return subprocess.run(
-            ["sh", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": path}
+            ["sh", "-euc", script],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=bare_environment(PATH=path),
         )
 
     (provision,) = shell("docs/many-hosts.md", "Many hosts")
@@ -426,7 +431,7 @@ def test_a_user_and_a_password_serve_too(zabbix: ZabbixStack) -> None:
     before = zabbix.query(sessions)
 
     def log_in(password: str) -> subprocess.CompletedProcess[str]:
-        login = {"PATH": os.environ["PATH"], "ZABBIX_USER": "Admin", "ZABBIX_PASSWORD": password}
+        login = bare_environment(ZABBIX_USER="Admin", ZABBIX_PASSWORD=password)
         command = [COMMAND, "provision", "--url", zabbix.web_url, "--template-only"]
         return subprocess.run(command, check=False, capture_output=True, text=True, env=login)
 

@@ -13,8 +13,7 @@ import pytest
 
 from sender import credentials, template
 from sender.credentials import Login, Psk
-from sender.errors import ApiRefusedError, ConfigError
-from sender.provision import Provision, Wanted
+from sender.errors import ConfigError
 from sender.zabbix_api import checked_url, is_in_clear
 from support.command import COMMAND, bare_environment
 from support.trapper import Trapper
@@ -334,32 +333,3 @@ def test_an_api_that_breaks_down_ends_it(web: Web) -> None:
     assert second.startswith(
         f"tcp-status-sender: {web.url}: template.get: does not answer as Zabbix's API does; is this"
     )
-
-
-def test_the_refused_are_found_among_many() -> None:
-    """Of 120 new hosts, of which three are refused, the others are created, each once, in few calls."""
-    bad = {"h-3", "h-4", "h-117"}
-    created: list[str] = []
-    calls: list[str] = []
-
-    def call(method: str, params: Any) -> Any:
-        calls.append(method)
-        if method == "host.create":
-            names = [host["host"] for host in params]
-            if bad & set(names):
-                raise ApiRefusedError("host.create is refused: why")
-            created.extend(names)
-        found = {
-            "template.get": [] if "parentTemplateids" in params else [{"templateid": "1"}],
-            "hostgroup.get": [{"groupid": "2"}],
-        }
-        return found.get(method, [])
-
-    hosts = tuple(f"h-{number}" for number in range(120))
-    lines = list(Provision(call, (6, 0), Wanted(hosts=hosts, is_template_kept=True)).lines())
-    assert created == [host for host in hosts if host not in bad]
-    assert [line.text for line in lines if line.is_failure] == [
-        f"host {host!r}: host.create is refused: why" for host in hosts if host in bad
-    ]
-    assert lines[-1].text == "120 hosts: 117 created, 3 failed"
-    assert calls.count("host.create") < 40

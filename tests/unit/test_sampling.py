@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sender.config import Settings
 from sender.errors import KernelError
-from sender.model import Item, Snapshot, TcpState, Vitals
+from sender.model import Item, Listener, Snapshot, TcpState, Vitals
 from sender.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -23,15 +24,16 @@ REFUSAL = "the kernel refused to list its TCP sockets (sock_diag): EPERM: a poli
 
 
 class Kernel:
-    """Gives SNAPSHOT, or refuses."""
+    """Gives SNAPSHOT, unless told otherwise, or refuses."""
 
     refuses = False
+    snapshot = SNAPSHOT
 
     def sample(self, _wanted: Wanted) -> Snapshot:
         """As SockDiag.sample."""
         if self.refuses:
             raise KernelError(REFUSAL)
-        return SNAPSHOT
+        return self.snapshot
 
 
 class Clock:
@@ -140,6 +142,27 @@ def test_samples_that_take_too_long_are_said_once(logged: Callable[[], list[str]
         "a sample took 25.0 s, longer than the interval of 10 s: those due meanwhile are skipped, for "
     )
     assert again == "samples fit into the interval of 10 s again"
+
+
+def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
+    """How many and which, once an hour at most however they change; and at once when none is left out any more."""
+    clock = Clock(0.0)
+    kernel = Kernel()
+    subject = sampling(kernel, [], clock)
+    subject.serve(Settings.model_validate({"host": "web-01", "interval": 1800, "ports": {"limit": 1}}))
+
+    def tick(ports: int) -> list[str]:
+        kernel.snapshot = replace(SNAPSHOT, listeners={port: Listener(limit=1) for port in range(1, ports + 1)})
+        subject.tick()
+        clock.now += 1800.0
+        return logged()
+
+    over = "listening ports are not reported, over ports.limit of 1:"
+    advice = "raise it, or name some in ports.exclude"
+    assert tick(23) == [f"22 {over} {', '.join(map(str, range(2, 22)))} and 2 more; {advice}"]
+    assert tick(24) == []
+    assert tick(3) == [f"2 {over} 2, 3; {advice}"]
+    assert tick(1) == ["every listening port is reported again"]
 
 
 def test_a_new_interval_is_no_gap(logged: Callable[[], list[str]]) -> None:

@@ -46,6 +46,15 @@ def test_it_shows_every_state_and_port(port: int, config: Callable[..., Path]) -
     assert any(line.startswith("REMOTE PORT") for line in lines)
 
 
+def test_what_is_over_the_limit_is_counted(port: int, config: Callable[..., Path]) -> None:
+    """Ports that nobody is shown are not passed over in silence."""
+    with socket.create_server(("127.0.0.1", 0)):
+        done = tcp_status_sender("show", "--config", config(9, ports={"limit": 1}))
+    assert port
+    last = done.stdout.rstrip().splitlines()[-1]
+    assert re.fullmatch(r"[1-9]\d* more listening ports: over ports.limit of the config", last)
+
+
 def test_json_has_the_same_for_programs(port: int, config: Callable[..., Path]) -> None:
     """States, ports with their queues, remote ports, the moment and how long it took."""
     path = config(9, ports={"listening": False, "local": [port, 9], "remote": [port], "states": ["ESTABLISHED"]})

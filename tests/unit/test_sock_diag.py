@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sender import sock_diag
 from sender.errors import KernelError, TornError
 from sender.model import TcpState
 from sender.sock_diag import WAYS, SockDiag, by_family, one_walk
@@ -138,6 +139,12 @@ def test_out_of_file_descriptors() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("EMFILE: too many open files: raise LimitNOFILE= of the unit\n")
+
+
+def test_a_limit_that_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where /proc/sys is hidden, as in some containers, the limit of TIME_WAIT is unknown, and the sample as good."""
+    monkeypatch.setattr(sock_diag, "TIME_WAIT_LIMIT", tmp_path / "none")
+    assert SockDiag().sample().time_wait_limit is None
 
 
 def test_two_samplers_in_two_threads() -> None:

@@ -297,6 +297,38 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_a_spool_too_small_for_anything(path: Path) -> None:
+    """Where not even one sample fits into spool.max_size, it falls out, is counted, and the next one is taken."""
+    spool = opened(path, limits=Limits(max_age_s=1e9, max_bytes=1))
+    append(spool, 1, 2)
+    assert (drain(spool), spool.dropped, spool.trouble) == ([], 4, "")
+    spool.close()
+
+
+def test_a_name_too_long_to_be_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Damage that cannot be moved out of the way is said, and samples wait in memory."""
+    path = tmp_path / f"{'spool' * 48}.db"
+    path.write_bytes(b"noise" * 1000)
+    spool = opened(path)
+    append(spool, 1, 2)
+    assert drain(spool) == [1, 2]
+    spool.close()
+    assert f"{path} cannot be moved aside: File name too long" in caplog.text
+    assert path.read_bytes() == b"noise" * 1000
+
+
+def test_a_file_that_goes_before_anything_was_in_it(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is lost, and nothing is said."""
+    spool = opened(path)
+    path.unlink()
+    spool.serve(["main"], LIMITS)
+    append(spool, 1)
+    assert drain(spool) == [1]
+    spool.close()
+    assert caplog.records == []
+    assert path.exists()
+
+
 def test_a_journal_that_is_cut_does_not_stop_it(path: Path) -> None:
     """SQLite's connection fails for ever then: the file is opened again, and what is lost is counted."""
     spool = opened(path)

@@ -179,7 +179,7 @@ def test_the_template_s_names_are_those_in_the_file() -> None:
 
 
 class Web:
-    """A web server that answers each method of the API as told, with JSON if it is no bytes."""
+    """A web server that answers each method of the API as told: with bytes, or anything as JSON, made of the params or not."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"apiinfo.version": "6.0.14", "user.checkAuthentication": {"userid": "1"}}
@@ -192,7 +192,8 @@ class Web:
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 web.asked.append((asked, self.headers["Authorization"]))
-                self.answer(web.answers.get(asked["method"], b""))
+                answer = web.answers.get(asked["method"], b"")
+                self.answer(answer(asked["params"]) if callable(answer) else answer)
 
             def do_GET(self) -> None:
                 web.status, web.location = 412, ""
@@ -301,6 +302,40 @@ def test_what_a_server_quotes_is_no_secret(web: Web) -> None:
     assert said == (
         "tcp-status-sender: hostgroup.get is refused: Error in query [(hidden)]; the user's role must allow this API method"
     )
+
+
+def test_a_login_that_breaks_down(web: Web) -> None:
+    """A Zabbix that tells its version, and then answers as none does, is said as any other."""
+    web.answers["user.checkAuthentication"] = b"<html>"
+    code, said = run("--host", "a", url=web.url)
+    assert code == 1
+    assert said.startswith(f"tcp-status-sender: {web.url}: does not answer as Zabbix's API does; is this the address ")
+
+
+def test_https_where_there_is_none(web: Web) -> None:
+    """The web server has no TLS on that port."""
+    url = web.url.replace("http:", "https:")
+    code, said = run("--host", "a", url=url)
+    assert code == 1
+    assert said.startswith(f"tcp-status-sender: {url}: does not speak TLS with us: ")
+    assert said.endswith("; is it https there?")
+
+
+def test_what_is_there_but_not_for_this_user(web: Web) -> None:
+    """A group that this user cannot read looks missing, and cannot be made; who can help is said."""
+    reason = 'Host group "Linux servers" already exists.'
+    web.answers |= {
+        "template.get": lambda params: [] if "parentTemplateids" in params else [{"templateid": "1"}],
+        "host.get": [],
+        "hostgroup.get": [],
+        "hostgroup.create": {"code": -32602, "message": "Invalid params.", "data": reason},
+    }
+    code, said = run("--host", "a", "--keep-template", url=web.url)
+    assert code == 1
+    assert said.startswith(
+        f"tcp-status-sender: hostgroup.create is refused: {reason[:-1]}, where this user may not read"
+    )
+    assert "only a role of type Super admin may create groups" in said
 
 
 def test_a_web_server_that_swallows_the_header(web: Web) -> None:

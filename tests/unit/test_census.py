@@ -140,6 +140,7 @@ def test_a_port_that_is_listened_on_is_counted(ears: list[Socket], others: list[
     assert census.local == by_port([*ears, *others], "sport", heard)
 
 
+@pytest.mark.heavy
 @given(ears=st.lists(listeners, min_size=1, max_size=12), short=st.booleans())
 def test_the_fullest_listener_speaks_for_its_port(ears: list[Socket], *, short: bool) -> None:
     """Of several on one port (SO_REUSEPORT, IPv4 beside IPv6), the one that is nearest to its limit."""

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ steps = st.builds(
 )
 
 
+@pytest.mark.heavy
 @given(script=st.lists(steps, max_size=12), breaks=st.frozensets(st.integers(1, 60), max_size=10))
 def test_every_value_is_accounted_for(script: list[Step], breaks: frozenset[int]) -> None:
     """Those that came were taken or counted as refused, in the end; each key's in order.

@@ -196,6 +196,7 @@ def test_a_port_that_has_left_and_is_never_taken_is_forgotten(spool: Spool, zabb
     assert len(zabbix.requests) < 100
 
 
+@pytest.mark.heavy
 def test_many_new_ports_share_the_memory() -> None:
     """Of a thousand ports, a few dozen samples each."""
     subject = Newcomers("main")

@@ -299,6 +299,7 @@ def test_a_sandbox_without_ipv4(dead_port: int) -> None:
         thread.submit(send).result()
 
 
+@pytest.mark.heavy
 def test_ten_thousand_failures_leave_nothing_open(dead_port: int) -> None:
     """Ten thousand failed sends of every kind leave no file descriptor behind."""
     before = len(list(OPEN.iterdir()))

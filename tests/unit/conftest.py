@@ -1,4 +1,4 @@
-"""What unit tests share: a configuration of the test's own, processes that end with the test, and what was logged."""
+"""What unit tests share: a configuration of the test's own, processes that end with the test, a delivery, the log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sender.delivery import Delivery
+from sender.spool import Spool
 from support.command import COMMAND
+from support.some_items import LIMITS, Zabbix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,3 +63,24 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
         return messages
 
     return logged
+
+
+@pytest.fixture
+def zabbix() -> Zabbix:
+    """One that has all items."""
+    return Zabbix()
+
+
+@pytest.fixture
+def spool() -> Iterator[Spool]:
+    """An empty spool for main."""
+    spool = Spool(":memory:", ["main"], LIMITS)
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def delivery(spool: Spool, zabbix: Zabbix) -> Delivery:
+    """To main, at a moment that is later at each look at the clock: whatever waits for one is due."""
+    moments = iter(range(0, 10**9, 1000))
+    return Delivery("main", zabbix.send, spool, monotonic=lambda: float(next(moments)))

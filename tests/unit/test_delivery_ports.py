@@ -12,41 +12,22 @@ import pytest
 
 from sender.delivery import Delivery
 from sender.items import KEYS, LOCAL, discovered
-from sender.model import Item, Outcome
+from sender.model import Item
 from sender.spool import Spool
-from sender.spool_sample import Limits, Sample
+from sender.spool_sample import Sample
+from support.some_items import LIMITS, Zabbix
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-LIMITS = Limits(max_age_s=1e10, max_bytes=2**28)
 PORT = "tcp.status[{},443]"
 STATES = ("ESTABLISHED", "TIME_WAIT")
 
 
-class Zabbix:
-    """A trapper that has the host, if `host`, and its items but for those in `missing`."""
-
-    def __init__(self) -> None:
-        self.host = True
-        self.missing: set[str] = set()
-        self.requests: list[int] = []  # how many values each had
-        self.taken: list[tuple[int, str]] = []
-        self.news = threading.Condition()
-
-    def send(self, items: Sequence[Item]) -> Outcome:
-        """As Uplink.send."""
-        self.requests.append(len(items))
-        taken = [item for item in items if self.host and item.key not in self.missing]
-        with self.news:
-            self.taken += [(item.clock, item.key) for item in taken]
-            self.news.notify_all()
-        return Outcome(accepted=len(taken), rejected=len(items) - len(taken))
-
-    def clocks(self, key: str) -> list[int]:
-        """Of the values of a key, in the order in which they came."""
-        return [clock for clock, found in self.taken if found == key]
+def of_443(item: Item) -> bool:
+    """Whether it is one of port 443."""
+    return item.key.endswith(",443]")
 
 
 def sample(clock: int, *, discovery: bool = False) -> list[Item]:
@@ -55,35 +36,14 @@ def sample(clock: int, *, discovery: bool = False) -> list[Item]:
     return [Item(host="web-01", key=key, value="1", clock=clock, ns=1) for key in keys]
 
 
-@pytest.fixture
-def zabbix() -> Zabbix:
-    """One that has all items."""
-    return Zabbix()
-
-
-@pytest.fixture
-def spool() -> Iterator[Spool]:
-    """An empty spool for main."""
-    spool = Spool(":memory:", ["main"], LIMITS)
-    yield spool
-    spool.close()
-
-
-@pytest.fixture
-def delivery(spool: Spool, zabbix: Zabbix) -> Delivery:
-    """To main, at a moment that is later at each look at the clock: whatever waits for one is due."""
-    moments = iter(range(0, 10**9, 1000))
-    return Delivery("main", zabbix.send, spool, monotonic=lambda: float(next(moments)))
-
-
 def test_a_new_ports_values_are_neither_refused_nor_lost(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
     """While its items are missing the host's values go on; once they are there all that was held comes, in order, once."""
-    zabbix.missing = {PORT.format(state) for state in STATES}
+    zabbix.lacks = of_443
     for clock in range(5):
         spool.append(sample(clock))
         assert delivery.drain()
     assert zabbix.clocks("tcp.status[TOTAL]") == list(range(5))
-    zabbix.missing.clear()
+    zabbix.lacks = lambda _: False
     for clock in range(5, 8):
         spool.append(sample(clock))
         assert delivery.drain()
@@ -94,7 +54,7 @@ def test_a_new_ports_values_are_neither_refused_nor_lost(spool: Spool, zabbix: Z
 
 def test_the_state_tells_of_ports_that_wait(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
     """`systemctl status` does not say that all is well while values are held."""
-    zabbix.missing = {PORT.format(state) for state in STATES}
+    zabbix.lacks = of_443
     spool.append(sample(1))
     delivery.drain()
     assert delivery.state == "takes all values, those of 1 new ports later"
@@ -111,13 +71,13 @@ def test_which_ports_are_known_outlives_the_daemon(tmp_path: Path, zabbix: Zabbi
     spool = Spool(path, ["main"], LIMITS)
     assert spool.known("main") == ["443"]
     assert Delivery("main", zabbix.send, spool).drain()
-    assert zabbix.requests[-1] == 3
+    assert len(zabbix.requests[-1]) == 3
     spool.close()
 
 
 def test_what_was_learned_last_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:
     """Also where no sample comes between the making of a port's items and the end, and what was refused of them too."""
-    zabbix.missing = {PORT.format("TIME_WAIT")}
+    zabbix.lacks = lambda item: item.key == PORT.format("TIME_WAIT")
     spool = Spool(str(tmp_path / "spool.db"), ["main"], LIMITS)
     spool.append(sample(1))
     assert Delivery("main", zabbix.send, spool).drain()
@@ -157,7 +117,7 @@ def test_a_port_that_loses_its_items_is_asked_for_anew(
     """All of a port refused: it is named, discovery is wanted, and from then on its values wait for their items."""
     spool.append(sample(1))
     assert delivery.drain()
-    zabbix.missing = {PORT.format(state) for state in STATES}
+    zabbix.lacks = of_443
     for clock in (2, 3):  # refused in one request, then in parts, to see which
         spool.append(sample(clock))
         assert delivery.drain()
@@ -168,7 +128,7 @@ def test_a_port_that_loses_its_items_is_asked_for_anew(
         spool.append(sample(clock, discovery=clock == 5))
         assert delivery.drain()
     assert not delivery.wants_discovery
-    zabbix.missing.clear()
+    zabbix.lacks = lambda _: False
     assert delivery.drain()
     assert zabbix.clocks(PORT.format("TIME_WAIT")) == [1, 4, 5]
     assert spool.rejected == 4
@@ -178,7 +138,7 @@ def test_a_state_without_an_item_is_named_with_its_port(
     spool: Spool, zabbix: Zabbix, delivery: Delivery, logged: Callable[[], list[str]]
 ) -> None:
     """Where only some of a port is refused, its other values go on, and the refused ones are counted."""
-    zabbix.missing = {PORT.format("TIME_WAIT")}
+    zabbix.lacks = lambda item: item.key == PORT.format("TIME_WAIT")
     for clock in (1, 2, 3, 4):
         spool.append(sample(clock))
         assert delivery.drain()
@@ -190,11 +150,11 @@ def test_a_state_without_an_item_is_named_with_its_port(
 
 def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
     """While the host is unknown nobody else is bothered with discovery; once it is known, it is wanted, and ports come."""
-    zabbix.host = False
+    zabbix.lacks = lambda _: True
     spool.append(sample(1, discovery=True))
     assert delivery.drain()
     assert not delivery.wants_discovery
-    zabbix.host = True
+    zabbix.lacks = lambda _: False
     spool.append(sample(2))
     assert delivery.drain()
     assert delivery.wants_discovery
@@ -206,7 +166,7 @@ def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix, 
 
 def test_held_values_go_without_another_sample(spool: Spool, zabbix: Zabbix) -> None:
     """With an interval of an hour, a new port does not wait for the next sample, only for its items."""
-    zabbix.missing = {PORT.format(state) for state in STATES}
+    zabbix.lacks = of_443
     now = [0.0]
     delivery = Delivery("main", zabbix.send, spool, monotonic=lambda: now[0])
     spool.append(sample(1))
@@ -214,7 +174,7 @@ def test_held_values_go_without_another_sample(spool: Spool, zabbix: Zabbix) -> 
     thread.start()
     with zabbix.news:
         assert zabbix.news.wait_for(lambda: len(zabbix.taken) == 1, 20)
-    zabbix.missing.clear()
+    zabbix.lacks = lambda _: False
     now[0] = 100.0
     with zabbix.news:
         assert zabbix.news.wait_for(lambda: len(zabbix.taken) == 3, 20)

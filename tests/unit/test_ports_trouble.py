@@ -8,46 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.delivery import Delivery
-from sender.errors import DeliveryError
 from sender.items import LOCAL, REMOTE
 from sender.model import Item, Outcome
 from sender.newcomers import Newcomers
 from sender.pipeline import port_of
 from sender.spool import Spool
-from sender.spool_sample import Limits
 from support.command import tcp_status_sender
 from support.daemon import Daemon
+from support.some_items import LIMITS, Zabbix
 from support.trapper import Trapper, counts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-LIMITS = Limits(max_age_s=1e10, max_bytes=2**28)
 PORT_KEYS = ("tcp.status[ESTABLISHED,{}]", "tcp.listen.queue[{}]")
-
-
-class Zabbix:
-    """A trapper that has every item but those that `lacks` says; `is_down` lets every request fail."""
-
-    def __init__(self) -> None:
-        self.is_down = False
-        self.lacks: Callable[[Item], bool] = lambda _: False
-        self.requests: list[Sequence[Item]] = []
-        self.taken: list[Item] = []
-
-    def send(self, items: Sequence[Item]) -> Outcome:
-        """As Uplink.send."""
-        if self.is_down:
-            raise DeliveryError("connection refused")
-        self.requests.append(items)
-        taken = [item for item in items if not self.lacks(item)]
-        self.taken += taken
-        return Outcome(accepted=len(taken), rejected=len(items) - len(taken))
-
-    def of_port(self, port: int) -> list[Item]:
-        """What was taken for it, in the order in which it came."""
-        return [item for item in self.taken if item.key.endswith((f",{port}]", f"[{port}]"))]
 
 
 def sample(clock: int, *ports: int, discovery: bool = False, host: str = "web-01") -> list[Item]:
@@ -55,27 +30,6 @@ def sample(clock: int, *ports: int, discovery: bool = False, host: str = "web-01
     keys = ["tcp.status[TOTAL]", *((LOCAL, REMOTE) if discovery else ())]
     keys += [key.format(port) for port in ports for key in PORT_KEYS]
     return [Item(host=host, key=key, value=str(clock), clock=clock, ns=1) for key in keys]
-
-
-@pytest.fixture
-def zabbix() -> Zabbix:
-    """One that has all items."""
-    return Zabbix()
-
-
-@pytest.fixture
-def spool() -> Iterator[Spool]:
-    """An empty spool for main."""
-    spool = Spool(":memory:", ["main"], LIMITS)
-    yield spool
-    spool.close()
-
-
-@pytest.fixture
-def delivery(spool: Spool, zabbix: Zabbix) -> Delivery:
-    """To main, at a moment that is later at each look at the clock: whatever waits for one is due."""
-    moments = iter(range(0, 10**9, 1000))
-    return Delivery("main", zabbix.send, spool, monotonic=lambda: float(next(moments)))
 
 
 def test_a_port_that_leaves_in_an_outage_comes_once(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:

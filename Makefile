@@ -11,7 +11,7 @@ UNIT := -n 6 tests/unit
 NOT_HEAVY := -m "not heavy"  # on all but the newest Python
 UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_uplink.py tests/unit/test_dry_run.py  # from one Python to the next
 REAL := -n 6 tests/kernel tests/disk tests/systemd
-ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each file
+ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
 RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; zabbix_agentd; a real

@@ -4,7 +4,8 @@ PYTHONS := $(shell .ci/pythons)
 VERSIONS := $(foreach python,$(PYTHONS),$(firstword $(subst =, ,$(python))))
 NEWEST := .venv/$(lastword $(VERSIONS))
 BETWEEN := $(filter-out $(NEWEST) .venv/$(firstword $(VERSIONS)),$(VERSIONS:%=.venv/%))
-SOURCES := pyproject.toml README.md LICENSE $(shell find sender templates -type f -not -name '*.pyc')
+SOURCES := pyproject.toml README.md LICENSE config.example.yaml \
+	$(shell find sender templates packaging -type f -not -name '*.pyc')
 
 # They mostly wait, so more run at once than there are processors.
 UNIT := -n 6 tests/unit
@@ -26,7 +27,7 @@ DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent bring
 # In a network namespace: no other program's sockets are counted.
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
-.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template screenshots bench bench-drain bench-fleet soak soak-faults clean
+.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-drain bench-fleet soak soak-faults clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -62,8 +63,9 @@ test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ##
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
 	$(NEWEST)/bin/ruff check
-	$(NEWEST)/bin/mypy sender templates tests bench demo
+	$(NEWEST)/bin/mypy sender templates packaging tests bench demo
 	$(NEWEST)/bin/python -m templates --check
+	$(NEWEST)/bin/python packaging/manual.py --check
 	$(NEWEST)/bin/pytest -q tests/unit/test_architecture.py
 
 format: $(NEWEST)/installed ## bring the code into its format
@@ -72,6 +74,9 @@ format: $(NEWEST)/installed ## bring the code into its format
 
 template: $(NEWEST)/installed ## write both XML files in templates/ and docs/template.md anew
 	$(NEWEST)/bin/python -m templates
+
+manual: $(NEWEST)/installed ## write the manual page, packaging/tcp-status-sender.1, anew
+	$(NEWEST)/bin/python packaging/manual.py
 
 screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images anew, from a real Zabbix in a real browser
 	@.ci/packages $(TEST_PACKAGES)

@@ -15,19 +15,20 @@ REAL := -n 6 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 2 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
 RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
+DEB_PACKAGES := python3-venv debhelper
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; zabbix_agentd; a real
 # systemd; ip, ss, unshare, nsenter and setpriv.
-TEST_PACKAGES := python3-venv iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
+TEST_PACKAGES := $(DEB_PACKAGES) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
-DEMO_PACKAGES := $(filter-out e2fsprogs systemd procps zabbix-agent chromium%,$(TEST_PACKAGES))
+DEMO_PACKAGES := $(filter-out debhelper e2fsprogs systemd procps zabbix-agent chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(filter-out chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out debhelper chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 # In a network namespace: no other program's sockets are counted.
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
-.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-drain bench-fleet soak soak-faults clean
+.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-drain bench-fleet deb soak soak-faults clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -85,6 +86,11 @@ screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images an
 bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)
 	PYTHONPATH=tests $(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
+
+deb: ## build the Debian package for this machine's release into dist/; as root, where debhelper is missing
+	@.ci/packages $(DEB_PACKAGES)
+	rm -f dist/*.deb
+	packaging/debian/build dist
 
 soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15 minutes, or MINUTES=; no trigger may fire
 	@.ci/packages $(TEST_PACKAGES)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 UNITS = Path("/etc/systemd/system")
+PACKAGED = Path("/lib/systemd/system")
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
 INTO_THE_CGROUP = 'echo 0 >"$1"/cgroup.procs; exec unshare --mount --cgroup --uts --net sh -euc "$2"'
@@ -55,6 +56,7 @@ chmod 755 opt/tcp-status-sender/bin/tcp-status-sender
 ln -sf /opt/tcp-status-sender/bin/tcp-status-sender usr/local/bin/
 
 cp /lib/systemd/system/systemd-journald.service /lib/systemd/system/systemd-journald.socket .{UNITS}
+mount -t tmpfs tmpfs .{PACKAGED}  # for what a test installs; this machine's own units are none of this one's
 for target in sysinit basic multi-user shutdown umount network-online nss-lookup time-sync; do
     printf '[Unit]\\nDefaultDependencies=no\\n' >.{UNITS}/$target.target
 done
@@ -62,7 +64,7 @@ done
 pivot_root . mnt
 umount -l /mnt
 mount --make-rshared /  # as systemd does itself outside of a container; without that, credentials do not get anywhere
-exec setpriv --inh-caps=-all --ambient-caps=-all env container=test SYSTEMD_UNIT_PATH={UNITS} \\
+exec setpriv --inh-caps=-all --ambient-caps=-all env container=test SYSTEMD_UNIT_PATH={UNITS}:{PACKAGED} \\
     /lib/systemd/systemd --system --unit=basic.target
 """
 
@@ -118,7 +120,7 @@ class System:
 
     def run(self, *command: str) -> str:
         """What `command`, run in this machine, prints; raises StackError when it fails."""
-        inside = ["nsenter", f"--target={self.pid}", "--all", "env", f"SYSTEMD_UNIT_PATH={UNITS}"]
+        inside = ["nsenter", f"--target={self.pid}", "--all", "env", f"SYSTEMD_UNIT_PATH={UNITS}:{PACKAGED}"]
         return finish([*inside, *command])
 
     def path(self, inside: str | Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sender.errors import DamagedError, FullError, SpoolError, TakenError
+from sender.spool_guard import Guard
 from sender.spool_ledger import Progress
 from sender.spool_lock import Lock
 from sender.spool_sample import Sample
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 MEMORY = ":memory:"
 _APPLICATION_ID = 0x74637073  # "tcps", in the place where SQLite lets a file say whose it is
 _SCHEMA = 2
-_MAGIC = b"SQLite format 3\0"
 _TABLES = (
     "CREATE TABLE sample (last INTEGER PRIMARY KEY, host TEXT, clock INTEGER, ns INTEGER, body BLOB, crc INTEGER)",
     """CREATE TABLE destination (name TEXT PRIMARY KEY, settled INTEGER, dropped INTEGER, rejected INTEGER,
@@ -55,35 +54,28 @@ class SpoolFile:
         self.path = path
         self._lock = None if path == MEMORY else Lock(path)
         self.left_by, self.left_at = (self._lock.left_by, self._lock.left_at) if self._lock else ("", 0)
-        before = self._stat()
-        self.was_empty = before is not None and not before.st_size
+        before = _bytes(path)
+        self.was_empty = before == 0
         self._newest = 0  # as far as is known here
         self._is_broken = False  # SQLite's connection is of no use any more
-        self._bytes = 0  # of the file, after the last write
-        self._eye: int | None = None  # open as long as SQLite's: to close one would end SQLite's locks (fcntl(2))
+        self._guard: Guard | None = None
         try:
             self._connect()
             if path != MEMORY:
                 with _errors_of(path):
-                    self._eye = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    self._guard = Guard(path)
         except SpoolError:
             self.close()
             if before is None:  # a full disk takes an empty file, which would look like a loss at the next start
                 with suppress(OSError):
                     Path(path).unlink(missing_ok=True)
             raise
-        self._place = self._stat()
 
     def _connect(self) -> None:
         self._disconnect()
         with _errors_of(self.path):
             self._db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._prepare()
-        self._note_size()
-
-    def _note_size(self) -> None:
-        now = self._stat()
-        self._bytes = now.st_size if now else 0  # less than that, it will only be by a write of ours
 
     def _prepare(self) -> None:
         owner, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
@@ -110,14 +102,8 @@ class SpoolFile:
     @property
     def damage(self) -> str:
         """What somebody has done to the file, "" if nothing: SQLite goes on with the pages that it has in memory."""
-        now = self._stat()
-        if self._eye is None:
-            return ""
-        if not (now and self._place and os.path.samestat(now, self._place)):
-            return "it was removed or replaced"
         with _errors_of(self.path):
-            is_ours = os.pread(self._eye, len(_MAGIC), 0) == _MAGIC
-        return "" if is_ours and now.st_size >= self._bytes else "it was cut or overwritten"
+            return self._guard.damage if self._guard else ""
 
     def newest(self) -> int:
         """The number of the newest value that was ever in the file."""
@@ -215,9 +201,9 @@ class SpoolFile:
     def close(self) -> None:
         """Let go of the file."""
         self._disconnect()
-        if self._eye is not None:
-            os.close(self._eye)
-            self._eye = None
+        if self._guard:
+            self._guard.close()
+            self._guard = None
         if self._lock:
             self._lock.release()
             self._lock = None
@@ -228,12 +214,6 @@ class SpoolFile:
 
     def _number(self, sql: str, *parameters: float) -> int:
         return int(self._db.execute(sql, parameters).fetchone()[0])
-
-    def _stat(self) -> os.stat_result | None:
-        try:
-            return os.stat(self.path)  # noqa: PTH116
-        except OSError:
-            return None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -246,7 +226,8 @@ class SpoolFile:
                 self._db.execute("ROLLBACK")
             raise
         finally:
-            self._note_size()
+            if self._guard:
+                self._guard.note()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +263,14 @@ def _checked(row: tuple[int, str, int, int, bytes, int]) -> Sample:
     if not isinstance(body, bytes) or sample.crc != crc:
         raise DamagedError("a sample in it is not what was written")
     return sample
+
+
+def _bytes(path: str) -> int | None:
+    """How long the file is; None where there is none."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
 
 
 @contextmanager

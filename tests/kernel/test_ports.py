@@ -161,13 +161,3 @@ def test_a_port_that_stops_listening_ends_in_zeros() -> None:
             assert len(ours) == 7
             assert set(ours.values()) == {"0", "0.00"}
             assert "tcp.port.discovery" not in gone
-
-
-def test_a_services_name_may_be_no_text(tmp_path: Path) -> None:
-    """One name in the system's table that is not UTF-8 is unknown, and takes no sample with it."""
-    services = tmp_path / "services"
-    services.write_bytes(b"caf\xe9 4711/tcp\nplain 4712/tcp\n")
-    code = "from sender.ports import service_of; print(service_of(4711), service_of(4712))"
-    shell = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/services && exec "$@"', str(services))
-    said = subprocess.run([*shell, sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True)
-    assert said.stdout == "unknown plain\n"

@@ -227,12 +227,8 @@ class ZabbixStack:
 
     def import_template(self, xml: str) -> None:
         """Import all that `xml` holds: what is missing is created, what exists is updated, nothing is deleted."""
-        self._call("configuration.import", self._import(xml))
-
-    def template_changes(self, xml: str) -> list[Any]:
-        """What importing `xml` would change, as the import dialog shows it; empty where it is what is there."""
-        changes: list[Any] = self._call("configuration.importcompare", self._import(xml))
-        return changes
+        rules = import_rules(self.version)
+        self._call("configuration.import", {"format": "xml", "source": xml, "rules": rules})
 
     def create_host(self, name: str, templates: Sequence[str], **settings: Any) -> str:
         """Create a host with these templates, given by their technical names, and API properties; return its id."""
@@ -348,9 +344,6 @@ class ZabbixStack:
 
     def _call(self, method: str, params: Any) -> Any:
         return self.api.send_api_request(method, params)["result"]
-
-    def _import(self, xml: str) -> dict[str, Any]:
-        return {"format": "xml", "source": xml, "rules": import_rules(self.version)}
 
     def _group_id(self) -> str:
         found = self._call("hostgroup.get", {"output": ["groupid"], "filter": {"name": HOST_GROUP}})

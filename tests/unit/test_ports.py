@@ -1,4 +1,4 @@
-"""Which ports are reported: found, named, limited, and kept for a day when nobody listens any more."""
+"""Which ports are reported: found, limited, and kept for a day when nobody listens any more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from sender.config import PortSettings
 from sender.items import LOCAL, REMOTE, to_items
 from sender.model import Listener, Snapshot, TcpState, Tracked, Vitals, Wanted
-from sender.ports import KEEP_S, Ports, service_of
+from sender.ports import KEEP_S, Ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,11 +72,6 @@ def test_discovery_comes_when_it_is_asked_for() -> None:
     ports = subject()
     sent = [bool(track(ports, sample(443), now, wants_discovery=True).discovery) for now in range(25)]
     assert [now for now, is_sent in enumerate(sent) if is_sent] == [0, 10, 20]
-
-
-def test_services_have_the_names_of_the_systems_table() -> None:
-    """Those of services(5), or unknown."""
-    assert (service_of(22), service_of(443), service_of(5)) == ("ssh", "https", "unknown")
 
 
 def test_what_is_wanted_of_the_kernel() -> None:

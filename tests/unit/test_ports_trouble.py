@@ -1,4 +1,4 @@
-"""Ports where everything goes wrong at once: outages in which they leave, odd tables of services, damaged memories."""
+"""Ports where everything goes wrong at once: outages in which they leave, refused discovery, other names, damaged memories."""
 
 from __future__ import annotations
 
@@ -140,16 +140,6 @@ def test_fresh_samples_do_not_wait_for_many_new_ports(spool: Spool, zabbix: Zabb
     assert {item.clock for item in zabbix.of_port(5)} == {1, 2, 3}
 
 
-def test_a_port_that_has_left_and_is_never_taken_is_forgotten(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
-    """Else a host whose ports come and go would offer more and more of them, for as long as the daemon lives."""
-    zabbix.lacks = lambda item: item.key != "tcp.status[TOTAL]"
-    for clock in range(60):
-        spool.append(sample(clock, *([443] if clock < 3 else [])))
-        assert delivery.drain()
-    assert delivery.newcomers.ports == []
-    assert len(zabbix.requests) < 100
-
-
 @pytest.mark.heavy
 def test_many_new_ports_share_the_memory() -> None:
     """Of a thousand ports, a few dozen samples each."""
@@ -185,17 +175,3 @@ def test_a_renamed_host_has_to_get_its_items_first(
     assert taken == [("web-01", 1), ("web-02", 2), ("web-02", 3), ("web-02", 4)]
     assert all(len({item.host for item in request}) == 1 for request in zabbix.requests)
     assert not any("refuse" in line for line in logged())
-
-
-def test_what_is_held_of_a_hosts_old_name_is_given_up_aloud(logged: Callable[[], list[str]]) -> None:
-    """Zabbix will hardly make items for a name that nobody sends any more."""
-    subject = Newcomers("main")
-    for clock, host in ((1, "web-01"), (2, "web-02")):
-        items = sample(clock, 443, host=host)
-        subject.ready(items)
-        subject.hold(items)
-    (message,) = logged()
-    assert message == (
-        "the values held for main until it has the items of host 'web-01' for port 443 are lost: the host is another now"
-    )
-    assert subject.ports == ["443"]

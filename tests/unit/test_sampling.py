@@ -6,8 +6,6 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from sender.config import Settings
 from sender.errors import KernelError
 from sender.model import Item, Listener, Snapshot, TcpState, Vitals
@@ -15,6 +13,8 @@ from sender.sampling import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import pytest
 
     from sender.model import Wanted
 
@@ -90,14 +90,6 @@ def test_a_refusal_is_a_hole_and_one_line(caplog: pytest.LogCaptureFixture) -> N
     assert (failed.levelname, again.levelname) == ("ERROR", "INFO")
     assert failed.getMessage() == f"no sample: {REFUSAL}; asking again at every interval"
     assert again.getMessage() == "sampling works again after 3 missed samples"
-
-
-def test_a_single_sample_lets_the_refusal_out() -> None:
-    """`once` raises, so that a command can fail."""
-    kernel = Kernel()
-    kernel.refuses = True
-    with pytest.raises(KernelError):
-        sampling(kernel, []).once()
 
 
 def test_a_pause_leaves_a_line(logged: Callable[[], list[str]]) -> None:

@@ -200,17 +200,6 @@ def test_any_dump_is_counted_exactly(datagrams: list[list[tuple[int, int]]], *, 
     assert counted(tally) == Counter(state for datagram in datagrams for state, _ in datagram)
 
 
-@given(states=st.lists(st.integers(1, 11), min_size=1, max_size=50), attributes=st.sampled_from([0, 8, 36]))
-def test_the_short_way_counts_as_the_long_way(states: list[int], attributes: int) -> None:
-    """Messages of one length are counted in C's loops, others one by one: both give the same."""
-    alike, single = Tally(one_walk()), Tally(one_walk())
-    for tally, last in ((alike, b""), (single, a_socket(7, sequence_of(single), attributes=bytes(attributes + 4)))):
-        raw = b"".join(a_socket(state, sequence_of(tally), attributes=bytes(attributes)) for state in states)
-        assert not add(tally, raw + last)
-    alike.census.states[7] += 1
-    assert alike.census.states == single.census.states
-
-
 @given(noise=st.binary(max_size=600))
 def test_noise_is_never_counted(noise: bytes) -> None:
     """Bytes that are no answer to the request raise, and nothing is counted."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import uuid
 from collections import defaultdict
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,7 +13,6 @@ from sender import template
 from sender.items import DISCOVERIES, KEYS
 from sender.model import TcpState
 
-REPOSITORY = Path(__file__).parents[2]
 MACRO = re.compile(r"\{\$[A-Z_.]+")
 TRIGGERS = ("trigger", "trigger_prototype")
 PER_PORT_BY_DEFAULT = {"ESTABLISHED", "SYN_RECV", "TIME_WAIT", "CLOSE_WAIT"}
@@ -223,25 +219,6 @@ def test_the_dashboard_shows_every_graph_and_fits(root: ET.Element) -> None:
     assert set(texts(root, ".//widget/type")) == {"ITEM", "GRAPH_CLASSIC", "GRAPH_PROTOTYPE"}
 
 
-def test_the_old_format_says_the_same() -> None:
-    """Both formats have the same names, keys, units and texts, and the same graphs."""
-    old, new = parsed("3.4"), parsed("6.0")
-    for tag in ("item", "item_prototype", "discovery_rule"):
-        for what in ("name", "key", "units", "description", "history"):
-            assert [e.findtext(what, "") for e in old.iter(tag) if e.find("type") is not None] == [
-                e.findtext(what, "") for e in new.iter(tag) if e.find("type") is not None
-            ]
-    for what in ("name", "description"):
-        assert sorted(t.findtext(what, "") for t in triggers(old)) == sorted(
-            t.findtext(what, "") for t in triggers(new)
-        )
-    assert texts(old, ".//graph_item/item/key") == texts(new, ".//graph_item/item/key")
-    assert texts(old, ".//graph_item/color") == texts(new, ".//graph_item/color")
-    assert sorted(zip(texts(old, ".//macros/macro/macro"), texts(old, ".//macros/macro/value"), strict=True)) == sorted(
-        zip(texts(new, ".//macros/macro/macro"), texts(new, ".//macros/macro/value"), strict=True)
-    )
-
-
 def test_the_old_format_knows_nothing_newer() -> None:
     """No uuid, no tags of items, no expression in the new syntax: 3.4 refuses what it does not know."""
     old = parsed("3.4")
@@ -253,8 +230,3 @@ def test_the_old_format_knows_nothing_newer() -> None:
     assert not [
         tag for item in (*old.iterfind(".//items/item"), *old.iter("item_prototype")) for tag in item.iter("tags")
     ]
-
-
-def test_no_file_is_stale() -> None:
-    """The files in the repository are what their generator writes."""
-    subprocess.run([sys.executable, "-m", "templates", "--check"], cwd=REPOSITORY, check=True)

@@ -464,8 +464,3 @@ def test_a_wrong_address_is_said(zabbix: ZabbixStack, provision: Provision) -> N
     assert done.code == 1
     assert done.lines[0].endswith("; is it https there?")
     assert "None" not in done.lines[0]  # OpenSSL does not give every failure a reason of its own
-
-
-def test_an_address_out_of_a_browser_will_do(zabbix: ZabbixStack, provision: Provision) -> None:
-    """The page that a browser shows belongs to the web interface."""
-    assert provision("--template-only", url=f"{zabbix.web_url}zabbix.php?action=dashboard.view").code == 0

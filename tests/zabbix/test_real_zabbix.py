@@ -111,33 +111,6 @@ def test_the_daemon_arrives_in_the_database(
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
 
 
-def test_what_was_sampled_while_the_server_was_away_arrives(zabbix: ZabbixStack, host: str, tmp_path: Path) -> None:
-    """Samples taken while the server is stopped reach it when it is back, each with its own moment, once."""
-    zabbix.stop_server()
-    process = None
-    try:
-        with Trapper() as witness:
-            path = config(tmp_path, host, zabbix.trapper_port, witness.port)
-            process = subprocess.Popen([COMMAND, "run", "--config", str(path)], stderr=subprocess.PIPE, text=True)
-            witness.wait_for(3)
-            zabbix.start_server()
-            held = len(witness.requests)
-            zabbix.wait_for_history(host, 3 * (len(KEYS) - 1) + 1)
-            process.send_signal(signal.SIGTERM)
-            log = process.communicate(timeout=20)[1]
-    finally:
-        if process:
-            process.kill()
-        if not zabbix.server_is_running:
-            zabbix.start_server()
-    assert held >= 3
-    assert "delivery to d0 fails; " in log
-    assert "connection refused" in log
-    assert "delivery to d0 works again" in log
-    expected = stored(witness.values)
-    assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
-
-
 def test_an_unknown_host_is_said(zabbix: ZabbixStack, tmp_path: Path) -> None:
     """A host name that Zabbix does not know, here in the wrong case, is exit code 1 and a sentence with advice."""
     zabbix.create_host("Case-Matters", [TEMPLATE])
@@ -163,13 +136,6 @@ def test_one_disabled_item_costs_only_itself(zabbix: ZabbixStack, host: str, tmp
     )
     expected = [value for value in stored(witness.values) if value.key != "tcp.status[LISTEN]"]
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
-
-
-def test_the_import_can_be_repeated(zabbix: ZabbixStack) -> None:
-    """Importing the same template again is shown by the import's own preview, and is, no change at all."""
-    bundled = subprocess.run([COMMAND, "template"], check=True, capture_output=True, text=True).stdout
-    assert zabbix.template_changes(bundled) == []
-    assert zabbix.template_changes(bundled.replace("TCP: LISTEN", "TCP: Listening")) != []
 
 
 def test_zabbix_took_every_field_of_the_template(zabbix: ZabbixStack) -> None:

@@ -21,7 +21,6 @@ from sender.errors import ApiError, ApiRefusedError, ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from typing_extensions import Self
 
@@ -109,9 +108,7 @@ class Api:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with suppress(*_FOREIGN):  # an idle session ends by itself
             self._api.logout()
 

@@ -29,7 +29,6 @@ from support.zabbix_stack import free_ports
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
     from selenium.webdriver.remote.webelement import WebElement
     from typing_extensions import Self
@@ -96,9 +95,7 @@ class Browser:
             self._resources = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._resources.close()
 
     def open(self, path: str) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from support.disk import Disk
 
 STOP_S = 5.0  # within which SIGTERM ends it, whatever hangs
@@ -42,7 +44,7 @@ class Daemon:
         self._log = config.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Daemon:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
+
+    from typing_extensions import Self
 
 TMPFS = 'mount -t tmpfs -o "size=$2" disk "$1"'
 # Where files can be made immutable also for those who have them open; 1 KiB of an inode table is enough.
@@ -28,7 +29,7 @@ class Disk:
         self._size = size
         self._kind = kind
 
-    def __enter__(self) -> Disk:
+    def __enter__(self) -> Self:
         self.at.mkdir()
         script = f"{self._kind} && echo mounted && exec cat"
         self._holder = subprocess.Popen(
@@ -40,9 +41,7 @@ class Disk:
         assert self._holder.stdout.readline() == b"mounted\n"
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._holder.communicate()
 
     def inside(self, *command: str | Path) -> list[str | Path]:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
+
+    from typing_extensions import Self
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class Namespace:
         self._holder = holder
         self.report: Any = None
 
-    def __enter__(self) -> Namespace:
+    def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             ["unshare", "--net", *self._holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -44,9 +45,7 @@ class Namespace:
         self.report = json.loads(line)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
     def inside(self, *command: str) -> list[str]:

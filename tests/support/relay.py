@@ -21,7 +21,8 @@ from support.zabbix_stack import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
+
+    from typing_extensions import Self
 
 _HEADER = struct.Struct("<4sBII")
 _COMPRESSED = 0x02
@@ -77,7 +78,7 @@ class Relay:
         self._acceptor: threading.Thread | None = None
         self._connections: list[threading.Thread] = []
 
-    def __enter__(self) -> Relay:
+    def __enter__(self) -> Self:
         # Where it does not listen it still holds the port, so that nobody else can take it.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", self.port))
@@ -85,9 +86,7 @@ class Relay:
             self._listen()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.become(REFUSING)
         self._listener.close()
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from support.program import Program, StackError, finish
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from typing_extensions import Self
 
 UNITS = Path("/etc/systemd/system")
 PACKAGED = Path("/lib/systemd/system")
@@ -76,7 +76,7 @@ class System:
         self._scratch = scratch
         self.cgroup = cgroup2() / f"tcp-status-sender-{os.getpid()}-{time.monotonic_ns()}"
 
-    def __enter__(self) -> System:
+    def __enter__(self) -> Self:
         self.cgroup.mkdir()
         self._sweeper = subprocess.Popen(
             ["sh", "-c", SWEEP, "sh", self.cgroup],
@@ -87,13 +87,11 @@ class System:
         try:
             self._boot()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if machine := getattr(self, "_machine", None):
             machine.kill()
         self._sweeper.communicate()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
+
+    from typing_extensions import Self
 
 LAZY_EVERY, LAZY_S = 20, 2.0  # now and then a program is slow to close: a moment in CLOSE_WAIT
 
@@ -58,13 +59,11 @@ class Traffic(threading.Thread):
         self._pause_s, self._stays_s = pause_s, stays_s
         self._over = threading.Event()
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self.join()
         for service in self._services.values():

@@ -23,7 +23,8 @@ from support.program import caged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
+
+    from typing_extensions import Self
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDED = "web-01 recorded"
@@ -60,12 +61,10 @@ class Demo:
             text=True,
         )
 
-    def __enter__(self) -> Demo:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.wait(WAIT_S)
         assert self.process.stdout

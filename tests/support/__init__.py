@@ -1,1 +1,1 @@
-"""What the tests share: real sockets, real namespaces, a real Zabbix. Knows nothing of `sender`'s insides."""
+"""What the tests share: real sockets, real namespaces, a real Zabbix. Only what plays a part of `sender` knows its insides."""

@@ -1,4 +1,4 @@
-"""When samples are taken, and what a defect in one part does to the rest. The whole daemon is tested in test_cli."""
+"""When samples are taken, and what a defect in one part does to the rest. The whole daemon is tested in test_run."""
 
 from __future__ import annotations
 

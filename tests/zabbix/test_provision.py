@@ -43,7 +43,7 @@ TABLES = (
     *("graphs", "graphs_items", "valuemap", "dashboard", "widget", "widget_field", "item_discovery", "lld_override"),
 )
 READ, WRITE = 2, 3
-USER, ADMIN, SUPER_ADMIN = 1, 2, 3
+USER, ADMIN = 1, 2
 
 # A machine as ssh finds one: with a host name and a configuration of its own.
 SSH = """#!/bin/sh -eu

@@ -1,40 +1,18 @@
-"""The house: imports point downward, and each library has one owner. Read from the checkout's source."""
+"""The house as CONTRIBUTING.md draws it: imports point downward, and each library has one owner. Read from the checkout."""
 
 from __future__ import annotations
 
 import ast
-from pathlib import Path
+import re
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "sender"
-MODULES = sorted(path.stem for path in SOURCE.glob("*.py"))
+from support import documents
 
-LAYERS = [
-    {"__init__", "errors", "model", "clock", "findings"},
-    {"yaml_file", "fields", "psk"},
-    {"agent_config"},
-    {"items", "config", "template", "protocol", "census", "credentials", "host_plan", "tls"},
-    {
-        "tally",
-        "ports",
-        "spool_lock",
-        "spool_guard",
-        "spool_ledger",
-        "spool_place",
-        "spool_sample",
-        "spool_words",
-        "uplink",
-        "systemd",
-    },
-    {"sock_diag", "spool_file", "newcomers", "zabbix_api"},
-    {"spool", "status", "refusals", "sampling", "check_here", "check_spool", "check_there", "provision"},
-    {"delivery", "autoregistration"},
-    {"pipeline", "daemon", "check"},
-    {"run", "show", "usage"},
-    {"cli"},
-    {"__main__"},
-]
+SOURCE = documents.REPOSITORY / "sender"
+MODULES = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__")
+LAYERS = re.findall(r"^\| \w+ \| (.+?) \|", documents.sections("CONTRIBUTING.md")["The house"], re.MULTILINE)
+ORDER = [module for layer in LAYERS for module in re.findall(r"`(\w+)`", layer)]
 OWNERS = {
     "pyroute2": {"sock_diag"},
     "zabbix_utils": {"protocol", "zabbix_api"},
@@ -68,17 +46,16 @@ def imports(module: str) -> set[str]:
 
 
 def test_every_module_has_a_place() -> None:
-    """Each module stands in exactly one layer."""
-    assert sorted(name for layer in LAYERS for name in layer) == MODULES
+    """Each module stands in the table once, and nothing else does."""
+    assert sorted(ORDER) == MODULES
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_downward(module: str) -> None:
-    """A module knows only layers below its own; two of one layer never know each other."""
-    depth = next(number for number, layer in enumerate(LAYERS) if module in layer)
-    below = {f"sender.{name}" for layer in LAYERS[:depth] for name in layer}
+    """A module knows only what stands before it: modules of the layers below its own, and of its own those further left."""
+    before = {f"sender.{name}" for name in ORDER[: ORDER.index(module)]}
     ours = {name for name in imports(module) if name.startswith("sender.") and name[7:] in MODULES}
-    assert ours <= below
+    assert ours <= before
 
 
 @pytest.mark.parametrize("library", OWNERS)

@@ -259,12 +259,15 @@ class Spool:
         is_known = self._on_file > 0
         newer, self._held = self._held, Held(self._limits.max_held)
         start = reached = self._ledger.settled if is_known else 0
+        count = 0
         for sample in file.rescue(start):
+            values = len(list(sample.items()))
             if not is_known and not self._held:
-                start = sample.last - len(list(sample.items()))
+                start = reached = sample.last - values
+            self._ledger.lose(reached, sample.last - values)
             self._hold([sample])
-            reached = sample.last
-        saved = f"{reached - start} could be saved"
+            reached, count = sample.last, count + values
+        saved = f"{count} could be saved"
         if is_known:
             self._ledger.lose(reached, self._on_file)
             waited = max(0, self._on_file - start)

@@ -131,10 +131,20 @@ class SpoolFile:
         return [_checked(row) for row in rows]
 
     def rescue(self, after: int) -> Iterator[Sample]:
-        """The samples that follow value number `after`, up to the first that cannot be read."""
+        """The samples that follow value number `after`, oldest first, without those that cannot be read.
+
+        They are read from both ends, as one damaged page ends each way through the table.
+        """
+        for sample in self._readable("last", after):
+            yield sample
+            after = sample.last
+        yield from reversed(list(self._readable("last DESC", after)))
+
+    def _readable(self, order: str, after: int) -> Iterator[Sample]:
         with suppress(SpoolError), _errors_of(self.path):
-            for row in self._db.execute("SELECT * FROM sample WHERE last > ? ORDER BY last", [after]):
-                yield _checked(row)
+            for row in self._db.execute(f"SELECT * FROM sample WHERE last > ? ORDER BY {order}", [after]):  # noqa: S608
+                with suppress(DamagedError):
+                    yield _checked(row)
 
     def save(
         self, samples: Iterable[Sample], progress: Iterable[Progress], *, oldest_clock: float, max_bytes: int

@@ -104,7 +104,7 @@ def spool_path(path: str) -> str:
     """A file that is or can be one, or :memory:."""
     if path != ":memory:" and not Path(path).is_absolute():
         raise ValueError('expected an absolute path of a file, or ":memory:"')
-    if path.endswith("/") or Path(path).is_dir():
+    if path.endswith("/") or os.path.isdir(path):  # noqa: PTH112  False, too, where this user may not look
         raise ValueError("expected the path of a file, not of a directory")
     return path
 

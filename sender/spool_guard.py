@@ -29,7 +29,7 @@ class Guard:
         found = os.fstat(self._file)
         try:
             is_in_place = os.path.samestat(os.stat(self._path), found)  # noqa: PTH116
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):  # where it may not be looked at, it may still be there
             is_in_place = False
         if not is_in_place:
             return "it was removed or replaced"

@@ -73,7 +73,8 @@ def of(settings: Settings) -> Status:
     except DamagedError as error:
         raise SpoolError(f"the spool {path} is damaged ({error}); the daemon sets it aside when it starts") from error
     except SpoolError as error:
-        raise SpoolError(f"the spool cannot be read by this user ({error}); run it as root") from error
+        hint = "" if os.geteuid() == 0 else "; run it as root"
+        raise SpoolError(f"the spool cannot be read: {error}{hint}") from error
     written = max(part.st_mtime for part in parts)
     return Status(
         spool=path,

@@ -113,7 +113,7 @@ class Spool:
         """From now on, these destinations and limits hold. A new destination gets all that still waits for any other."""
         with self._lock:
             self._limits = limits
-            self._say_goodbye(self._ledger.serve(destinations), self._ledger.newest)
+            spool_words.gone(self._ledger.serve(destinations), self._ledger.newest)
             self._save()
 
     def learn(self, destination: str, known: Iterable[str], *, rejected: int = 0) -> None:
@@ -240,7 +240,7 @@ class Spool:
         self._resume(last, found)
 
     def _resume(self, last: int, found: dict[str, Progress]) -> None:
-        self._say_goodbye(self._ledger.resume(last, found), last)
+        spool_words.gone(self._ledger.resume(last, found), last)
         self._held.renumber(last)
         self._on_file = last
 
@@ -290,11 +290,6 @@ class Spool:
             clock = file.oldest_clock(progress.settled)
             if clock is not None:
                 spool_words.waits(name, self._on_file - progress.settled, clock)
-
-    def _say_goodbye(self, gone: Sequence[Progress], last: int) -> None:
-        for progress in gone:
-            if progress.settled < last:
-                spool_words.gone(progress.name, last - progress.settled)
 
     def _say_dropped(self) -> None:
         if self._elapsed() >= self._say_dropped_at:

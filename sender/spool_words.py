@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from sender.clock import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sender.spool_ledger import Progress
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,13 +35,15 @@ def waits(name: str, values: int, clock: int) -> None:
     _LOG.info("%d values from %s on wait for %s", values, moment(clock), name)
 
 
-def gone(name: str, values: int) -> None:
-    """A destination that is served no longer."""
-    _LOG.warning(
-        "destination %s is not configured any more; the %d values that waited for it are given up, except where they "
-        "wait for others",
-        *(name, values),
-    )
+def gone(destinations: Iterable[Progress], last: int) -> None:
+    """They are served no longer; value number `last` was the newest."""
+    for each in destinations:
+        if each.settled < last:
+            _LOG.warning(
+                "destination %s is not configured any more; the %d values that waited for it are given up, except where "
+                "they wait for others",
+                *(each.name, last - each.settled),
+            )
 
 
 def unusable(path: str, why: object, saved: str, aside: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from typing import TYPE_CHECKING
 
 from sender.items import DISCOVERIES, KEYS
+from sender.spool import Spool
+from sender.spool_sample import Limits
 from support.command import tcp_status_sender, until
 from support.trapper import Trapper, counts
 
@@ -111,3 +114,13 @@ def test_where_there_is_nothing_to_see(config: Callable[..., Path], tmp_path: Pa
         done.returncode,
         "is damaged (file is not a database); the daemon sets it aside when it starts" in done.stderr,
     ) == (1, True)
+
+
+def test_a_spool_that_cannot_be_read(config: Callable[..., Path], tmp_path: Path) -> None:
+    """SQLite's reason is quoted; nobody is told to be root who is."""
+    Spool(str(tmp_path / "spool.db"), ["d0"], Limits(max_age_s=60, max_bytes=2**20)).close()
+    (tmp_path / "spool.db-wal").mkdir()
+    done = tcp_status_sender("status", "--config", config(9))
+    assert done.returncode == 1
+    assert f"the spool cannot be read: {tmp_path}/spool.db: " in done.stderr
+    assert ("run it as root" in done.stderr) == (os.geteuid() != 0)

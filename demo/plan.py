@@ -24,7 +24,7 @@ THRESHOLD, LASTING_S = 100, 900  # of the trigger of CLOSE_WAIT, {$TCP.CLOSE_WAI
 
 _WORDS = f"""
 An application on port {{application}} answers its clients, and never closes what they have closed: {LEAKED} connections are \
-left in CLOSE_WAIT already. Problem at once: Many connections in CLOSE_WAIT. (Zabbix asks for 15 minutes of them, and judges \
+left in CLOSE_WAIT already. Problems at once, of the host and of the port: Many connections in CLOSE_WAIT. (Zabbix asks for 15 minutes of them, and judges \
 by the values that it has.)
 A batch job opens and closes {BATCH:,} connections to port {{database}}: TIME_WAIT, for a minute. That is normal: no problem.
 The application has used up its {DESCRIPTORS} descriptors. It accepts no more, and its accept queue fills.

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sender.config import Settings
     from sender.model import Snapshot, Tracked
 
-_BAR, _LINE = 24, 40  # columns
+_BAR, _LINE, _SHORT = 24, 40, 10  # columns, and of both on a terminal of less than
+_WIDE = 120
 _BLOCKS, _SPARKS = " ▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█"
 _IN_ASCII = {ord(block): "#" for block in "▌▋▊▉█"} | {ord(block): " " for block in "▏▎▍▁▂▃▄▅▆▇"}
 _KEPT = 120  # samples for the lines of --watch
@@ -61,30 +62,33 @@ class _Sight:
         self._history.append(snapshot)
         return snapshot, self._ports.track(snapshot, now=time.monotonic(), wants_discovery=False)
 
-    def draw(self) -> Group:
-        """A new sample as a page. Raises KernelError."""
+    def draw(self, columns: int) -> Group:
+        """A new sample as a page, for a terminal of so many columns. Raises KernelError."""
         snapshot, tracked = self.look()
-        page: list[Text | Table] = [_title(self._settings.host, snapshot), Text(), self._states(snapshot)]
+        page: list[Text | Table] = [_title(self._settings.host, snapshot), Text(), self._states(snapshot, columns)]
         if tracked.local:
-            page += [Text(), _local(snapshot, tracked)]
+            page += [Text(), _local(snapshot, tracked, columns)]
         if tracked.remote:
             page += [Text(), _remote(snapshot, tracked)]
         if self._ports.left_out:
             page += [Text(), Text(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")]
         return Group(*page)
 
-    def _states(self, snapshot: Snapshot) -> Table:
+    def _states(self, snapshot: Snapshot, columns: int) -> Table:
+        bars, points = (_BAR, _LINE) if columns >= _WIDE else (_SHORT, _SHORT)
         table = _table(
             "STATE", ">SOCKETS", "", *(["LAST MINUTES"] if len(self._history) > 1 else []), "WHEN IT IS HIGH"
         )
         most = max(snapshot.states.values())
         for state, (colour, meaning) in _STATES.items():
             count = snapshot.states[state]
-            past = [Text(_spark([each.states[state] for each in self._history]), style=colour)]
-            bar = Text(_bar(count, most), style=colour)
+            past = [Text(_spark([each.states[state] for each in self._history], points), style=colour)]
+            bar = Text(_bar(count, most, bars), style=colour)
             style = "bold" if count else "dim"
             line = past if len(self._history) > 1 else []
-            table.add_row(Text(state.name, style), Text(f"{count:,}", style), bar, *line, Text(meaning, style="dim"))
+            table.add_row(
+                Text(state.name, style), Text(f"{count:,}", style), bar, *line, _cut(Text(meaning, style="dim"))
+            )
         return table
 
 
@@ -105,18 +109,18 @@ def watch(settings: Settings, every_s: float) -> int:
         while True:
             _print(console, sight)
             time.sleep(every_s)
-    with Live(sight.draw(), console=console, auto_refresh=False, screen=True) as live:
+    with Live(sight.draw(console.width), console=console, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(every_s)
-            live.update(sight.draw(), refresh=True)
+            live.update(sight.draw(console.width), refresh=True)
 
 
 def _print(console: Console, sight: _Sight) -> None:
     if not console.options.ascii_only:
-        console.print(sight.draw())
+        console.print(sight.draw(console.width))
         return
     with console.capture() as page:  # there are no letters for bars
-        console.print(sight.draw())
+        console.print(sight.draw(console.width))
     console.file.write(page.get().translate(_IN_ASCII))
 
 
@@ -134,34 +138,47 @@ def _title(host: str, snapshot: Snapshot) -> Text:
         "not bold",
     )
     if snapshot.syn_sent_hosts:
-        title.append(f", {snapshot.syn_sent_hosts:,} addresses in SYN_SENT", "not bold")
+        addresses = "address" if snapshot.syn_sent_hosts == 1 else "addresses"
+        title.append(f", {snapshot.syn_sent_hosts:,} {addresses} in SYN_SENT", "not bold")
     return title
 
 
 def _table(*columns: str) -> Table:
+    """Those with > are numbers. Where there is little room the last column gives way, if it is words: each cell is `_cut`."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
-        table.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+        is_number, is_last = name.startswith(">"), name == columns[-1]
+        table.add_column(
+            name.lstrip(">"), justify="right" if is_number else "left", no_wrap=is_number or not is_last, min_width=5
+        )
     return table
 
 
-def _local(snapshot: Snapshot, tracked: Tracked) -> Table:
-    names = [state.name for state in tracked.states]
-    table = _table(">PORT", "SERVICE", "SCOPE", *(f">{name}" for name in names), ">QUEUE", ">LIMIT", "ACCEPT QUEUE")
+def _cut(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _local(snapshot: Snapshot, tracked: Tracked, columns: int) -> Table:
+    names = [f">{state.name}" for state in tracked.states]
+    room = columns - sum(len(name) + 1 for name in (*names, "> PORT", ">QUEUE", "> LIMIT", "ACCEPT QUEUE"))
+    extra = [name for name, needs in (("SERVICE", 14), ("SCOPE", 24)) if room >= needs]
+    table = _table(">PORT", *extra, *names, ">QUEUE", ">LIMIT", "ACCEPT QUEUE")
     for port in tracked.local:
         listener = snapshot.listeners.get(port)
         counts = [f"{snapshot.local.get((port, state), 0):,}" for state in tracked.states]
         scope = "-" if listener is None else "loopback" if listener.is_loopback else "any"
-        table.add_row(str(port), service_of(port), scope, *counts, *_queue(listener))
+        words = (service_of(port), scope)[: len(extra)]
+        table.add_row(str(port), *words, *counts, *_queue(listener))
     return table
 
 
 def _queue(listener: Listener | None) -> Sequence[str | Text]:
     if listener is None:
-        return "-", "-", Text("nobody listens", style="dim")
+        return "-", "-", _cut(Text("nobody listens", style="dim"))
     style = "#E03C31" if listener.pused >= _FULL else "#F59E0B" if listener.pused > _NEARLY else "#2E9E5B"
     words = " full: connections are dropped" if listener.pused >= _FULL else ""
-    bar = Text(_bar(min(listener.pused, _FULL), _FULL, 12) + words, style=style)
+    bar = _cut(Text(_bar(min(listener.pused, _FULL), _FULL, 12) + words, style=style))
     return f"{listener.waiting:,}", f"{listener.limit:,}", bar
 
 
@@ -173,7 +190,7 @@ def _remote(snapshot: Snapshot, tracked: Tracked) -> Table:
     return table
 
 
-def _bar(count: float, most: float, columns: int = _BAR) -> str:
+def _bar(count: float, most: float, columns: int) -> str:
     """As long as its share of `most`; what is not 0 is never nothing."""
     eighths = round(8 * columns * count / most) if most else 0
     if count and not eighths:
@@ -181,9 +198,9 @@ def _bar(count: float, most: float, columns: int = _BAR) -> str:
     return (_BLOCKS[8] * (eighths // 8) + _BLOCKS[eighths % 8]).rstrip()
 
 
-def _spark(counts: Sequence[int]) -> str:
+def _spark(counts: Sequence[int], points: int) -> str:
     """The last of `counts`, between their lowest and highest."""
-    shown = list(counts)[-_LINE:]
+    shown = list(counts)[-points:]
     low, span = min(shown), max(shown) - min(shown)
     return "".join(_SPARKS[round(7 * (count - low) / span) if span else 0] for count in shown)
 

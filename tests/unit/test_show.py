@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sender.config import PortSettings
 from sender.model import TcpState
 from support.command import COMMAND, tcp_status_sender
 
@@ -116,6 +118,31 @@ def test_watch_draws_again_in_place(config: Callable[..., Path]) -> None:
     assert seen.startswith("\x1b[?1049h")
     assert "\x1b[?1049l" in seen
     assert "▁" in seen
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120, 150])
+def test_a_terminal_may_be_narrow(config: Callable[..., Path], columns: int) -> None:
+    """Names of states, counts and ports are whole at every width; what they mean, and bars, give way."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        path = config(9, ports={"listening": False, "local": [port]})
+        ours, theirs = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "50", "NO_COLOR": "1"}
+        command = [COMMAND, "show", "--config", str(path)]
+        with subprocess.Popen(command, stdout=theirs, env=environment):
+            os.close(theirs)
+            seen = b""
+            with contextlib.suppress(OSError):  # the other end is closed
+                while data := os.read(ours, 65536):
+                    seen += data
+        os.close(ours)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", seen.decode()).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert {line.split()[0] for line in lines if re.match("[A-Z_0-9]+ +[0-9,]+ ", line)} >= set(TcpState.__members__)
+    (head,) = (line.split() for line in lines if "QUEUE" in line)
+    assert [word for word in head if word in TcpState.__members__] == [state.name for state in PortSettings().states]
+    (row,) = (line.split() for line in lines if line.split()[:1] == [str(port)])
+    assert row[-6:-1] == ["0"] * 5  # four states, and the queue; its limit follows
 
 
 def test_watch_into_a_pipe_is_page_after_page(start: Callable[..., subprocess.Popen[str]]) -> None:

@@ -260,7 +260,8 @@ class Spool:
         newer, self._held = self._held, Held(self._limits.max_held)
         start = reached = self._ledger.settled if is_known else 0
         count = 0
-        for sample in file.rescue(start):
+        # Half of what memory holds: what fell out again with the next samples would be counted twice.
+        for sample in file.rescue(start, max_bytes=self._limits.max_held // 2):
             values = len(list(sample.items()))
             if not is_known and not self._held:
                 start = reached = sample.last - values

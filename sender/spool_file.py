@@ -130,15 +130,18 @@ class SpoolFile:
             rows = self._db.execute(sql, {"after": after, "max_values": max_values}).fetchall()
         return [_checked(row) for row in rows]
 
-    def rescue(self, after: int) -> Iterator[Sample]:
-        """The samples that follow value number `after`, oldest first, without those that cannot be read.
-
-        They are read from both ends, as one damaged page ends each way through the table.
-        """
+    def rescue(self, after: int, *, max_bytes: int) -> Iterator[Sample]:
+        """What can be read after value number `after`, oldest first: up to damage, and from the end back, to `max_bytes`."""
         for sample in self._readable("last", after):
             yield sample
             after = sample.last
-        yield from reversed(list(self._readable("last DESC", after)))
+        behind: list[Sample] = []
+        for sample in self._readable("last DESC", after):
+            max_bytes -= len(sample.body)
+            if max_bytes < 0:
+                break
+            behind.append(sample)
+        yield from reversed(behind)
 
     def _readable(self, order: str, after: int) -> Iterator[Sample]:
         with suppress(SpoolError), _errors_of(self.path):

@@ -132,6 +132,24 @@ def test_one_damaged_page_costs_what_is_on_it(path: Path, caplog: pytest.LogCapt
     assert f"of 4000 values that waited in it, {2 * len(found) - 2} could be saved" in caplog.text
 
 
+def test_what_is_saved_fits_into_memory(path: Path) -> None:
+    """Of what lies behind a damaged page, the newest is saved, half of what memory may hold; the rest is counted, once."""
+    spool = opened(path)
+    append(spool, *range(2000))
+    spool.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 10 // 4096 * 4096)  # a page of SQLite's
+        file.write(os.urandom(4096))
+    spool = opened(path, limits=Limits(max_age_s=7 * 86400, max_bytes=2**28, max_held=100_000))
+    append(spool, 2000)
+    found = drain(spool)
+    spool.close()
+    behind = [number for number in found if number > 1000]
+    assert found == [*range(len(found) - len(behind)), *range(behind[0], 2001)]
+    assert 100 < len(behind) < 400
+    assert spool.dropped == 2 * (2001 - len(found))
+
+
 def test_a_changed_byte_is_not_sent(filled: Path) -> None:
     """A value that is not what was written, though SQLite sees nothing wrong, is never delivered as one."""
     with closing(sqlite3.connect(filled)) as db:

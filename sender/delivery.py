@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sender.spool import Spool
 
 _LOG = logging.getLogger(__name__)
-_MAX_VALUES = 2_000  # in one request; a backlog drains clearly slower by 250, and little faster by 10,000
+_MAX_VALUES = 1_000  # in one request; 2,000 are a sixth faster and make the process 1 MB larger, for good; 250 are slow
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 _LAST_S = 2.5  # for a last attempt at a stop
 _SAY_AGAIN_S = 60.0

@@ -100,12 +100,12 @@ def fill(spool: Spool, *clocks: int) -> None:
 
 
 def test_everything_that_waits_is_delivered_in_order(spool: Spool) -> None:
-    """A drain sends all that waits, oldest first, in requests of at most two thousand values."""
+    """A drain sends all that waits, oldest first, in requests of at most a thousand values."""
     destination = Destination()
     fill(spool, *range(250))
     assert Delivery("main", destination.send, spool).drain()
     assert destination.taken == [clock for clock in range(250) for _ in range(10)]
-    assert destination.calls == 2
+    assert destination.calls == 3
     assert spool.backlog == 0
 
 
@@ -229,7 +229,7 @@ def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[st
     delivery = Delivery("main", Destination().send, cast("Spool", Unreadable()))
     assert not delivery.drain()
     assert not delivery.drain()
-    assert logged() == ["delivery to main fails; 7 values wait: spool.db: disk I/O error, reading 2000"]
+    assert logged() == ["delivery to main fails; 7 values wait: spool.db: disk I/O error, reading 1000"]
 
 
 def test_it_waits_between_attempts_longer_each_time(spool: Spool) -> None:
@@ -393,4 +393,4 @@ def test_a_stop_ends_a_long_drain(spool: Spool) -> None:
     fill(spool, *range(2000))
     delivery.run()
     assert destination.calls == 1 + 3
-    assert spool.waiting("main") == 20_000 - 4 * 2_000
+    assert spool.waiting("main") == 20_000 - 4 * 1_000

@@ -14,12 +14,13 @@ from sender.clock import boottime
 from sender.errors import DamagedError, SpoolError
 from sender.findings import Finding
 from sender.model import Vitals
-from sender.spool_file import MEMORY, inspect
+from sender.spool_file import MEMORY
 from sender.spool_lock import daemon_of
+from sender.spool_look import inspect
 
 if TYPE_CHECKING:
     from sender.findings import Result
-    from sender.spool_file import Waiting
+    from sender.spool_look import Waiting
 
 _STATE = Path("/var/lib/tcp-status-sender")  # the unit's StateDirectory=
 _UNIT = "tcp-status-sender.service"

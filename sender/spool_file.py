@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -35,9 +35,9 @@ _PRAGMAS = (
     "wal_autocheckpoint = 64",  # pages; a journal of the usual 4 MB would take a small disk from the samples
     "journal_size_limit = 262144",  # bytes; its space goes back too
 )
-_NEWEST = """SELECT max((SELECT coalesce(max(last), 0) FROM sample),
+NEWEST = """SELECT max((SELECT coalesce(max(last), 0) FROM sample),
     (SELECT coalesce(max(settled), 0) FROM destination))"""
-_SINCE = "SELECT clock FROM sample WHERE last > ? ORDER BY last LIMIT 1"
+SINCE = "SELECT clock FROM sample WHERE last > ? ORDER BY last LIMIT 1"
 _BUSY_S = 0.25  # to wait for a lock of somebody else's, while samples are due
 _BROKEN = ("I/O", "readonly")  # errors after which a connection of SQLite's is of no use
 _TRIM = 64  # samples to throw away at a time where the file is too large
@@ -73,6 +73,8 @@ class SpoolFile:
 
     def _connect(self) -> None:
         self._disconnect()
+        if self._guard:
+            self._guard.forget_journal()
         with _errors_of(self.path):
             self._db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._prepare()
@@ -108,7 +110,7 @@ class SpoolFile:
     def newest(self) -> int:
         """The number of the newest value that was ever in the file."""
         with self._in_use():
-            self._newest = self._number(_NEWEST)
+            self._newest = self._number(NEWEST)
             return self._newest
 
     def progress(self) -> dict[str, Progress]:
@@ -119,7 +121,7 @@ class SpoolFile:
     def oldest_clock(self, after: int) -> int | None:
         """The moment of the sample that follows value number `after`, s since 1970; None where there is none."""
         with self._in_use():
-            found = self._db.execute(_SINCE, [after]).fetchone()
+            found = self._db.execute(SINCE, [after]).fetchone()
             return int(found[0]) if found else None
 
     def read(self, after: int, *, max_values: int) -> list[Sample]:
@@ -180,7 +182,7 @@ class SpoolFile:
                 raise DamagedError(damage)
             self._connect()
             with _errors_of(self.path):
-                newest = self._number(_NEWEST)
+                newest = self._number(NEWEST)
             if newest < self._newest:
                 raise DamagedError("the newest samples in it are gone")
             self._is_broken = False
@@ -243,30 +245,12 @@ class SpoolFile:
                 self._guard.note()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """What waits in a spool for one destination: values, and the moment of the oldest, s since 1970, None for none."""
-
-    progress: Progress
-    values: int
-    since: int | None
-
-
-def inspect(path: str) -> dict[str, Waiting]:
-    """What waits in the spool at `path`, by destination, whether a daemon uses it or not. Changes nothing.
-
-    Raises SpoolError when the file cannot be read, DamagedError when it makes no sense.
-    """
+@contextmanager
+def reading(path: str) -> Iterator[sqlite3.Connection]:
+    """The file at `path` as it is now, for somebody who does not own it. Raises SpoolError and DamagedError."""
     with _errors_of(path), closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)) as db:
         db.execute("BEGIN")
-        newest = db.execute(_NEWEST).fetchone()[0]
-        found = {}
-        for row in db.execute("SELECT * FROM destination").fetchall():
-            progress = Progress(*row)
-            oldest = db.execute(_SINCE, [progress.settled]).fetchone()
-            values = newest - progress.settled
-            found[progress.name] = Waiting(progress=progress, values=values, since=oldest and oldest[0])
-    return found
+        yield db
 
 
 def _checked(row: tuple[int, str, int, int, bytes, int]) -> Sample:

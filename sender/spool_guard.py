@@ -1,8 +1,9 @@
-"""Whether the spool's file is still the one that was opened, with what was written; knows nothing of what is in it."""
+"""Whether the spool's file and journal are those that were opened, with what was written; knows nothing of what is in them."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 _MAGIC = b"SQLite format 3\0"  # how each of SQLite's files begins; sqlite.org/fileformat.html
 
@@ -17,25 +18,38 @@ class Guard:
         self._path = path
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._bytes = 0
+        self._journal: os.stat_result | None = None  # while SQLite has it open
         self.note()
 
     def note(self) -> None:
-        """After each write of ours: shorter than now the file only becomes by another one."""
+        """After each write of ours: shorter than now the file only becomes by another one, and the journal stays."""
         self._bytes = os.fstat(self._file).st_size
+        if not self._journal:
+            with suppress(OSError):
+                self._journal = os.stat(f"{self._path}-wal")  # noqa: PTH116
+
+    def forget_journal(self) -> None:
+        """SQLite has closed it, and deletes it then; the next one is another."""
+        self._journal = None
 
     @property
     def damage(self) -> str:
         """What somebody has done to the file, "" if nothing: SQLite goes on with the pages that it has in memory."""
         found = os.fstat(self._file)
-        try:
-            is_in_place = os.path.samestat(os.stat(self._path), found)  # noqa: PTH116
-        except (FileNotFoundError, NotADirectoryError):  # where it may not be looked at, it may still be there
-            is_in_place = False
-        if not is_in_place:
+        if not _is_at(self._path, found):
             return "it was removed or replaced"
+        if self._journal and not _is_at(f"{self._path}-wal", self._journal):
+            return "its journal (-wal) was removed or replaced"
         is_whole = os.pread(self._file, len(_MAGIC), 0) == _MAGIC and found.st_size >= self._bytes
         return "" if is_whole else "it was cut or overwritten"
 
     def close(self) -> None:
         """Let go of it, after SQLite has."""
         os.close(self._file)
+
+
+def _is_at(path: str, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), file)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):  # where it may not be looked at, it may still be there
+        return False

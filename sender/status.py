@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from sender.clock import moment
 from sender.errors import DamagedError, SpoolError
-from sender.spool_file import MEMORY, inspect
+from sender.spool_file import MEMORY
 from sender.spool_lock import daemon_of
+from sender.spool_look import inspect
 
 if TYPE_CHECKING:
     from sender.config import Destination, Settings
-    from sender.spool_file import Waiting
+    from sender.spool_look import Waiting
 
 
 _SLACK_S = 10  # what a sample may be late

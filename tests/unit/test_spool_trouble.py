@@ -20,7 +20,7 @@ from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Item, Outcome
 from sender.spool import Spool
-from sender.spool_file import inspect
+from sender.spool_look import inspect
 from sender.spool_sample import Limits
 
 if TYPE_CHECKING:
@@ -236,6 +236,25 @@ def test_a_directory_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixt
     )
     spool = opened(filled)
     assert drain(spool) == list(range(301))
+    spool.close()
+
+
+@pytest.mark.parametrize("put", [None, "something else"])
+def test_a_journal_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixture, put: str | None) -> None:
+    """Removed or replaced while the daemon runs: what is in the open one is on the disk again with the next sample."""
+    spool = opened(filled)
+    append(spool, 300)
+    journal = Path(f"{filled}-wal")
+    journal.unlink()
+    if put:
+        journal.write_text(put)
+    append(spool, 301)
+    assert "is not usable: its journal (-wal) was removed or replaced. A new one is begun; of 602 values" in caplog.text
+    assert "602 could be saved" in caplog.text
+    assert inspect(str(filled))["main"].values == 604
+    append(spool, 302)
+    assert len(caplog.records) == 1
+    assert drain(spool) == list(range(303))
     spool.close()
 
 

@@ -133,7 +133,7 @@ class Pipeline:
         def run() -> None:
             if after:
                 after.thread.join()
-                delivery.newcomers = after.delivery.newcomers
+                delivery.follow(after.delivery)
             keep_going(delivery)
 
         thread = threading.Thread(target=run, name=f"delivery to {destination.name}", daemon=True)

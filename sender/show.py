@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -62,17 +63,29 @@ class _Sight:
         self._history.append(snapshot)
         return snapshot, self._ports.track(snapshot, now=time.monotonic(), wants_discovery=False)
 
-    def draw(self, columns: int) -> Group:
-        """A new sample as a page, for a terminal of so many columns. Raises KernelError."""
+    def draw(self, console: Console, rows: int | None = None) -> Group:
+        """A new sample as a page, of the ports only the busiest where all take more than `rows`. Raises KernelError."""
         snapshot, tracked = self.look()
+        page = self._page(snapshot, tracked, console.width)
+        over = len(console.render_lines(page)) - rows if rows else 0
+        if over > 0:
+            busiest = _busiest(snapshot, tracked, len(tracked.local) + len(tracked.remote) - over - 2)
+            page = self._page(snapshot, busiest, console.width, of=tracked)
+        return page
+
+    def _page(self, snapshot: Snapshot, tracked: Tracked, columns: int, of: Tracked | None = None) -> Group:
         page: list[Text | Table] = [_title(self._settings.host, snapshot), Text(), self._states(snapshot, columns)]
         if tracked.local:
             page += [Text(), _local(snapshot, tracked, columns)]
         if tracked.remote:
             page += [Text(), _remote(snapshot, tracked)]
+        notes = []
+        if of:
+            hidden = len(of.local) + len(of.remote) - len(tracked.local) - len(tracked.remote)
+            notes.append(f"{hidden} more ports, less busy: a higher terminal has room for them")
         if self._ports.left_out:
-            page += [Text(), Text(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")]
-        return Group(*page)
+            notes.append(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")
+        return Group(*page, *([Text(), Text("; ".join(notes))] if notes else []))
 
     def _states(self, snapshot: Snapshot, columns: int) -> Table:
         bars, points = (_BAR, _LINE) if columns >= _WIDE else (_SHORT, _SHORT)
@@ -92,6 +105,24 @@ class _Sight:
         return table
 
 
+def _busiest(snapshot: Snapshot, tracked: Tracked, room: int) -> Tracked:
+    """So many of the ports: those with the fullest accept queues, then those with the most sockets; in their order."""
+
+    def idle(place: tuple[str, int]) -> tuple[float, int]:
+        where, port = place
+        counts, listeners = (snapshot.local, snapshot.listeners) if where == "local" else (snapshot.remote, {})
+        sockets = sum(counts.get((port, state), 0) for state in tracked.states)
+        return -listeners.get(port, Listener()).pused, -sockets
+
+    places = [*(("local", port) for port in tracked.local), *(("remote", port) for port in tracked.remote)]
+    best = sorted(places, key=idle)[: max(room, 0)]
+    return replace(
+        tracked,
+        local=[port for port in tracked.local if ("local", port) in best],
+        remote=[port for port in tracked.remote if ("remote", port) in best],
+    )
+
+
 def once(settings: Settings, *, as_json: bool) -> int:
     """Show one sample; the exit code. Raises KernelError."""
     sight = _Sight(settings)
@@ -109,18 +140,18 @@ def watch(settings: Settings, every_s: float) -> int:
         while True:
             _print(console, sight)
             time.sleep(every_s)
-    with Live(sight.draw(console.width), console=console, auto_refresh=False, screen=True) as live:
+    with Live(sight.draw(console, console.height), console=console, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(every_s)
-            live.update(sight.draw(console.width), refresh=True)
+            live.update(sight.draw(console, console.height), refresh=True)
 
 
 def _print(console: Console, sight: _Sight) -> None:
     if not console.options.ascii_only:
-        console.print(sight.draw(console.width))
+        console.print(sight.draw(console))
         return
     with console.capture() as page:  # there are no letters for bars
-        console.print(sight.draw(console.width))
+        console.print(sight.draw(console))
     console.file.write(page.get().translate(_IN_ASCII))
 
 

@@ -51,7 +51,8 @@ def test_what_is_no_address(text: str) -> None:
     """Nothing but http:// or https:// with a host, and no password, which others would see among the arguments."""
     code, said = run("--host", "a", url=text)
     assert code == 2
-    assert said.startswith("--url: expected the address of Zabbix's web interface, such as https://")
+    quoted = "" if "@" in text else f"is {text!r}; "
+    assert said.startswith(f"--url: {quoted}expected the address of Zabbix's web interface, such as https://")
 
 
 def test_an_address_is_taken_as_people_have_it() -> None:

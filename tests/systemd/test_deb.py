@@ -109,7 +109,8 @@ def life(system: System, trapper: Trapper, package: Path, upgrade: Path) -> None
     assert system.show(NAME, "ActiveState") == "active"
     assert system.show(NAME, "UnitFileState") == "enabled"
     assert system.path(CONFIG).read_bytes() == (REPOSITORY / "config.example.yaml").read_bytes()
-    assert system.run(f"/usr/bin/{NAME}", "--version").startswith(NAME)
+    system.path("/run/json.py").write_text("raise SystemExit('not json')")
+    assert system.run("env", "PYTHONPATH=/run", f"/usr/bin/{NAME}", "--version").startswith(NAME)
     assert list(system.path(f"/usr/lib/{NAME}").rglob("sender/__pycache__/run.*.pyc"))
     owner = system.run("id", "--user", NAME).strip()
     assert system.run("stat", "--format=%u %a", f"/var/lib/{NAME}/.", SPOOL).splitlines() == [

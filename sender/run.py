@@ -24,9 +24,10 @@ _LOG = logging.getLogger(__name__)
 
 def live(settings: Settings, load: Callable[[], Settings]) -> int:
     """Sample and deliver until stopped; `load` reads the configuration anew. Raises TakenError."""
-    from sender import daemon
+    from sender import daemon, malloc
     from sender.pipeline import Pipeline
 
+    malloc.give_back()
     daemon.run(Pipeline(settings, load=load))
     return 0
 

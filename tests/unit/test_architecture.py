@@ -25,7 +25,7 @@ OWNERS = {
     "argparse": {"usage"},
     "ssl": {"psk", "tls", "zabbix_api"},
     "_ssl": {"psk"},
-    "ctypes": {"psk"},
+    "ctypes": {"psk", "malloc"},
     "rich": {"show"},
 }
 

@@ -6,11 +6,13 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +24,6 @@ from support.trapper import RESET, Trapper, accept, counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 
@@ -194,6 +195,28 @@ def test_a_failure_while_a_reload_waits_for_it_has_its_end_in_the_log(
         until(process, "delivery to d0 works again after 0 s")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_threads_share_their_memory(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
+    """However many threads it had, glibc has one arena for all: each would keep what was once needed by one of them."""
+    with Trapper() as one, Trapper() as other:
+        path = config(one.port, other.port)
+        process = start("run", "--config", path)
+        for timeout in ("8s", "9s"):
+            count = len(one.requests)
+            one.wait_for(count + 1)
+            settings = json.loads(path.read_text())
+            for destination in settings["destinations"]:
+                destination["timeout"] = timeout
+            path.write_text(json.dumps(settings))
+            process.send_signal(signal.SIGHUP)
+            until(process, " reloaded: ")
+        one.wait_for(len(one.requests) + 1)
+        mapped = Path(f"/proc/{process.pid}/maps").read_text()
+    # Each but the first begins at a multiple of HEAP_MAX_SIZE, 64 MiB (glibc's malloc/arena.c).
+    starts = [int(start, 16) for start in re.findall(r"^([0-9a-f]+)-\S+ rw-p 0+ 00:00 0 *$", mapped, re.MULTILINE)]
+    assert starts
+    assert [f"{start:x}" for start in starts if start % 2**26 == 0] == []
 
 
 def test_a_reload_that_drops_a_destination_and_moves_the_spool(

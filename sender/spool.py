@@ -196,6 +196,8 @@ class Spool:
     def _write(self) -> None:
         if self._file and (damage := self._file.damage):
             self._begin_anew(DamagedError(damage))
+        elif self._file and self._file.mend_journal():
+            spool_words.lacked_journal(self.path)
         held = len(self._held)
         while self._write_some(self._file or self._open()):
             pass
@@ -259,7 +261,7 @@ class Spool:
         is_known = self._on_file > 0
         newer, self._held = self._held, Held(self._limits.max_held)
         start = reached = self._ledger.settled if is_known else 0
-        count = 0
+        counts: dict[int, int] = {}  # values of each sample, by its number
         # Half of what memory holds: what fell out again with the next samples would be counted twice.
         for sample in file.rescue(start, max_bytes=self._limits.max_held // 2):
             values = len(list(sample.items()))
@@ -267,8 +269,8 @@ class Spool:
                 start = reached = sample.last - values
             self._ledger.lose(reached, sample.last - values)
             self._hold([sample])
-            reached, count = sample.last, count + values
-        saved = f"{count} could be saved"
+            reached, counts[sample.last] = sample.last, values
+        saved = f"{sum(counts[sample.last] for sample in self._held)} could be saved"  # what did not fit, was not
         if is_known:
             self._ledger.lose(reached, self._on_file)
             waited = max(0, self._on_file - start)

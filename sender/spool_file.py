@@ -78,6 +78,8 @@ class SpoolFile:
         with _errors_of(self.path):
             self._db = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._prepare()
+            if self._guard:
+                self._guard.note()
 
     def _prepare(self) -> None:
         owner, version = self._number("PRAGMA application_id"), self._number("PRAGMA user_version")
@@ -106,6 +108,19 @@ class SpoolFile:
         """What somebody has done to the file, "" if nothing: SQLite goes on with the pages that it has in memory."""
         with _errors_of(self.path):
             return self._guard.damage if self._guard else ""
+
+    def mend_journal(self) -> bool:
+        """Where the journal was removed, bring what is in the open one into the file and begin another; whether it was."""
+        if self._is_broken or not self._guard or self._guard.has_journal:
+            return False
+        with self._in_use():
+            if self._number("PRAGMA wal_checkpoint(TRUNCATE)"):
+                raise DamagedError("its journal (-wal) was removed or replaced while somebody reads it")
+            self._connect()
+            newest = self._number(NEWEST)
+        if newest < self._newest:
+            raise DamagedError("its journal (-wal) was removed or replaced")
+        return True
 
     def newest(self) -> int:
         """The number of the newest value that was ever in the file."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-_MAGIC = b"SQLite format 3\0"  # how each of SQLite's files begins; sqlite.org/fileformat.html
+# How each of SQLite's files begins; bytes 16 and 17 are its page size, 28 to 31 how many pages it has.
+# sqlite.org/fileformat.html
+_MAGIC = b"SQLite format 3\0"
 
 
 class Guard:
@@ -38,10 +40,17 @@ class Guard:
         found = os.fstat(self._file)
         if not _is_at(self._path, found):
             return "it was removed or replaced"
-        if self._journal and not _is_at(f"{self._path}-wal", self._journal):
-            return "its journal (-wal) was removed or replaced"
-        is_whole = os.pread(self._file, len(_MAGIC), 0) == _MAGIC and found.st_size >= self._bytes
+        head = os.pread(self._file, 32, 0)
+        page = int.from_bytes(head[16:18], "big")
+        said = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
+        # It says that it is shorter where somebody else has brought the journal's content into it, or VACUUMed it.
+        is_whole = head.startswith(_MAGIC) and found.st_size >= min(self._bytes, said)
         return "" if is_whole else "it was cut or overwritten"
+
+    @property
+    def has_journal(self) -> bool:
+        """Whether the journal that SQLite has open, if it has one, is still in its place."""
+        return not self._journal or _is_at(f"{self._path}-wal", self._journal)
 
     def close(self) -> None:
         """Let go of it, after SQLite has."""

@@ -30,6 +30,15 @@ def lost_journal(path: str, values: int) -> None:
     _LOG.error("spool %s has lost its journal, and with it the newest values, up to %d", path, values)
 
 
+def lacked_journal(path: str) -> None:
+    """It was removed; what was in it could be saved."""
+    _LOG.warning(
+        "somebody has removed the journal of spool %s (-wal), which was in use; nothing in it is lost, as this daemon had "
+        "it open",
+        path,
+    )
+
+
 def waits(name: str, values: int, clock: int) -> None:
     """At a start, for one destination."""
     _LOG.info("%d values from %s on wait for %s", values, moment(clock), name)
@@ -71,7 +80,7 @@ def takes_again(held: int) -> None:
 def dropped(values: int) -> None:
     """A limit was reached."""
     _LOG.warning(
-        "the spool has reached its limit (spool.max_age or spool.max_size): the oldest samples are thrown away, %d values "
-        "so far; the next such line comes in an hour",
+        "the spool has reached a limit (spool.max_age, spool.max_size, or that of memory while the disk takes nothing): the "
+        "oldest samples are thrown away, %d values so far; the next such line comes in an hour",
         values,
     )

@@ -151,7 +151,7 @@ def test_past_its_age_the_oldest_falls_out(spool: Callable[..., Spool], caplog: 
     assert subject.dropped == 10
     (message,) = (record.getMessage() for record in caplog.records)
     assert message.startswith(
-        "the spool has reached its limit (spool.max_age or spool.max_size): the oldest samples are"
+        "the spool has reached a limit (spool.max_age, spool.max_size, or that of memory while the disk takes"
     )
     assert message.endswith("thrown away, 4 values so far; the next such line comes in an hour")
     elapsed[0] += 3600

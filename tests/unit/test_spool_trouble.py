@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 import shutil
 import sqlite3
 import string
@@ -214,6 +215,37 @@ def test_damage_is_noticed_though_all_is_in_memory(
     spool.close()
 
 
+@pytest.mark.parametrize("doing", [[], ["VACUUM"]])
+def test_somebody_else_may_make_it_shorter(path: Path, caplog: pytest.LogCaptureFixture, doing: list[str]) -> None:
+    """What an admin does with sqlite3 leaves a sound file, though a shorter one: nothing is wrong, and nothing is said."""
+    spool = opened(path)
+    append(spool, *range(1000))
+    assert drain(spool) == list(range(1000))
+    append(spool, 1000)
+    before = path.stat().st_size
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for statement in (*doing, "PRAGMA wal_checkpoint(TRUNCATE)"):
+            db.execute(statement)
+    assert path.stat().st_size < before
+    append(spool, 1001)
+    assert drain(spool) == [1000, 1001]
+    spool.close()
+    assert caplog.records == []
+
+
+def test_what_memory_cannot_hold_is_not_said_to_be_saved(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a file that is removed, what goes over into the new one passes through memory; the log says how much did."""
+    spool = opened(filled, limits=Limits(max_age_s=7 * 86400, max_bytes=2**28, max_held=20_000))
+    filled.unlink()
+    append(spool, 300)
+    left = drain(spool)
+    (said,) = re.findall(r"of 600 values that waited in it, ([0-9]+) could be saved", caplog.text)
+    assert 0 < int(said) < 600
+    assert 0 <= int(said) // 2 - (len(left) - 1) <= 1  # the new sample has taken the place of one
+    assert spool.dropped == 602 - 2 * len(left)
+    spool.close()
+
+
 def test_an_empty_file_is_said(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that was truncated to nothing is used again, but the loss is not silent."""
     path.touch()
@@ -249,8 +281,9 @@ def test_a_journal_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixtur
     if put:
         journal.write_text(put)
     append(spool, 301)
-    assert "is not usable: its journal (-wal) was removed or replaced. A new one is begun; of 602 values" in caplog.text
-    assert "602 could be saved" in caplog.text
+    assert f"somebody has removed the journal of spool {filled} (-wal), which was in use; nothing" in caplog.text
+    with closing(sqlite3.connect(f"file:{filled}?mode=ro", uri=True)) as db:  # as after a kill
+        assert db.execute("SELECT count(*) FROM sample").fetchone()[0] == 302
     assert inspect(str(filled))["main"].values == 604
     append(spool, 302)
     assert len(caplog.records) == 1

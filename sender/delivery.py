@@ -55,7 +55,7 @@ class Delivery:
         self._pause_s = _MIN_PAUSE_S
         failing_s = spool.failing_s(name)
         # On that clock; None while the destination takes values.
-        self.failing_since = None if failing_s is None else monotonic() - failing_s
+        self._failing_since = None if failing_s is None else monotonic() - failing_s
         self.cause: str | None = None  # why the destination takes nothing; None while it does
         self._answered = False
         self._caught_up: int | None = None  # values delivered since it works again, until nothing waits
@@ -101,8 +101,8 @@ class Delivery:
         self._wake.set()
 
     def follow(self, before: Delivery) -> None:
-        """Go on where `before`, which has ended, was: with what it holds, and with a failure that it had logged."""
-        self.newcomers, self.failing_since = before.newcomers, before.failing_since
+        """Go on where `before`, which has ended, was: with the failure that it had logged, or what it had to catch up with."""
+        self._failing_since, self._caught_up = before._failing_since, before._caught_up
 
     def pause(self, seconds: float) -> None:
         """Do nothing for a while, but end with `stop`."""
@@ -211,21 +211,21 @@ class Delivery:
     def _log_failure(self, error: SenderError) -> None:
         """When it begins, once a day, and when its cause changes; two that take turns, not more than once a minute."""
         now, cause = self._monotonic(), str(error)
-        if self.failing_since is None:
-            self.failing_since = now
+        if self._failing_since is None:
+            self._failing_since = now
         is_new = cause not in self._causes and len(self._causes) < _MANY
         is_another = bool(self._causes) and cause != self._causes[-1]
         if is_new or now >= self._say_at + (0 if is_another else _REMIND_S):
             self._causes.append(cause)
             self._say_at = now + _SAY_AGAIN_S
-            lasts = f", for {duration(now - self.failing_since)} now" if now - self.failing_since >= 1 else ""
+            lasts = f", for {duration(now - self._failing_since)} now" if now - self._failing_since >= 1 else ""
             _LOG.error("delivery to %s fails%s; %d values wait: %s", self.name, lasts, self.waiting, error)
         self.cause = cause
 
     def _log_recovery(self) -> None:
-        if self.failing_since is not None:
-            lasted = duration(self._monotonic() - self.failing_since)
-            self.failing_since = self.cause = None
+        if self._failing_since is not None:
+            lasted = duration(self._monotonic() - self._failing_since)
+            self._failing_since = self.cause = None
             self._causes.clear()
             self._caught_up = 0
             _LOG.info("delivery to %s works again after %s; %d values to deliver", self.name, lasted, self.waiting)

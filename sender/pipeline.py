@@ -49,6 +49,7 @@ class Pipeline:
         self._path = settings.spool.path  # as long as this daemon lives
         self._spool = Spool(self._path, _names(settings), _limits(settings))
         self._lines: dict[str, _Line] = {}
+        self._gone: dict[str, _Line] = {}  # not configured any more; a request of theirs may still be on its way
         self._registrations = Registrations()
         known = {port for name in _names(settings) for port in self._spool.known(name)}
         self.sampling = Sampling(
@@ -107,7 +108,7 @@ class Pipeline:
         self._spool.close()
 
     def _follow(self, settings: Settings) -> None:
-        """Let what does not change run on; a changed destination's new delivery begins where its old one has ended."""
+        """Let what does not change run on; one that changes, or comes back, begins where its old one has ended."""
         self.settings = settings
         self.sampling.serve(settings)
         self._registrations.follow(settings)
@@ -117,18 +118,23 @@ class Pipeline:
             if line and line.destination != destination:
                 line.delivery.stop(last_attempt=False)
             if not line or line.destination != destination:
-                line = self._begin(destination, after=line)
+                line = self._begin(destination, line, self._gone.pop(destination.name, None))
             line.delivery.offset_s = offset_s(settings, destination.name)
             lines[destination.name] = line
         self._lines = lines  # at once: a sample may be on its way to them,
         for line in lines.values():
             line.delivery.wake()  # or have missed those that are new
         for line in before.values():
-            line.delivery.stop()
+            line.delivery.stop(last_attempt=False)
+        self._gone = {name: line for name, line in (self._gone | before).items() if line.thread.is_alive()}
 
-    def _begin(self, destination: Destination, *, after: _Line | None) -> _Line:
+    def _begin(self, destination: Destination, before: _Line | None, gone: _Line | None) -> _Line:
+        """Deliver there, once what else is of this name has ended: `before`, of which it takes over all, or `gone`."""
         send = self._registrations.watching(destination.name, Uplink(destination).send)
         delivery = Delivery(destination.name, send, self._spool)
+        if before:
+            delivery.newcomers = before.delivery.newcomers
+        after = before or gone
 
         def run() -> None:
             if after:

@@ -254,7 +254,7 @@ ON_THE_WAY = (
     Fault(name="server stopped", occur=server_stopped, **_ZABBIX),
     Fault(name="server frozen", occur=server_frozen, **_ZABBIX),
     Fault(name="database away", occur=database_away),
-    Fault(name="cut in a request", occur=line(lambda chance: Line(request_bytes=chance.randrange(700))), **_ZABBIX),
+    Fault(name="cut in a request", occur=line(lambda chance: Line(request_bytes=chance.randrange(300))), **_ZABBIX),
     Fault(name="cut before the answer", occur=line(lambda chance: Line(answer_bytes=chance.randrange(40))), **_ZABBIX),
     Fault(name="black hole", occur=line(lambda _: SILENT), **_ZABBIX),
     Fault(name="nobody listens", occur=line(lambda _: REFUSING), **_ZABBIX),

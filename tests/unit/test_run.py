@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ import pytest
 from sender import __version__
 from sender.items import DISCOVERIES, KEYS
 from support.command import COMMAND, tcp_status_sender, until
-from support.trapper import RESET, Trapper, accept, counts
+from support.trapper import Trapper, counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,33 +167,6 @@ def test_a_hangup_applies_the_changed_file(
     assert [value for value in goes.values + comes.values if value["key"] == "tcp.status[TOTAL]"] == [
         value for value in stays.values if value["key"] == "tcp.status[TOTAL]"
     ]
-
-
-def test_a_failure_while_a_reload_waits_for_it_has_its_end_in_the_log(
-    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
-) -> None:
-    """A request that fails after the reload that has changed its destination: what takes over says that it works again."""
-    broken = threading.Event()
-
-    def breaks(_: dict[str, Any]) -> bytes:
-        broken.wait(20)
-        return RESET
-
-    with Trapper(breaks) as trapper:
-        path = config(trapper.port)
-        process = start("run", "--config", path)
-        trapper.wait_for(1)
-        settings = json.loads(path.read_text())
-        settings["destinations"][0]["timeout"] = "9s"
-        path.write_text(json.dumps(settings))
-        process.send_signal(signal.SIGHUP)
-        until(process, " reloaded: ")
-        trapper.answer = accept
-        broken.set()
-        until(process, "delivery to d0 fails")
-        until(process, "delivery to d0 works again after 0 s")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
 
 
 def test_threads_share_their_memory(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:

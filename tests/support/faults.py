@@ -224,8 +224,15 @@ def disk_full(scene: Scene, _: Random) -> Iterator[None]:
 
 @contextmanager
 def spool_removed(scene: Scene, chance: Random) -> Iterator[None]:
-    """The file, its journal, or its directory with everything else in it."""
-    scene.disk.run("rm", "-r", "--", chance.choice([str(scene.spool), f"{scene.spool}-wal", str(scene.spool.parent)]))
+    """The file, or its directory with everything else in it."""
+    scene.disk.run("rm", "-r", "--", chance.choice([str(scene.spool), str(scene.spool.parent)]))
+    yield
+
+
+@contextmanager
+def journal_removed(scene: Scene, _: Random) -> Iterator[None]:
+    """What SQLite has written there is in the open file alone."""
+    scene.disk.run("rm", "--", f"{scene.spool}-wal")
     yield
 
 
@@ -276,6 +283,7 @@ ON_THE_HOST = (
     Fault(name="badly reloaded", occur=badly_reloaded, begins="the configuration was not reloaded"),
     Fault(name="frozen", occur=frozen, ends="samples are missing"),
     Fault(name="disk full", occur=disk_full, begins="the spool takes no samples", ends="the spool takes samples again"),
-    Fault(name="spool removed", occur=spool_removed, begins="was removed or replaced"),
+    Fault(name="spool removed", occur=spool_removed, begins="it was removed or replaced"),
+    Fault(name="journal removed", occur=journal_removed, begins="somebody has removed the journal"),
     Fault(name="spool damaged", occur=spool_damaged),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect
 from collections import deque
 from dataclasses import replace
 from datetime import datetime
@@ -66,26 +67,26 @@ class _Sight:
     def draw(self, console: Console, rows: int | None = None) -> Group:
         """A new sample as a page, of the ports only the busiest where all take more than `rows`. Raises KernelError."""
         snapshot, tracked = self.look()
-        page = self._page(snapshot, tracked, console.width)
-        over = len(console.render_lines(page)) - rows if rows else 0
-        if over > 0:
-            busiest = _busiest(snapshot, tracked, len(tracked.local) + len(tracked.remote) - over - 2)
-            page = self._page(snapshot, busiest, console.width, of=tracked)
-        return page
+        every = len(tracked.local) + len(tracked.remote)
 
-    def _page(self, snapshot: Snapshot, tracked: Tracked, columns: int, of: Tracked | None = None) -> Group:
-        page: list[Text | Table] = [_title(self._settings.host, snapshot), Text(), self._states(snapshot, columns)]
+        def page(ports: int) -> Group:
+            return self._page(snapshot, _busiest(snapshot, tracked, ports), console.width, every - ports)
+
+        if rows is None:
+            return page(every)
+        too_many = bisect(range(every + 1), rows, key=lambda ports: len(console.render_lines(page(ports))))
+        return page(max(0, too_many - 1))
+
+    def _page(self, snapshot: Snapshot, tracked: Tracked, columns: int, hidden: int) -> Group:
+        note = f"{hidden} more ports, less busy: a higher terminal has room for them" if hidden else ""
+        page: list[Text | Table] = [_title(self._settings.host, snapshot), Text(note), self._states(snapshot, columns)]
         if tracked.local:
             page += [Text(), _local(snapshot, tracked, columns)]
         if tracked.remote:
             page += [Text(), _remote(snapshot, tracked)]
-        notes = []
-        if of:
-            hidden = len(of.local) + len(of.remote) - len(tracked.local) - len(tracked.remote)
-            notes.append(f"{hidden} more ports, less busy: a higher terminal has room for them")
         if self._ports.left_out:
-            notes.append(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")
-        return Group(*page, *([Text(), Text("; ".join(notes))] if notes else []))
+            page += [Text(), Text(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")]
+        return Group(*page)
 
     def _states(self, snapshot: Snapshot, columns: int) -> Table:
         bars, points = (_BAR, _LINE) if columns >= _WIDE else (_SHORT, _SHORT)
@@ -106,16 +107,16 @@ class _Sight:
 
 
 def _busiest(snapshot: Snapshot, tracked: Tracked, room: int) -> Tracked:
-    """So many of the ports: those with the fullest accept queues, then those with the most sockets; in their order."""
+    """So many of the ports: those with nearly full accept queues, then those with the most sockets; in their order."""
 
     def idle(place: tuple[str, int]) -> tuple[float, int]:
         where, port = place
         counts, listeners = (snapshot.local, snapshot.listeners) if where == "local" else (snapshot.remote, {})
-        sockets = sum(counts.get((port, state), 0) for state in tracked.states)
-        return -listeners.get(port, Listener()).pused, -sockets
+        pused = listeners.get(port, Listener()).pused
+        return -pused if pused > _NEARLY else 0.0, -sum(counts.get((port, state), 0) for state in tracked.states)
 
     places = [*(("local", port) for port in tracked.local), *(("remote", port) for port in tracked.remote)]
-    best = sorted(places, key=idle)[: max(room, 0)]
+    best = sorted(places, key=idle)[:room]
     return replace(
         tracked,
         local=[port for port in tracked.local if ("local", port) in best],
@@ -136,7 +137,7 @@ def once(settings: Settings, *, as_json: bool) -> int:
 def watch(settings: Settings, every_s: float) -> int:
     """Show sample after sample, in place, until Ctrl-C; the exit code. Raises KernelError."""
     sight, console = _Sight(settings), _console()
-    if not console.is_terminal:  # one page after the other
+    if not console.is_terminal or console.is_dumb_terminal:  # one page after the other
         while True:
             _print(console, sight)
             time.sleep(every_s)

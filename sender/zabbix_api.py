@@ -73,7 +73,7 @@ def checked_url(text: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or not re.fullmatch(r"[!-~]+", url) or "@" in url or "#" in url or "?" in url:
-        quoted = "" if "@" in text else f"is {text!r}; "  # a password may stand before an @
+        quoted = "" if set(text) & set("@%?#") else f"is {text!r}; "  # a password may stand there
         raise ConfigError(
             [
                 f"--url: {quoted}expected the address of Zabbix's web interface, such as https://zabbix.example.com/zabbix"

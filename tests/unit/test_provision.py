@@ -45,13 +45,17 @@ def run(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "zabbix.example.com", "ftp://a/", "https://", "https://u:p@a/", "https://a:x/", "http://a b/"]
+    "text",
+    [
+        *("", "zabbix.example.com", "ftp://a/", "https://", "https://a:x/", "http://a b/"),
+        *("https://u:p@a/", "https://u:p%40a:x/", "https://a/?p=p", "https://a/#p"),
+    ],
 )
 def test_what_is_no_address(text: str) -> None:
     """Nothing but http:// or https:// with a host, and no password, which others would see among the arguments."""
     code, said = run("--host", "a", url=text)
     assert code == 2
-    quoted = "" if "@" in text else f"is {text!r}; "
+    quoted = "" if set(text) & set("@%?#") else f"is {text!r}; "
     assert said.startswith(f"--url: {quoted}expected the address of Zabbix's web interface, such as https://")
 
 

@@ -120,29 +120,47 @@ def test_watch_draws_again_in_place(config: Callable[..., Path]) -> None:
     assert "▁" in seen
 
 
-def test_a_terminal_may_be_low(config: Callable[..., Path], port: int) -> None:
-    """With more ports than rows, `--watch` shows the busiest, says how many more there are, and fits."""
+@pytest.mark.parametrize(("rows", "shown"), [(60, 32), (40, 24), (24, 8), (17, 1), (16, 0), (5, 0)])
+def test_a_terminal_may_be_low(config: Callable[..., Path], port: int, rows: int, shown: int) -> None:
+    """With more ports than rows, `--watch` shows the busiest, says how many more there are, and uses all rows."""
     ours, theirs = pty.openpty()
     quiet = [one for one in range(1, 30) if one != port]
     path = config(9, ports={"listening": False, "local": [*quiet, port], "remote": [1, 2]})
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": str(rows), "NO_COLOR": "1"}
     command = [COMMAND, "show", "--watch", "0.1", "--config", str(path)]
     with subprocess.Popen(command, stdout=theirs, env=environment) as process:
         os.close(theirs)
         seen = ""
-        while seen.count("WHEN IT") < 2:
+        while seen.count(" TCP sockets, ") < 2:
             seen += os.read(ours, 65536).decode(errors="replace")
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(OSError):  # the other end is closed
             while os.read(ours, 65536):
                 pass
     os.close(ours)
-    first = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).split("STATE")[1].splitlines()
-    ports = [line.split()[0] for line in first if re.match(r" *[0-9]+ ", line) and "more ports" not in line]
-    assert str(port) in ports
-    assert 0 < len(ports) < 10
-    (note,) = (line for line in first if "more ports, less busy: a higher terminal has room for them" in line)
-    assert note.split()[0] == str(32 - len(ports))
+    page = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).split(" TCP sockets, ")[1].splitlines()
+    ports = [line.split()[0] for line in page if re.match(r" *[0-9]+ ", line) and "more ports" not in line]
+    notes = [line.split()[0] for line in page if "more ports, less busy: a higher terminal has room for them" in line]
+    assert len(ports) == shown
+    assert notes == ([str(32 - shown)] if shown < 32 else [])
+    assert str(port) in ports or not shown
+
+
+def test_a_dumb_terminal_has_page_after_page(config: Callable[..., Path]) -> None:
+    """Where nothing can be drawn in place, nothing is."""
+    ours, theirs = pty.openpty()
+    command = [COMMAND, "show", "--watch", "0.1", "--config", str(config(9))]
+    with subprocess.Popen(command, stdout=theirs, env={**os.environ, "TERM": "dumb"}) as process:
+        os.close(theirs)
+        seen = ""
+        while seen.count(" TCP sockets, ") < 3:
+            seen += os.read(ours, 65536).decode(errors="replace")
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while os.read(ours, 65536):
+                pass
+    os.close(ours)
+    assert "\x1b" not in seen
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120, 150])

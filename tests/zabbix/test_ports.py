@@ -74,7 +74,8 @@ class Scene:
         return in_order(self.zabbix.history(self.host))
 
     def wait_until_stored(self) -> None:
-        """Until Zabbix has what the witness has by now."""
+        """Until Zabbix has what the witness has of the port by now, which is something."""
+        self.zabbix.wait_until(lambda: bool(self.sampled()), "the witness has the port", 20)
         wanted = set(self.sampled())
         self.zabbix.wait_until(lambda: wanted <= set(self.stored()), "every value of the port is stored", 60)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from support.disk import Disk
 
 STOP_S = 5.0  # within which SIGTERM ends it, whatever hangs
-_STARTED = "a sample every"  # in the line of the log that says so
+_STARTED = " started: host "  # in the line of the log that says so, and in none about a reload
 
 
 @dataclass(slots=True, kw_only=True)

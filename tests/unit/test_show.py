@@ -120,24 +120,30 @@ def test_watch_draws_again_in_place(config: Callable[..., Path]) -> None:
     assert "▁" in seen
 
 
-@pytest.mark.parametrize("rows", [60, 40, 24, 18, 16, 5])
-def test_a_terminal_may_be_low(config: Callable[..., Path], port: int, rows: int) -> None:
-    """With more ports than rows, `--watch` shows the busiest, says how many more there are, and uses all rows."""
+def watched(path: Path, environment: dict[str, str], *, pages: int) -> str:
+    """So many pages of `show --watch` on a terminal."""
     ours, theirs = pty.openpty()
-    quiet = [one for one in range(1, 30) if one != port]
-    path = config(9, ports={"listening": False, "local": [*quiet, port], "remote": [1, 2]})
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": str(rows), "NO_COLOR": "1"}
     command = [COMMAND, "show", "--watch", "0.1", "--config", str(path)]
     with subprocess.Popen(command, stdout=theirs, env=environment) as process:
         os.close(theirs)
         seen = ""
-        while seen.count(" TCP sockets, ") < 2:
+        while seen.count(" TCP sockets, ") < pages:
             seen += os.read(ours, 65536).decode(errors="replace")
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(OSError):  # the other end is closed
             while os.read(ours, 65536):
                 pass
     os.close(ours)
+    return seen
+
+
+@pytest.mark.parametrize("rows", [60, 40, 24, 18, 16, 5])
+def test_a_terminal_may_be_low(config: Callable[..., Path], port: int, rows: int) -> None:
+    """With more ports than rows, `--watch` shows the busiest, says how many more there are, and uses all rows."""
+    quiet = [one for one in range(1, 30) if one != port]
+    path = config(9, ports={"listening": False, "local": [*quiet, port], "remote": [1, 2]})
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": str(rows), "NO_COLOR": "1"}
+    seen = watched(path, environment, pages=2)
     page = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).split(" TCP sockets, ")[1].splitlines()
     ports = [line.split()[0] for line in page if re.match(r" *[0-9]+ ", line) and "more ports" not in line]
     notes = [line.split()[0] for line in page if "more ports, less busy: a higher terminal has room for them" in line]
@@ -150,19 +156,7 @@ def test_a_terminal_may_be_low(config: Callable[..., Path], port: int, rows: int
 
 def test_a_dumb_terminal_has_page_after_page(config: Callable[..., Path]) -> None:
     """Where nothing can be drawn in place, nothing is."""
-    ours, theirs = pty.openpty()
-    command = [COMMAND, "show", "--watch", "0.1", "--config", str(config(9))]
-    with subprocess.Popen(command, stdout=theirs, env={**os.environ, "TERM": "dumb"}) as process:
-        os.close(theirs)
-        seen = ""
-        while seen.count(" TCP sockets, ") < 3:
-            seen += os.read(ours, 65536).decode(errors="replace")
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):  # the other end is closed
-            while os.read(ours, 65536):
-                pass
-    os.close(ours)
-    assert "\x1b" not in seen
+    assert "\x1b" not in watched(config(9), {**os.environ, "TERM": "dumb"}, pages=3)
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120, 150])

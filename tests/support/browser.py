@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 WIDTH, HEIGHT = 1600, 1000
 PATIENCE_S = 60  # a page of a busy machine; only a test that fails waits so long
+LOST_S = 15  # after which a click that has led nowhere is taken for lost
 FLAGS = (
     "--headless",
     "--no-sandbox",  # root has none
@@ -115,6 +116,15 @@ class Browser:
 
         self.wait_until(click_on_it, f"{xpath} can be clicked on")
 
+    def click_to(self, xpath: str, then: str) -> None:
+        """Click on it until `then` is seen: on a busy machine a click may be lost, and a person clicks again."""
+        self.click(xpath)
+        try:
+            self.wait_until(lambda: self._visible(then), f"{then} is seen", LOST_S)
+        except AssertionError:
+            self.click(xpath)
+            self.see(then)
+
     def type(self, xpath: str, text: str) -> None:
         """Type `text` into a field in place of what is there."""
 
@@ -166,7 +176,9 @@ class Browser:
             found: T = WebDriverWait(self._driver, timeout_s, 0.1, _UNSETTLED).until(lambda _driver: condition())  # type: ignore[assignment]
         except TimeoutException:
             page = self._driver.find_element(By.TAG_NAME, "body").text
-            raise AssertionError(f"waited {timeout_s} s in vain until {what}; the page says:\n{page}") from None
+            raise AssertionError(
+                f"waited {timeout_s} s in vain until {what}; {self._driver.current_url} says:\n{page}"
+            ) from None
         return found
 
     def picture(self, path: Path, height: int = HEIGHT) -> None:

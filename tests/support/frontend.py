@@ -65,8 +65,7 @@ class Frontend:
         entry = f"//nav//li[a[normalize-space()='{section}']]"
         if "is-expanded" not in str(self.browser.see(entry).get_attribute("class")):
             self.browser.click(f"{entry}/a")
-        self.browser.click(f"{entry}/ul{link(page)}")
-        self.browser.see(f"//h1[.='{page}']")
+        self.browser.click_to(f"{entry}/ul{link(page)}", f"//h1[.='{page}']")
 
     def import_template(self, file: Path) -> str:
         """With the Import button of the list of templates, and its defaults; what the frontend says to it."""

@@ -59,6 +59,7 @@ class Scene:
                 return
             self.wait_until_stored()
             daemon.stop()
+            self.wait_until_stored()  # the server writes what it has accepted a second later
             assert self.stored() == self.sampled()
             assert not re.search("refuse[sd] .*of host", daemon.log)
 

@@ -41,7 +41,7 @@ demo: ## as root, on Debian 12: this machine in a real Zabbix, with trouble to l
 	@$(MAKE) --no-print-directory demo-installed
 
 demo-installed: .venv/run/installed
-	@PYTHONPATH=tests .venv/run/bin/python -m demo $(if $(PORT),--port $(PORT))
+	@.venv/run/bin/python -m demo $(if $(PORT),--port $(PORT))
 
 unit: $(VERSIONS:%=.venv/%/unit) ## the tests that need neither root nor packages, on every Python of this machine
 
@@ -64,7 +64,7 @@ test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ##
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
 	$(NEWEST)/bin/ruff check
-	$(NEWEST)/bin/mypy sender templates packaging tests bench demo
+	$(NEWEST)/bin/mypy sender templates packaging lab tests bench demo
 	$(NEWEST)/bin/python -m templates --check
 	$(NEWEST)/bin/python packaging/manual.py --check
 	$(NEWEST)/bin/pytest -q tests/unit/test_architecture.py
@@ -85,7 +85,7 @@ screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images an
 
 bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)
-	PYTHONPATH=tests $(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
+	$(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
 
 deb: ## build the Debian package for this machine's release into dist/; as root, where debhelper is missing
 	@.ci/packages $(DEB_PACKAGES)
@@ -102,11 +102,11 @@ soak-faults: $(NEWEST)/installed ## as root: random faults around a sample every
 
 bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
 	@.ci/packages $(DRAIN_PACKAGES)
-	PYTHONPATH=tests $(NEWEST)/bin/python -m bench.drain
+	$(NEWEST)/bin/python -m bench.drain
 
 bench-fleet: $(NEWEST)/installed ## as root: 2,000 hosts report to one real Zabbix for 10 minutes; HOSTS=, MINUTES=, INTERVAL=
 	@.ci/packages $(DRAIN_PACKAGES)
-	PYTHONPATH=tests $(NEWEST)/bin/python -m bench.fleet $(if $(HOSTS),--hosts $(HOSTS)) \
+	$(NEWEST)/bin/python -m bench.fleet $(if $(HOSTS),--hosts $(HOSTS)) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(INTERVAL),--interval $(INTERVAL))
 
 clean: ## remove what the targets made
@@ -136,6 +136,8 @@ $(BETWEEN:%=%/unlike): .venv/%/unlike: .venv/%/installed
 .venv/%/installed: $(SOURCES)
 	@$(call make_venv,$*)
 	.venv/$*/bin/python -m pip install -qq . --group test $(if $(filter $(NEWEST),.venv/$*),--group browser --group lint)
+	@# lab/ and the like, behind the installed wheel: `sender` is never the checkout's.
+	@echo $(CURDIR) > $$(.venv/$*/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth
 	@touch $@
 
 define make_venv

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.contenders import EXPORTER, SENDER, in_process, peers
 from bench.report import NOTES, Crowd, table, targets
 from bench.samplers import TRACKED
-from support.namespace import Namespace
+from lab.namespace import Namespace
 
 PACKAGES = {"ss": "iproute2", "netstat": "net-tools", "awk": "mawk", "zabbix_agentd": "zabbix-agent"}
 MANY_PORTS = 30_000  # as the sockets bound to one port stand in one list

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sender.items import KEYS
 from sender.model import Item
-from sender.spool import Spool
-from sender.spool_sample import Limits
+from sender.spool.sample import Limits
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

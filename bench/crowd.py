@@ -1,4 +1,4 @@
-"""A holder (see tests/support/namespace.py) of many TCP sockets: `python -m bench.crowd ESTABLISHED TIME_WAIT PORTS [LISTENING]`.
+"""A holder (see lab/namespace.py) of many TCP sockets: `python -m bench.crowd ESTABLISHED TIME_WAIT PORTS [LISTENING]`.
 
 One socket in four is IPv6; the established ones share so many local ports, and so many other ports are listened on. The
 crowd lasts until standard input closes; those in TIME_WAIT last 60 s at most.

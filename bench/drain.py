@@ -24,8 +24,8 @@ from bench.backlog import STEP_S, Backlog
 from bench.contenders import SENDER
 from bench.drainers import Row, daemon, zabbix_sender
 from bench.report import draw
+from lab.zabbix_stack import ZabbixStack
 from sender.items import KEYS
-from support.zabbix_stack import ZabbixStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

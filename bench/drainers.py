@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from bench.backlog import Backlog
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 STORED_WITHIN_S = 300
 IDLE_S = 6

@@ -25,11 +25,11 @@ from bench.drain import missing
 from bench.fleet_hosts import SHARE, resident_mb
 from bench.fleet_report import Run, report
 from bench.fleet_server import SETTINGS, Watch
-from sender.config import PortSettings
+from lab.namespace import Namespace, entered
+from lab.relay import Relay
+from lab.zabbix_stack import ZabbixStack
 from sender.items import KEYS, QUEUE_KEYS
-from support.namespace import Namespace, entered
-from support.relay import Relay
-from support.zabbix_stack import ZabbixStack
+from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

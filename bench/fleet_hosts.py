@@ -17,12 +17,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sender import pipeline
-from sender.config import Settings
-from sender.daemon import scheduler_for
+from lab.namespace import entered
+from sender.daemon import pipeline
+from sender.daemon.daemon import scheduler_for
 from sender.errors import DeliveryError
-from sender.uplink import Uplink
-from support.namespace import entered
+from sender.settings.schema import Settings
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +166,9 @@ def resident_mb(pid: int) -> float:
 def main() -> None:
     """Live until standard input closes."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("sender.newcomers").setLevel(logging.ERROR)  # how long the items of new ports take is measured
+    logging.getLogger("sender.delivery.new_ports").setLevel(
+        logging.ERROR
+    )  # how long the items of new ports take is measured
     given = json.loads(sys.argv[1])
     files = 100 + FILES * len(given["hosts"])
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

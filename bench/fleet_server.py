@@ -6,11 +6,11 @@ import threading
 from statistics import mean
 from typing import Any
 
-from sender.config import Destination
 from sender.errors import SenderError
+from sender.kernel.sock_diag import SockDiag
 from sender.model import Wanted
-from sender.sock_diag import SockDiag
-from sender.uplink import Uplink
+from sender.settings.schema import Destination
+from sender.zabbix.uplink import Uplink
 
 EVERY_S = 5.0
 # Of the parameters that a Zabbix for 2,000 hosts would need to have changed, all; the others are Zabbix 6.0's defaults.

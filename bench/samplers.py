@@ -52,13 +52,13 @@ def floor() -> Sampler:
 
 def ours() -> Sampler:
     """Count as the daemon does, once per interval."""
-    sample = import_module("sender.sock_diag").SockDiag().sample
+    sample = import_module("sender.kernel.sock_diag").SockDiag().sample
     return lambda: {state.name: count for state, count in sample().states.items()}
 
 
 def ports() -> Sampler:
     """Count as the daemon does where it finds fifty ports listened on; here they are told, as nobody listens."""
-    sock_diag, model = import_module("sender.sock_diag"), import_module("sender.model")
+    sock_diag, model = import_module("sender.kernel.sock_diag"), import_module("sender.model")
     sampler = sock_diag.SockDiag()
     wanted = model.Wanted(local=frozenset(range(FIRST_PORT, FIRST_PORT + TRACKED)), listening=True)
 

@@ -18,8 +18,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from support.program import ENVIRONMENT, caged, children
-from support.zabbix_stack import somebody_listens
+from lab.program import ENVIRONMENT, caged, children
+from lab.zabbix_stack import somebody_listens
 
 PROGRAMS = {
     "zabbix_server": "zabbix-server-pgsql",
@@ -66,7 +66,7 @@ def demonstrate(port: int, speed: float) -> int:
             ["setpriv", "--pdeathsig", "KILL", *command],
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches this process alone
-            env={**ENVIRONMENT, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},  # without http_proxy and the like
+            env=ENVIRONMENT,  # without http_proxy and the like
         )
         while stage.poll() is None and not ended.wait(0.1):
             pass

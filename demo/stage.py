@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from zabbix_utils import ModuleBaseException
 
 from demo.plan import BATCH, LEAKED, PREFERRED, Plan, Ports, clock
-from support.command import COMMAND
-from support.program import ENVIRONMENT, Program, StackError
-from support.storyteller import tell
-from support.zabbix_stack import HOST_GROUP, ZabbixStack, free_ports, somebody_listens
+from lab.command import COMMAND
+from lab.program import ENVIRONMENT, Program, StackError
+from lab.storyteller import tell
+from lab.zabbix_stack import HOST_GROUP, ZabbixStack, free_ports, somebody_listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable

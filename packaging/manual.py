@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender import usage
+from sender.commands import arguments as usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

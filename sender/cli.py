@@ -10,16 +10,18 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sender import fields, template, usage
-from sender.config import load
+from sender.commands import arguments as usage
+from sender.commands import template
 from sender.errors import ConfigError, SenderError
+from sender.settings import values as fields
+from sender.settings.schema import load
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
 
-    from sender.config import Settings
-    from sender.provision import Wanted
+    from sender.commands.provision.provision import Wanted
+    from sender.settings.schema import Settings
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ _WIDTH = 120  # of a table, in columns, where no terminal says
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from sender import run
+    from sender.commands import run
 
     said: set[str] = set()  # a reload says what is new
 
@@ -103,7 +105,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from sender import check, findings
+    from sender.commands.check import check
+    from sender.commands.check import report as findings
 
     found = check.look(arguments.config)
     width = shutil.get_terminal_size((_WIDTH, 0)).columns
@@ -112,7 +115,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from sender import show
+    from sender.commands import show
 
     settings = load(arguments.config)
     if arguments.watch:
@@ -121,7 +124,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from sender import status
+    from sender.commands import status
 
     found = status.of(load(arguments.config))
     print(status.as_json(found) if arguments.json else status.as_text(found))
@@ -134,8 +137,8 @@ def _template(arguments: argparse.Namespace) -> int:
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
-    from sender import credentials
-    from sender.provision import Wanted
+    from sender.commands.provision import credentials
+    from sender.commands.provision.provision import Wanted
 
     about_hosts = [arguments.host, arguments.hosts, arguments.group, arguments.proxy, arguments.psk_identity]
     problems = []
@@ -181,8 +184,8 @@ def _host_names(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _provision(arguments: argparse.Namespace) -> int:
-    from sender import credentials, provision
-    from sender.zabbix_api import Api, checked_url, is_in_clear
+    from sender.commands.provision import credentials, provision
+    from sender.commands.provision.api import Api, checked_url, is_in_clear
 
     url = checked_url(arguments.url)
     login = credentials.login(arguments.token_file, os.environ)

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab import story
+from lab.browser import Browser
+from lab.command import COMMAND, tcp_status_sender
+from lab.frontend import Frontend
+from lab.namespace import LOOPBACK, Namespace, entered
+from lab.storyteller import tell, uplink
+from lab.trapper import Trapper, counts
+from lab.zabbix_stack import ZabbixStack
 from sender import __version__
 from sender.model import Item, TcpState
-from support import story
-from support.browser import Browser
-from support.command import COMMAND, tcp_status_sender
-from support.frontend import Frontend
-from support.namespace import LOOPBACK, Namespace, entered
-from support.storyteller import tell, uplink
-from support.trapper import Trapper, counts
-from support.zabbix_stack import ZabbixStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,8 @@ TEMPLATE = "TCP states by Zabbix trapper"
 GROUP = "Linux servers"
 STORY = "web-01"
 HTTPS = "TCP port 443 https"
-EVERY_STATE = (sys.executable, str(Path(__file__).parents[1] / "support" / "every_state.py"))
+REPOSITORY = Path(__file__).parents[2]
+EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 
 
 @pytest.fixture(scope="module")

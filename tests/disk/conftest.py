@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.command import COMMAND
-from support.disk import Disk
-from support.watched_daemon import Daemon
+from lab.command import COMMAND
+from lab.disk import Disk
+from lab.watched_daemon import Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.disk import EXT4, Disk
+from lab.trapper import Trapper, accept
+from lab.watched_daemon import wait_until
 from sender.items import KEYS
-from support.disk import EXT4, Disk
-from support.trapper import Trapper, accept
-from support.watched_daemon import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,8 @@ def test_a_disk_that_somebody_fills(start: Callable[..., Any], config: Callable[
 FILL = """
 import sys, time
 from sender.model import Item
-from sender.spool import Spool
-from sender.spool_sample import Limits
+from sender.spool.spool import Spool
+from sender.spool.sample import Limits
 from sender.items import KEYS
 spool, count = Spool(sys.argv[1], ["d0"], Limits(max_age_s=1e6, max_bytes=2**28)), 0
 begin = int(time.time()) - 5000

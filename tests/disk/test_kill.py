@@ -14,7 +14,7 @@ from collections import defaultdict
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from support import spool_user
+from lab import spool_user
 
 if TYPE_CHECKING:
     from pathlib import Path

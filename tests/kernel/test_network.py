@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.config import Destination
+from lab.namespace import Namespace
+from lab.trapper import Trapper
+from lab.watched_daemon import wait_until
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
-from sender.uplink import Uplink
-from support.namespace import Namespace
-from support.trapper import Trapper
-from support.watched_daemon import wait_until
+from sender.settings.schema import Destination
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,10 +102,10 @@ NAMES = """
 """
 SEND = """
 import sys
-from sender.config import Destination
+from sender.settings.schema import Destination
 from sender.errors import DeliveryError
 from sender.model import Item
-from sender.uplink import Uplink
+from sender.zabbix.uplink import Uplink
 node, *source_ip = sys.argv[1:]
 settings = {"nodes": [node], "timeout": "2s"} | ({"source_ip": source_ip[0]} if source_ip else {})
 try:

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support import queues
-from support.command import COMMAND
-from support.namespace import Namespace
+from lab import queues
+from lab.command import COMMAND
+from lab.namespace import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SUPPORT = Path(__file__).parents[1] / "support"
-QUEUES = (sys.executable, str(SUPPORT / "queues.py"))
-EVERY_STATE = (sys.executable, str(SUPPORT / "every_state.py"))
+REPOSITORY = Path(__file__).parents[2]
+QUEUES = (sys.executable, str(REPOSITORY / "lab" / "queues.py"))
+EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 WAYS = {"one walk": "[WAYS[0]]", "each family": "[WAYS[1]]"}
 SS = {"ESTAB": 1, "SYN-SENT": 2, "LISTEN": 10}  # as ss calls the kernel's states
 
 
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[Namespace]:
-    """The namespace of support/queues.py."""
+    """The namespace of lab/queues.py."""
     with Namespace(QUEUES) as namespace:
         yield namespace
 
@@ -40,7 +40,7 @@ def sampled(namespace: Namespace, ways: str, wanted: str) -> dict[str, Any]:
         "import json\n"
         "from dataclasses import asdict\n"
         "from sender.model import Wanted\n"
-        "from sender.sock_diag import WAYS, SockDiag\n"
+        "from sender.kernel.sock_diag import WAYS, SockDiag\n"
         f"found = SockDiag({ways}).sample(Wanted({wanted}))\n"
         "counts = lambda by: {f'{port} {int(state)}': n for (port, state), n in by.items()}\n"
         "listeners = {port: asdict(each) for port, each in found.listeners.items()}\n"

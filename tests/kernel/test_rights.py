@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.command import COMMAND
-from support.trapper import Trapper
+from lab.command import COMMAND
+from lab.trapper import Trapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable

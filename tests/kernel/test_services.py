@@ -6,8 +6,8 @@ import json
 import subprocess
 from typing import TYPE_CHECKING
 
+from lab.command import COMMAND
 from sender.items import LOCAL
-from support.command import COMMAND
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.namespace import Namespace
+from sender.kernel.sock_diag import SockDiag
 from sender.model import TcpState
-from sender.sock_diag import SockDiag
-from support.namespace import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "tcp-status-sender")
 PYTHON = (sys.executable, "-I")  # without the current folder, which may be the checkout, on its path
-TESTS = Path(__file__).parents[1]
-EVERY_STATE = (sys.executable, str(TESTS / "support" / "every_state.py"))
+REPOSITORY = Path(__file__).parents[2]
+EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 SS = {"ESTAB": "ESTABLISHED", "FIN-WAIT-1": "FIN_WAIT1", "FIN-WAIT-2": "FIN_WAIT2"}  # as ss calls them
 NETLINK_SOCK_DIAG = 4
 FORGED_DONE = b"\x14\0\0\0\x03\0\x02\0" + bytes(12)  # NLMSG_DONE: that was all
@@ -67,7 +67,7 @@ def walked(namespace: Namespace, ways: str) -> dict[str, int]:
     """What the sampler counts in the namespace when it has only `ways`, an expression, to ask."""
     code = (
         "import json, socket\n"
-        "from sender.sock_diag import WAYS, SockDiag, by_family\n"
+        "from sender.kernel.sock_diag import WAYS, SockDiag, by_family\n"
         f"print(json.dumps({{s.name: n for s, n in SockDiag({ways}).sample().states.items()}}))"
     )
     counts: dict[str, int] = json.loads(namespace.run(*PYTHON, "-c", code))
@@ -110,7 +110,7 @@ def test_no_privilege_is_needed(namespace: Namespace) -> None:
     # The process gives its privileges up itself: the virtual environment may lie where only root can read.
     code = (
         "import os\n"
-        "from sender.sock_diag import SockDiag\n"
+        "from sender.kernel.sock_diag import SockDiag\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "assert 'CapEff:\\t0000000000000000' in open('/proc/self/status').read()\n"
         "print(sum(SockDiag().sample().states.values()))"
@@ -162,8 +162,7 @@ def test_where_netlink_is_forbidden(code: int, advice: str) -> None:
     """Under a real seccomp filter without AF_NETLINK the command fails with exit code 1 and advice, not with zeros."""
     program = (
         "import socket, sys\n"
-        f"sys.path.append({str(TESTS)!r})\n"
-        "from support.seccomp import refuse_family\n"
+        "from lab.seccomp import refuse_family\n"
         "from sender.cli import main\n"
         f"refuse_family(socket.AF_NETLINK, {code})\n"
         "sys.exit(main(['run', '--dry-run', '--once']))"

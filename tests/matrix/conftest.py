@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.command import tcp_status_sender
-from support.namespace import LOOPBACK, Namespace, entered
-from support.zabbix_stack import ZabbixStack
+from lab.command import tcp_status_sender
+from lab.namespace import LOOPBACK, Namespace, entered
+from lab.zabbix_stack import ZabbixStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.zabbix_versions import Version
+    from lab.zabbix_versions import Version
 
 TEMPLATE = "TCP states by Zabbix trapper"
 RELEASES = Path(__file__).parents[2] / ".matrix"  # where `make test-matrix` makes them

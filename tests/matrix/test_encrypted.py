@@ -6,16 +6,16 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from lab.command import tcp_status_sender
+from lab.zabbix_proxy import ZabbixProxy
 from sender.items import KEYS
-from support.command import tcp_status_sender
-from support.zabbix_proxy import ZabbixProxy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
 PSK = 2  # tls_accept of a host in the API

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.browser import Browser
-from support.frontend import Frontend
-from support.storyteller import tell
+from lab.browser import Browser
+from lab.frontend import Frontend
+from lab.storyteller import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from selenium.webdriver.remote.webelement import WebElement
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 FIGURES = ("ESTABLISHED", "TIME_WAIT", "CLOSE_WAIT", "SYN_RECV", "SYN_SENT")
 FIGURE = "//div[@class='dashboard-grid-widget'][.//h4[.='{}']]//div[contains(@class,'item-value-content')]"

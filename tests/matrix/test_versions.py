@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.command import tcp_status_sender
+from lab.daemon import Daemon
+from lab.trapper import Trapper
+from lab.zabbix_proxy import ZabbixProxy
+from lab.zabbix_stack import Value, free_ports
 from sender.items import DISCOVERIES, KEYS, discovered
-from support.command import tcp_status_sender
-from support.daemon import Daemon
-from support.trapper import Trapper
-from support.zabbix_proxy import ZabbixProxy
-from support.zabbix_stack import Value, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
 FIELDS = ("key", "value", "clock", "ns")

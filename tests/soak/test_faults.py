@@ -22,15 +22,15 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from lab.command import COMMAND
+from lab.daemon import Daemon
+from lab.disk import Disk
+from lab.faults import AT_THE_OTHER, OF_ITS_LIFE, ON_THE_HOST, ON_THE_WAY, Capricious, Fault, Scene
+from lab.relay import Relay
+from lab.sizes import Recorder, Sizes, medians
+from lab.traffic import Traffic
+from lab.zabbix_stack import ZabbixStack, free_ports
 from sender.items import DISCOVERIES, KEYS, discovered
-from support.command import COMMAND
-from support.daemon import Daemon
-from support.disk import Disk
-from support.faults import AT_THE_OTHER, OF_ITS_LIFE, ON_THE_HOST, ON_THE_WAY, Capricious, Fault, Scene
-from support.relay import Relay
-from support.sizes import Recorder, Sizes, medians
-from support.traffic import Traffic
-from support.zabbix_stack import ZabbixStack, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from support.faults import Row, Taken
+    from lab.faults import Row, Taken
 
 MINUTES = float(os.environ.get("MINUTES", "60"))
 SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))

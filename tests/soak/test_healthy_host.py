@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.command import COMMAND
-from support.daemon import Daemon
-from support.traffic import Service
-from support.zabbix_stack import ZabbixStack, free_ports
+from lab.command import COMMAND
+from lab.daemon import Daemon
+from lab.traffic import Service
+from lab.zabbix_stack import ZabbixStack, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

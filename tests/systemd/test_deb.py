@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from support.namespace import entered
-from support.program import POLL_S, finish
-from support.systemd import System
-from support.trapper import RESET, Trapper, accept
+from lab.namespace import entered
+from lab.program import POLL_S, finish
+from lab.systemd import System
+from lab.trapper import RESET, Trapper, accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def life(system: System, trapper: Trapper, package: Path, upgrade: Path) -> None
     assert system.path(CONFIG).read_bytes() == (REPOSITORY / "config.example.yaml").read_bytes()
     system.path("/run/json.py").write_text("raise SystemExit('not json')")
     assert system.run("env", "PYTHONPATH=/run", f"/usr/bin/{NAME}", "--version").startswith(NAME)
-    assert list(system.path(f"/usr/lib/{NAME}").rglob("sender/__pycache__/run.*.pyc"))
+    assert list(system.path(f"/usr/lib/{NAME}").rglob("sender/commands/__pycache__/run.*.pyc"))
     owner = system.run("id", "--user", NAME).strip()
     assert system.run("stat", "--format=%u %a", f"/var/lib/{NAME}/.", SPOOL).splitlines() == [
         f"{owner} 700",

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from support.program import POLL_S, StackError
-from support.systemd import System
+from lab.program import POLL_S, StackError
+from lab.systemd import System
 
-TESTS = Path(__file__).parents[1]
 KILLED = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from support.systemd import System
+from lab.systemd import System
 with System(Path(sys.argv[1])) as system:
     print(json.dumps([system.pid, str(system.cgroup)]), flush=True)
     sys.stdin.read()
@@ -42,7 +40,7 @@ def test_nothing_is_left(tmp_path: Path) -> None:
 
 def test_nothing_is_left_by_a_test_that_is_killed(tmp_path: Path) -> None:
     """When the process that holds it is killed, all of it goes as well."""
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(TESTS)]
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         pid, cgroup = json.loads(holder.stdout.readline())

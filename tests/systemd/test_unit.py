@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from support.namespace import entered
-from support.program import POLL_S, StackError, finish
-from support.systemd import UNITS, System
-from support.tls_server import psk_server
-from support.trapper import Trapper
+from lab.namespace import entered
+from lab.program import POLL_S, StackError, finish
+from lab.systemd import UNITS, System
+from lab.tls_server import psk_server
+from lab.trapper import Trapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

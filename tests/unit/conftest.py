@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.delivery import Delivery
-from sender.spool import Spool
-from support.command import COMMAND
-from support.some_items import LIMITS, Zabbix
+from lab.command import COMMAND
+from lab.some_items import LIMITS, Zabbix
+from sender.delivery.delivery import Delivery
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.agent_config import AgentConfig
-from sender.config import Settings, load
 from sender.errors import ConfigError
+from sender.settings.agent_conf import AgentConfig
+from sender.settings.schema import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable

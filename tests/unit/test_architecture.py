@@ -1,37 +1,41 @@
-"""The house as CONTRIBUTING.md draws it: imports point downward, and each library has one owner. Read from the checkout."""
+"""The house as CONTRIBUTING.md draws it: folders in the order of the data, one owner per library. Read from the checkout."""
 
 from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
-from support import documents
+from lab import documents
 
 SOURCE = documents.REPOSITORY / "sender"
-MODULES = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__")
-LAYERS = re.findall(r"^\| \w+ \| (.+?) \|", documents.sections("CONTRIBUTING.md")["The house"], re.MULTILINE)
-ORDER = [module for layer in LAYERS for module in re.findall(r"`(\w+)`", layer)]
+MODULES = sorted(path.relative_to(SOURCE).with_suffix("").as_posix() for path in SOURCE.rglob("*.py"))
+FOLDERS = re.findall(r"^\| `(\w+)/` \|", documents.sections("CONTRIBUTING.md")["The house"], re.MULTILINE)
+ORDER = ["vocabulary", *FOLDERS, "entrance"]
+ENTRANCE = {"__main__", "cli"}
 OWNERS = {
-    "pyroute2": {"sock_diag"},
-    "zabbix_utils": {"protocol", "zabbix_api"},
-    "apscheduler": {"daemon"},
-    "signal": {"daemon"},
-    "fcntl": {"spool_lock"},
-    "sqlite3": {"spool_file"},
-    "yaml": {"yaml_file"},
-    "pydantic": {"config", "fields"},
-    "argparse": {"usage"},
-    "ssl": {"psk", "tls", "zabbix_api"},
-    "_ssl": {"psk"},
-    "ctypes": {"psk", "malloc"},
-    "rich": {"show"},
+    "pyroute2": {"kernel/sock_diag"},
+    "zabbix_utils": {"commands/provision/api", "zabbix/protocol"},
+    "apscheduler": {"daemon/daemon"},
+    "signal": {"daemon/daemon"},
+    "fcntl": {"spool/lock"},
+    "sqlite3": {"spool/database"},
+    "yaml": {"settings/yaml_file"},
+    "pydantic": {"settings/schema", "settings/values"},
+    "argparse": {"commands/arguments"},
+    "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api"},
+    "_ssl": {"zabbix/psk"},
+    "ctypes": {"zabbix/psk", "daemon/malloc"},
+    "rich": {"commands/show"},
 }
+MOST_LINES = 300
 
 
 def imports(module: str) -> set[str]:
-    """The modules that `module` needs when it runs, those for type checking left out."""
+    """Return the modules that `module` needs when it runs, those for type checking left out."""
     tree = ast.parse((SOURCE / f"{module}.py").read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -45,17 +49,35 @@ def imports(module: str) -> set[str]:
     return found
 
 
-def test_every_module_has_a_place() -> None:
-    """Each module stands in the table once, and nothing else does."""
-    assert sorted(ORDER) == MODULES
+def ours(module: str) -> set[str]:
+    """Return which of our modules `module` needs."""
+    paths = {name.removeprefix("sender.").replace(".", "/") for name in imports(module) if name.startswith("sender.")}
+    return paths & set(MODULES)
+
+
+def folder(module: str) -> str:
+    """Return the floor on which a module stands: its top folder, or one of the two parts of `sender/` itself."""
+    if "/" in module:
+        return module.split("/", maxsplit=1)[0]
+    return "entrance" if module in ENTRANCE else "vocabulary"
+
+
+def test_the_table_has_every_folder() -> None:
+    """Each folder stands in the table once, and nothing else does."""
+    assert sorted(FOLDERS) == sorted(path.name for path in SOURCE.iterdir() if path.is_dir() and path.name[0] != "_")
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_point_downward(module: str) -> None:
-    """A module knows only what stands before it: modules of the layers below its own, and of its own those further left."""
-    before = {f"sender.{name}" for name in ORDER[: ORDER.index(module)]}
-    ours = {name for name in imports(module) if name.startswith("sender.") and name[7:] in MODULES}
-    assert ours <= before
+def test_imports_point_one_way(module: str) -> None:
+    """A module imports only from its own folder and from those that stand before it in the table."""
+    assert {folder(each) for each in ours(module)} <= set(ORDER[: ORDER.index(folder(module)) + 1])
+
+
+@pytest.mark.parametrize("floor", ORDER)
+def test_no_folder_holds_a_circle(floor: str) -> None:
+    """Within a folder, imports never lead back to where they began."""
+    within = {module: ours(module) for module in MODULES if folder(module) == floor}
+    list(TopologicalSorter(within).static_order())
 
 
 @pytest.mark.parametrize("library", OWNERS)
@@ -68,6 +90,6 @@ def test_each_library_has_one_owner(library: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_says_what_it_owns(module: str) -> None:
     """Each module opens with a sentence, and stays readable in one sitting."""
-    text = (SOURCE / f"{module}.py").read_text()
+    text = Path(SOURCE, f"{module}.py").read_text()
     assert ast.get_docstring(ast.parse(text))
-    assert text.count("\n") <= 300
+    assert text.count("\n") <= MOST_LINES

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.autoregistration import Pace, Registration, Registrations
-from sender.config import Settings
+from lab.command import tcp_status_sender, until
+from lab.trapper import MUTE, Trapper, accept, packet
+from sender.delivery.registration import Pace, Registration, Registrations
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
-from sender.uplink import Uplink
-from support.command import tcp_status_sender, until
-from support.trapper import MUTE, Trapper, accept, packet
+from sender.settings.schema import Settings
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     import subprocess

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.census import SOCKET_LEN, Census
+from sender.kernel.counts import SOCKET_LEN, Census
+from sender.kernel.dump import NLM_F_MULTI, NLMSG_DONE, SLACK, Tally
 from sender.model import Listener, TcpState, Wanted
-from sender.tally import NLM_F_MULTI, NLMSG_DONE, SLACK, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

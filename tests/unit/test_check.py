@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.check import look
-from sender.check_here import kernel
-from sender.findings import Finding, as_json, as_text
+from lab.command import tcp_status_sender
+from lab.silence import silent_port
+from lab.trapper import MUTE, Trapper, accept, counts, packet, redirect
+from sender.commands.check.check import look
+from sender.commands.check.kernel import kernel
+from sender.commands.check.report import Finding, as_json, as_text
 from sender.items import DISCOVERIES, KEYS
 from sender.model import Wanted
-from support.command import tcp_status_sender
-from support.silence import silent_port
-from support.trapper import MUTE, Trapper, accept, counts, packet, redirect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-TESTS = Path(__file__).parents[1]
 FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 
 
@@ -133,8 +132,7 @@ def test_where_the_kernel_refuses(config: Callable[..., Path]) -> None:
     with Trapper() as trapper:
         program = (
             "import errno, socket, sys\n"
-            f"sys.path.append({str(TESTS)!r})\n"
-            "from support.seccomp import refuse_family\n"
+            "from lab.seccomp import refuse_family\n"
             "from sender.cli import main\n"
             "refuse_family(socket.AF_NETLINK, errno.EAFNOSUPPORT)\n"
             f"sys.exit(main(['check', '--json', '--config', {str(config(trapper.port))!r}]))"

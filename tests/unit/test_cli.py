@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.command import COMMAND, tcp_status_sender
 from sender import __version__
-from support.command import COMMAND, tcp_status_sender
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender import config
-from sender.config import Destination, PortSettings, Settings, SpoolSettings, load
 from sender.errors import ConfigError
-from sender.fields import Node
+from sender.settings import schema as config
+from sender.settings.schema import Destination, PortSettings, Settings, SpoolSettings, load
+from sender.settings.values import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,18 +17,18 @@ import pytest
 from apscheduler.executors import base as executors
 from apscheduler.schedulers import base as schedulers
 
-from sender import daemon, pipeline
 from sender.clock import boottime
-from sender.config import Settings
+from sender.daemon import daemon, pipeline
 from sender.errors import ConfigError
+from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
     from pathlib import Path
 
-    from sender.delivery import Delivery
-    from sender.sampling import Sampling
+    from sender.delivery.delivery import Delivery
+    from sender.sampling.sampler import Sampling
 
 
 @pytest.mark.parametrize("interval_s", [1, 7, 30, 60, 90, 3600])

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from sender.delivery import Delivery
+from sender.delivery.delivery import Delivery
 from sender.errors import DeliveryError, SpoolError
 from sender.model import Item, Outcome
-from sender.spool import Spool
-from sender.spool_sample import Limits
+from sender.spool.sample import Limits
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

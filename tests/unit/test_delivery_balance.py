@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.delivery import Delivery
+from sender.delivery.delivery import Delivery
 from sender.errors import DeliveryError
 from sender.items import LOCAL, discovered
 from sender.model import Item, Outcome
-from sender.spool import Spool
-from sender.spool_sample import Limits
+from sender.spool.sample import Limits
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

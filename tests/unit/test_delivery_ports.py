@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.delivery import Delivery
+from lab.some_items import LIMITS, Zabbix
+from sender.delivery.delivery import Delivery
 from sender.items import KEYS, LOCAL, discovered
 from sender.model import Item
-from sender.spool import Spool
-from sender.spool_sample import Sample
-from support.some_items import LIMITS, Zabbix
+from sender.spool.sample import Sample
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sender.config import Settings
+from lab import documents
+from lab.documents import DOCUMENTS, REPOSITORY
 from sender.items import DISCOVERIES, KEYS
-from support import documents
-from support.documents import DOCUMENTS, REPOSITORY
+from sender.settings.schema import Settings
 
 TESTS = Path(__file__).parents[1]
 PAGES = [str(path.relative_to(REPOSITORY)) for path in DOCUMENTS]

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.command import COMMAND, tcp_status_sender, until
 from sender.items import DISCOVERIES, KEYS
-from support.command import COMMAND, tcp_status_sender, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
-from support import documents
-from support.documents import REPOSITORY
+from lab import documents
+from lab.documents import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def logged() -> Iterator[tuple[str, str]]:
     """Level and text of every line in the source."""
     calls = (
         node
-        for path in (REPOSITORY / "sender").glob("*.py")
+        for path in (REPOSITORY / "sender").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     )

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sender.delivery.new_ports import Newcomers
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
-from sender.newcomers import Newcomers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from sender.config import Settings
-from sender.pipeline import offset_s
+from sender.daemon.pipeline import offset_s
+from sender.settings.schema import Settings
 
 
 @pytest.mark.parametrize(("interval_s", "spread_s"), [(1, 0.5), (10, 5), (30, 15), (60, 30), (3600, 30)])

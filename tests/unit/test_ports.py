@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import PortSettings
 from sender.items import LOCAL, REMOTE, to_items
 from sender.model import Listener, Snapshot, TcpState, Tracked, Vitals, Wanted
-from sender.ports import KEEP_S, Ports
+from sender.sampling.ports import KEEP_S, Ports
+from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

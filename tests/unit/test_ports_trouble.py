@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.delivery import Delivery
+from lab.command import tcp_status_sender
+from lab.daemon import Daemon
+from lab.some_items import LIMITS, Zabbix
+from lab.trapper import Trapper, counts
+from sender.daemon.pipeline import port_of
+from sender.delivery.delivery import Delivery
+from sender.delivery.new_ports import Newcomers
 from sender.items import LOCAL, REMOTE
 from sender.model import Item, Outcome
-from sender.newcomers import Newcomers
-from sender.pipeline import port_of
-from sender.spool import Spool
-from support.command import tcp_status_sender
-from support.daemon import Daemon
-from support.some_items import LIMITS, Zabbix
-from support.trapper import Trapper, counts
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

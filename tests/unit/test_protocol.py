@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.protocol import from_packet, missing, to_packet
+from sender.zabbix.protocol import from_packet, missing, to_packet
 
 REQUEST = {"request": "sender data", "data": []}
 BODY = b'{"request": "sender data", "data": []}'

@@ -11,12 +11,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sender import credentials, template
-from sender.credentials import Login, Psk
+from lab.command import COMMAND, bare_environment
+from lab.trapper import Trapper
+from sender.commands import template
+from sender.commands.provision import credentials
+from sender.commands.provision.api import checked_url, is_in_clear
+from sender.commands.provision.credentials import Login, Psk
 from sender.errors import ConfigError
-from sender.zabbix_api import checked_url, is_in_clear
-from support.command import COMMAND, bare_environment
-from support.trapper import Trapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

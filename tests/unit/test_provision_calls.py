@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender import template
-from sender.credentials import Psk
+from sender.commands import template
+from sender.commands.provision.credentials import Psk
+from sender.commands.provision.provision import Provision, Wanted
 from sender.errors import ApiError, ApiRefusedError
-from sender.provision import Provision, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination
+from lab.trapper import MUTE, Trapper, accept, redirect
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
-from sender.uplink import Uplink
-from support.trapper import MUTE, Trapper, accept, redirect
+from sender.settings.schema import Destination
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -257,7 +257,7 @@ def test_the_log_says_what_changed(home: Trapper, away: Trapper, caplog: pytest.
     home.answer, away.answer = accept, reset
     for _ in range(3):
         subject.send(ITEMS)
-    assert [record.getMessage() for record in caplog.records if record.name == "sender.uplink"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "sender.zabbix.uplink"] == [
         f"main takes values at {away.node} (by redirect from {home.node})",
         f"main takes values at {home.node} again, without a redirect",
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sender.delivery.rejections import Refusals
 from sender.model import Item, Outcome
-from sender.refusals import Refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,8 +7,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
-from support.command import until
-from support.trapper import RESET, Trapper, accept, counts
+from lab.command import until
+from lab.trapper import RESET, Trapper, accept, counts
 
 if TYPE_CHECKING:
     import subprocess

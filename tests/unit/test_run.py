@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.command import COMMAND, tcp_status_sender, until
+from lab.trapper import Trapper, counts
 from sender import __version__
 from sender.items import DISCOVERIES, KEYS
-from support.command import COMMAND, tcp_status_sender, until
-from support.trapper import Trapper, counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sender.config import Settings
 from sender.errors import KernelError
 from sender.model import Item, Listener, Snapshot, TcpState, Vitals
-from sender.sampling import Sampling
+from sender.sampling.sampler import Sampling
+from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.config import PortSettings
+from lab.command import COMMAND, tcp_status_sender
 from sender.model import TcpState
-from support.command import COMMAND, tcp_status_sender
+from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender import sock_diag
 from sender.errors import KernelError, TornError
+from sender.kernel import sock_diag
+from sender.kernel.sock_diag import WAYS, SockDiag, by_family, one_walk
 from sender.model import TcpState
-from sender.sock_diag import WAYS, SockDiag, by_family, one_walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def test_out_of_file_descriptors() -> None:
     code = (
         "import resource, os\n"
         "from sender.errors import KernelError\n"
-        "from sender.sock_diag import SockDiag\n"
+        "from sender.kernel.sock_diag import SockDiag\n"
         "before = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) - 1, before[1]))\n"
         "try:\n"

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Chunk, Item, Outcome
-from sender.spool import Spool
-from sender.spool_sample import Limits
+from sender.spool.sample import Limits
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,9 +20,9 @@ import pytest
 from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Item, Outcome
-from sender.spool import Spool
-from sender.spool_look import inspect
-from sender.spool_sample import Limits
+from sender.spool.reader import inspect
+from sender.spool.sample import Limits
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

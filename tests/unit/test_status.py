@@ -8,11 +8,11 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+from lab.command import tcp_status_sender, until
+from lab.trapper import Trapper, counts
 from sender.items import DISCOVERIES, KEYS
-from sender.spool import Spool
-from sender.spool_sample import Limits
-from support.command import tcp_status_sender, until
-from support.trapper import Trapper, counts
+from sender.spool.sample import Limits
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     import subprocess

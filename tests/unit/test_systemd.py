@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.systemd import notify, reloading, watchdog_s
+from sender.daemon.systemd import notify, reloading, watchdog_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

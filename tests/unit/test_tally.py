@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.errors import KernelError, TornError
-from sender.sock_diag import by_family, one_walk
-from sender.tally import SLACK, Tally
+from sender.kernel.dump import SLACK, Tally
+from sender.kernel.sock_diag import by_family, one_walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sender import template
+from sender.commands import template
 from sender.items import DISCOVERIES, KEYS
 from sender.model import TcpState
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination
+from lab.certificates import Authority, Pair
+from lab.tls_server import cert_server, psk_server
+from lab.trapper import MUTE, Trapper, counts
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
-from sender.tls import distinguished
-from sender.uplink import Uplink
-from support.certificates import Authority, Pair
-from support.tls_server import cert_server, psk_server
-from support.trapper import MUTE, Trapper, counts
+from sender.settings.schema import Destination
+from sender.zabbix.tls import distinguished
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -362,10 +362,10 @@ def test_an_encrypted_request_that_is_read_slowly(psk_file: Path) -> None:
 CROWD = """
 import json, sys
 from pathlib import Path
-from sender.config import Destination
+from sender.settings.schema import Destination
 from sender.errors import DeliveryError
 from sender.model import Item
-from sender.uplink import Uplink
+from sender.zabbix.uplink import Uplink
 
 def resident():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line)
@@ -410,19 +410,18 @@ def test_many_connections_leave_nothing(psk_file: Path, authority: Authority, se
 
 def python(script: str, *arguments: str) -> str:
     """What a process of its own prints."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 SANDBOXED = """
 import sys
-from sender.config import Destination
+from sender.settings.schema import Destination
 from sender.model import Item
-from sender.uplink import Uplink
-from support.seccomp import refuse_writable_code
+from sender.zabbix.uplink import Uplink
+from lab.seccomp import refuse_writable_code
 refuse_writable_code()
 tls = {"connect": "psk", "psk_identity": "web", "psk_file": sys.argv[2]}
 subject = Uplink(Destination.model_validate({"nodes": [sys.argv[1]], "tls": tls}))

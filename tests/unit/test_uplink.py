@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination
+from lab.seccomp import refuse_family
+from lab.trapper import MUTE, RESET, Trapper, accept, counts, packet, redirect
 from sender.errors import DeliveryError
-from sender.fields import Node
 from sender.items import to_request
 from sender.model import Item, Outcome
-from sender.uplink import Uplink
-from support.seccomp import refuse_family
-from support.trapper import MUTE, RESET, Trapper, accept, counts, packet, redirect
+from sender.settings.schema import Destination
+from sender.settings.values import Node
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

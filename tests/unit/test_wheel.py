@@ -41,8 +41,8 @@ def test_it_is_complete(folder: Path) -> None:
         held = {name.partition(".data/data/")[2] or name: wheel.read(name) for name in wheel.namelist()}
     expected = {name: (REPOSITORY / source).read_bytes() for name, source in DATA.items()}
     expected |= {f"sender/templates/{name}": (REPOSITORY / "templates" / name).read_bytes() for name in TEMPLATES}
-    modules = [path for path in (REPOSITORY / "sender").iterdir() if path.suffix in {".py", ".typed"}]
-    expected |= {f"sender/{path.name}": path.read_bytes() for path in modules}
+    modules = [path for path in (REPOSITORY / "sender").rglob("*") if path.suffix in {".py", ".typed"}]
+    expected |= {str(path.relative_to(REPOSITORY)): path.read_bytes() for path in modules}
     assert {name: held[name] for name in held if ".dist-info/" not in name} == expected
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.command import COMMAND
-from support.zabbix_stack import ZabbixStack
+from lab.command import COMMAND
+from lab.zabbix_stack import ZabbixStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.config import load
+from lab.trapper import Trapper, packet
 from sender.errors import ConfigError
-from support.trapper import Trapper, packet
+from sender.settings.schema import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.command import COMMAND
+from lab.daemon import Daemon
+from lab.trapper import Trapper, accept, packet
 from sender.items import KEYS
-from support.command import COMMAND
-from support.daemon import Daemon
-from support.trapper import Trapper, accept, packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
 METADATA = "Linux tcp-status-sender"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.check import look
-from sender.findings import as_json
+from lab.command import COMMAND, tcp_status_sender
+from lab.silence import silent_port
+from lab.zabbix_stack import free_ports
+from sender.commands.check.check import look
+from sender.commands.check.report import as_json
 from sender.items import DISCOVERIES, KEYS
-from support.command import COMMAND, tcp_status_sender
-from support.silence import silent_port
-from support.zabbix_stack import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
 COUNT = len(KEYS) + len(DISCOVERIES)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from zabbix_utils import ZabbixAPI
 
-from support.namespace import LOOPBACK, Namespace, entered
-from support.program import caged
+from lab.namespace import LOOPBACK, Namespace, entered
+from lab.program import caged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ class Demo:
 
 def environment(directory: Path) -> dict[str, str]:
     """That of `make demo`."""
-    return {**os.environ, "PYTHONPATH": "tests", "TMPDIR": str(directory)}
+    return {**os.environ, "TMPDIR": str(directory)}
 
 
 def processes_in(network: Namespace) -> list[int]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.certificates import Authority, Pair
-from support.command import COMMAND, tcp_status_sender
-from support.watched_daemon import Daemon
-from support.zabbix_stack import ZabbixStack
+from lab.certificates import Authority, Pair
+from lab.command import COMMAND, tcp_status_sender
+from lab.watched_daemon import Daemon
+from lab.zabbix_stack import ZabbixStack
 
 if TYPE_CHECKING:
     import subprocess

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.command import COMMAND
+from lab.command import COMMAND
 
 if TYPE_CHECKING:
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
 OLD = "TCP states of old"  # both are there at the same time

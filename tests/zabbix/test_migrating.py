@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination
+from lab import documents
+from lab.command import COMMAND
+from lab.documents import REPOSITORY
+from lab.namespace import Namespace
 from sender.model import Item, Outcome
-from sender.uplink import Uplink
-from support import documents
-from support.command import COMMAND
-from support.documents import REPOSITORY
-from support.namespace import Namespace
+from sender.settings.schema import Destination
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
-EVERY_STATE = (sys.executable, str(REPOSITORY / "tests" / "support" / "every_state.py"))
+EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 TEMPLATE = "TCP states by Zabbix trapper"
 OLD = ("ESTABLISHED", "TIME_WAIT", "LISTEN")
 AGENT, TRAPPER = 0, 2

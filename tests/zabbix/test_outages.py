@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.daemon import Daemon
+from lab.program import StackError
+from lab.relay import REFUSING, SILENT, WHOLE, Line, Relay
+from lab.trapper import Trapper
+from lab.zabbix_stack import free_ports
 from sender.items import KEYS
-from support.daemon import Daemon
-from support.program import StackError
-from support.relay import REFUSING, SILENT, WHOLE, Line, Relay
-from support.trapper import Trapper
-from support.zabbix_stack import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from support.daemon import Life
-    from support.zabbix_stack import ZabbixStack
+    from lab.daemon import Life
+    from lab.zabbix_stack import ZabbixStack
 
 EVERY_TIME = set(KEYS) - {"tcp.sender.version"}  # which the template has stored once a day
 SAMPLE_S = 0.5  # what a sample may take on a busy machine, until it is safe

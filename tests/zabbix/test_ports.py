@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.daemon import Daemon
+from lab.trapper import Trapper
+from lab.zabbix_stack import Value, free_ports
 from sender.items import LOCAL, discovered
-from support.daemon import Daemon
-from support.trapper import Trapper
-from support.zabbix_stack import Value, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 FIELDS = ("key", "value", "clock", "ns")
 BACKLOG = 77

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from sender import template
+from lab.command import COMMAND, bare_environment
+from lab.documents import shell
+from lab.https import Https
+from sender.commands import template
 from sender.items import KEYS
-from support.command import COMMAND, bare_environment
-from support.documents import shell
-from support.https import Https
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 FLEET = [f"web-{number:02}" for number in range(1, 21)]
 PSK = "0123456789abcdef" * 4

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from support.documents import REPOSITORY, blocks, shell
-from support.namespace import entered
-from support.program import finish
-from support.relay import Relay
-from support.systemd import UNITS, System
+from lab.documents import REPOSITORY, blocks, shell
+from lab.namespace import entered
+from lab.program import finish
+from lab.relay import Relay
+from lab.systemd import UNITS, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 HOST = "web-01"
 CLONE = "/root/tcp-status-sender"

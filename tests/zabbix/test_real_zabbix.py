@@ -12,21 +12,22 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sender.config import Destination
+from lab.command import COMMAND
+from lab.namespace import Namespace
+from lab.trapper import Trapper
+from lab.zabbix_stack import Value
 from sender.items import DISCOVERIES, KEYS
 from sender.model import Item, Outcome
-from sender.uplink import Uplink
-from support.command import COMMAND
-from support.namespace import Namespace
-from support.trapper import Trapper
-from support.zabbix_stack import Value
+from sender.settings.schema import Destination
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
-EVERY_STATE = (sys.executable, str(Path(__file__).parents[1] / "support" / "every_state.py"))
+REPOSITORY = Path(__file__).parents[2]
+EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 TEMPLATE = "TCP states by Zabbix trapper"
 FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 VERSION = "tcp.sender.version"  # stored once a day: the template discards what has not changed

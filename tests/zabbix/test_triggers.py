@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.config import Destination
+from lab.program import StackError
 from sender.model import Item, Outcome
-from sender.uplink import Uplink
-from support.program import StackError
+from sender.settings.schema import Destination
+from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from support.zabbix_stack import ZabbixStack
+    from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
 MINUTE, HOUR = 60, 3600

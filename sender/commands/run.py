@@ -1,0 +1,133 @@
+"""The verb `run`: the daemon, a dry run, or one sample."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from sender.items import to_request
+from sender.kernel.sock_diag import SockDiag
+from sender.model import Vitals
+from sender.sampling.sampler import Sampling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sender.model import Item
+    from sender.settings.schema import Settings
+
+_LOG = logging.getLogger(__name__)
+
+# What only the living daemon needs is imported where it is needed: it would double the time to the first dry-run sample.
+
+
+def live(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Sample and deliver until stopped; `load` reads the configuration anew. Raises TakenError."""
+    from sender.daemon import daemon, malloc
+    from sender.daemon.pipeline import Pipeline
+
+    malloc.give_back()
+    daemon.run(Pipeline(settings, load=load))
+    return 0
+
+
+def once(settings: Settings) -> int:
+    """Deliver one sample, and where some of it is refused a second one, to see which; the exit code. Raises KernelError.
+
+    It waits in memory: the daemon, which has the spool, may be running.
+    """
+    from sender.delivery.delivery import Delivery
+    from sender.delivery.registration import registration
+    from sender.spool.sample import Limits
+    from sender.spool.spool import Spool
+    from sender.zabbix.uplink import Uplink
+
+    names = [destination.name for destination in settings.destinations]
+    spool = Spool(":memory:", names, Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size))
+    deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
+
+    def sample() -> None:  # with discovery each time, as the first of its Sampling
+        Sampling(
+            settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
+        ).once()
+
+    for destination in settings.destinations:
+        if registrar := registration(settings, destination):
+            registrar.register()
+    sample()
+    done = [delivery.drain() for delivery in deliveries]
+    if any(delivery.is_curious for delivery in deliveries):
+        sample()
+        done += [delivery.drain() for delivery in deliveries]
+    for delivery in deliveries:
+        if (ports := delivery.newcomers.ports) and not delivery.was_refused:
+            _LOG.info(
+                "%s was told of port %s and makes their items within a minute or so; their values, which the daemon would hold "
+                "until then, were not sent",
+                *(delivery.name, ", ".join(ports)),
+            )
+    if not all(done):
+        _LOG.error("what was not delivered is lost: `run --once` does not use the spool")
+    return 0 if all(done) and not spool.rejected else 1
+
+
+def dry(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Print samples and send nothing, until stopped; the exit code."""
+    from sender.daemon import daemon
+
+    service = _DryRun(settings, load, daemon.stop)
+    daemon.run(service)
+    if service.failure:
+        raise service.failure
+    return 0
+
+
+def dry_once(settings: Settings) -> int:
+    """Print one sample; the exit code. Raises KernelError."""
+    Sampling(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=_print).once()
+    return 0
+
+
+class _DryRun:
+    """The daemon's service without spool and destinations; `failure` is what ended it, if its output did."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings], stop: Callable[[], None]) -> None:
+        self.settings = settings
+        self.failure: OSError | None = None
+        self._load, self._stop = load, stop
+        self.sampling = Sampling(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
+
+    def start(self) -> None:
+        """Nothing to begin."""
+
+    def tick(self) -> None:
+        self.sampling.tick()
+
+    def reload(self) -> None:
+        self.settings = self._load()
+        self.sampling.serve(self.settings)
+
+    def whither(self) -> str:
+        return "standard output (dry run)"
+
+    def status(self) -> str:
+        return "a dry run"
+
+    def close(self, within_s: float) -> None:
+        """Nothing is open."""
+
+    def _publish(self, items: Sequence[Item]) -> None:
+        try:
+            _print(items)
+        except OSError as error:  # nobody reads any more, or the disk is full
+            self.failure = error
+            self._stop()
+
+
+def _no_vitals(uptime_s: int) -> Vitals:
+    return Vitals(uptime_s=uptime_s)
+
+
+def _print(items: Sequence[Item]) -> None:
+    print(json.dumps(to_request(items)), flush=True)

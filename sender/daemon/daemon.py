@@ -1,0 +1,235 @@
+"""The daemon's life: start, run, reload, stop. The only importer of APScheduler and of signals; speaks to systemd."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Protocol
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from sender import __version__
+from sender.clock import boottime, moment
+from sender.daemon import systemd
+from sender.errors import SenderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.sampling.sampler import Sampling
+    from sender.settings.schema import Settings
+
+_LOG = logging.getLogger(__name__)
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (*_ENDING, signal.SIGHUP)
+_STOP_S = 4.0  # for what has begun to come to its end
+_KILL_S = 8  # after which the kernel ends what hangs where nothing of ours has a limit: a log that nobody reads, a disk
+_LOOK_S = 0.5  # between two looks at the clocks
+_STEP_S = 1.0  # a smaller step of the wall clock costs less than a sample
+_SAMPLE = "sample"
+
+
+class Service(Protocol):
+    """What the daemon keeps alive."""
+
+    settings: Settings
+    sampling: Sampling
+
+    def start(self) -> None:
+        """Begin; called with every signal blocked."""
+
+    def tick(self) -> None:
+        """Called at every whole multiple of the interval, never twice at once."""
+
+    def reload(self) -> None:
+        """Read the configuration again. Raises SenderError when it cannot be used."""
+
+    def whither(self) -> str:
+        """Where samples go."""
+
+    def status(self) -> str:
+        """How things are, on one line."""
+
+    def close(self, within_s: float) -> None:
+        """End."""
+
+
+def run(service: Service) -> None:
+    """Keep `service` going until SIGTERM or SIGINT; SIGHUP reloads it."""
+    received: SimpleQueue[int] = SimpleQueue()
+    before = {number: signal.signal(number, lambda number, _: _note(number, received)) for number in _SIGNALS}
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads inherit it, so that signals reach this one alone
+    stopping, idle = threading.Event(), threading.Lock()
+
+    def tick() -> None:
+        with idle:
+            if not stopping.is_set():
+                _tick(service)
+
+    scheduler = scheduler_for(service.settings.interval, tick)
+    service.start()
+    scheduler.start()
+    _say(service, "started", scheduler)
+    systemd.notify("READY=1", f"STATUS={service.status()}")  # in one: whoever waited for the start finds both
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+    ending = _watch(service, scheduler, received)
+
+    _LOG.info("stopping on %s", ending.name)
+    systemd.notify("STOPPING=1", "STATUS=a last attempt to deliver")
+    for number in _ENDING:  # a second one ends it at once
+        signal.signal(number, before[number])
+    scheduler.shutdown(wait=False)
+    deadline = time.monotonic() + _STOP_S
+    sampled = idle.acquire(timeout=_STOP_S)
+    stopping.set()
+    if sampled:
+        idle.release()  # for a tick that was due just now: it finds that it is too late, and ends
+    service.close(max(0, deadline - time.monotonic()))
+    if not sampled:
+        _LOG.error("stopped in the middle of a sample that did not end within %.0f s", _STOP_S)
+        logging.shutdown()
+        os._exit(1)  # Python would wait for the thread that takes it
+    signal.signal(signal.SIGHUP, before[signal.SIGHUP])
+    signal.alarm(0)
+
+
+def _note(number: int, received: SimpleQueue[int]) -> None:
+    if number in _ENDING:
+        signal.alarm(_KILL_S)
+    received.put(number)
+
+
+def stop() -> None:
+    """End `run`, from any thread, as SIGTERM would."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _tick(service: Service) -> None:
+    try:
+        service.tick()
+    except Exception:  # noqa: BLE001  a defect of ours in one sample must not end the next ones
+        _LOG.exception("a sample failed unexpectedly; the next one is taken when it is due")
+
+
+def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQueue[int]) -> signal.Signals:
+    """Reload when asked to, mend what a jumping clock does to the scheduler, report to systemd; the signal that ends it."""
+    # Not sigtimedwait: after a SIGCONT, CPython takes its timeout for a signal, whose number is whatever is in memory.
+    ahead_s = time.time() - boottime()
+    watchdog = _Watchdog(service)
+    while True:
+        numbers = _waiting(received)
+        for number in numbers:
+            if number in _ENDING:
+                return signal.Signals(number)
+        if numbers:  # however many came at once, the file is read after the last
+            watchdog.trouble = _reload(service, scheduler)
+        now_ahead_s = time.time() - boottime()
+        if abs(now_ahead_s - ahead_s) >= _STEP_S:
+            # APScheduler waits for a moment on the wall clock, which may now be hours away.
+            scheduler.modify_job(_SAMPLE, next_run_time=_next(service.settings.interval))
+            _LOG.warning("the wall clock was set by %+.0f s; sampling goes on by the new time", now_ahead_s - ahead_s)
+        ahead_s = now_ahead_s
+        watchdog.report()
+
+
+def _waiting(received: SimpleQueue[int]) -> list[int]:
+    """The signals that have come; wait a while for the first."""
+    numbers: list[int] = []
+    with suppress(Empty):
+        numbers.append(received.get(timeout=_LOOK_S))
+        while True:
+            numbers.append(received.get_nowait())
+    return numbers
+
+
+def _reload(service: Service, scheduler: BackgroundScheduler) -> str:
+    """Raises nothing; what is wrong from now on, if anything is."""
+    trouble = ""
+    systemd.reloading()
+    interval_s = service.settings.interval
+    try:
+        service.reload()
+    except SenderError as error:
+        _LOG.error("the configuration was not reloaded, the one before stays in force: %s", error)
+        trouble = "the last reload failed, see the log; "
+    else:
+        if service.settings.interval != interval_s:
+            follow(scheduler, service.settings.interval)
+        _say(service, "reloaded", scheduler)
+    systemd.notify("READY=1")
+    return trouble
+
+
+def _say(service: Service, what: str, scheduler: BackgroundScheduler) -> None:
+    settings = service.settings
+    _LOG.info(
+        "tcp-status-sender %s %s: host %r, a sample every %d s from %s, to %s",
+        *(__version__, what, settings.host, settings.interval),
+        *(moment(scheduler.get_job(_SAMPLE).next_run_time.timestamp()), service.whither()),
+    )
+
+
+class _Watchdog:
+    """Tells systemd how things are when that changes, and that we are alive only while ticks really come to an end."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        within_s = systemd.watchdog_s()
+        self._every_s = within_s / 3 if within_s else None
+        self._fed = 0.0
+        self._status = ""
+        self.trouble = ""  # what else is to be said
+
+    def report(self) -> None:
+        now, interval_s = time.monotonic(), self._service.settings.interval
+        is_due = self._every_s and now - self._fed >= self._every_s
+        if is_due and now - self._service.sampling.ended <= 2 * interval_s + (self._every_s or 0):
+            systemd.notify("WATCHDOG=1")
+            self._fed = now
+        status = self.trouble + self._service.status()
+        if status != self._status:
+            self._status = status
+            systemd.notify(f"STATUS={status}")
+
+
+class _Aligned(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Fires at whole multiples of the interval since 1970. However many were missed, the next is one after now.
+
+    IntervalTrigger would compute each one that was missed: after a clock's jump by years, for minutes, in gigabytes.
+    """
+
+    def __init__(self, interval_s: int) -> None:
+        self._interval_s = interval_s
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        ticks = int(now.timestamp() // self._interval_s) + 1
+        return datetime.fromtimestamp(ticks * self._interval_s, timezone.utc)
+
+
+def _next(interval_s: int) -> datetime:
+    return _Aligned(interval_s).get_next_fire_time(None, datetime.now(timezone.utc))
+
+
+def scheduler_for(interval_s: int, tick: Callable[[], None]) -> BackgroundScheduler:
+    """A scheduler that calls `tick` at every whole multiple of the interval, in one thread, never twice at once."""
+    # UTC throughout: no hour is missing or double, and an unset TZ does not matter.
+    scheduler = BackgroundScheduler(timezone=timezone.utc, executors={"default": ThreadPoolExecutor(1)})
+    scheduler.add_job(tick, _Aligned(interval_s), id=_SAMPLE, coalesce=True, max_instances=1)
+    follow(scheduler, interval_s)
+    return scheduler
+
+
+def follow(scheduler: BackgroundScheduler, interval_s: int) -> None:
+    """From now on, `scheduler` calls at this interval."""
+    late_s = max(1, interval_s // 2)  # a tick later than that is left out: the next one is near
+    scheduler.modify_job(_SAMPLE, misfire_grace_time=late_s)
+    scheduler.reschedule_job(_SAMPLE, trigger=_Aligned(interval_s))

@@ -1,0 +1,192 @@
+"""The kernel's TCP sockets, counted in one walk of its tables. The only importer of pyroute2.
+
+pyroute2 makes the socket and the requests. The answer, one message per socket, is decoded by tally and census, in place
+in one reused buffer: an object per message costs 70 times as much. A refusal always raises, in whatever message it hides
+(pyroute2's own DiagSocket shows some of them as "no sockets").
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from contextlib import suppress
+from pathlib import Path
+from socket import AF_INET, AF_INET6, AF_NETLINK, IPPROTO_TCP, MSG_TRUNC, SO_RCVTIMEO, SOCK_RAW, SOL_SOCKET
+from typing import TYPE_CHECKING
+
+from pyroute2 import netns
+from pyroute2.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
+from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, inet_addr_codec, inet_diag_req
+
+from sender.errors import KernelError, RefusedError, TornError
+from sender.kernel.counts import Census
+from sender.kernel.dump import SLACK, Tally, refusal
+from sender.model import Snapshot, TcpState, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from socket import socket
+
+TCPDIAG_GETSOCK = 18  # include/uapi/linux/inet_diag.h
+ALL_STATES = 0x3FFE  # bits 1 to 13, include/net/tcp_states.h: up to TCP_BOUND_INACTIVE, which Linux < 6.8 ignores
+LISTEN_ONLY = 1 << TcpState.LISTEN
+TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace
+
+_BUFFER = 65536  # the kernel sends a dump in datagrams of at most 32 KiB: netlink_recvmsg(), net/netlink/af_netlink.c
+_ATTEMPTS = 3
+_TRUNCATED = int(MSG_TRUNC)  # an enum member's & is not an int's: it takes as long as receiving a datagram
+
+
+class _TcpDiagReq(inet_addr_codec):
+    """`struct inet_diag_req` of linux/inet_diag.h, the older request; its dump covers IPv4 and IPv6 in one walk."""
+
+    fields = (
+        ("idiag_family", "B"),
+        ("idiag_src_len", "B"),
+        ("idiag_dst_len", "B"),
+        ("idiag_ext", "B"),
+        ("idiag_sport", ">H"),
+        ("idiag_dport", ">H"),
+        ("idiag_src", ">4I"),
+        ("idiag_dst", ">4I"),
+        ("idiag_if", "I"),
+        ("idiag_cookie", "Q"),
+        ("idiag_states", "I"),
+        ("idiag_dbs", "I"),
+    )
+
+
+def one_walk() -> bytes:
+    """A request for every TCP socket, IPv4 and IPv6."""
+    return _encoded(_TcpDiagReq(), TCPDIAG_GETSOCK, ALL_STATES)
+
+
+def by_family(family: int, protocol: int = IPPROTO_TCP, states: int = ALL_STATES) -> bytes:
+    """A request for every socket of one address family (AF_INET, AF_INET6) in these states, a bit for each."""
+    request = inet_diag_req()
+    request["sdiag_family"] = family
+    request["sdiag_protocol"] = protocol
+    return _encoded(request, SOCK_DIAG_BY_FAMILY, states)
+
+
+def _encoded(request: nlmsg, kind: int, states: int) -> bytes:
+    request["idiag_states"] = states
+    request["header"]["type"] = kind
+    request["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
+    request.encode()
+    return bytes(request.data)
+
+
+# The listening sockets of both families ahead of all others, as in the one walk: they say which ports to count.
+_FAMILIES = [
+    by_family(family, states=states)
+    for states in (LISTEN_ONLY, ALL_STATES & ~LISTEN_ONLY)
+    for family in (AF_INET, AF_INET6)
+]
+WAYS = ((one_walk(),), tuple(_FAMILIES))
+"""The ways to ask, best first. Each is some requests whose answers are added up."""
+
+
+class SockDiag:
+    """Counts the sockets of the calling thread's network namespace; needs no privilege. For one thread at a time.
+
+    `ways` are tried in order until the kernel takes one; `time_ns` is the wall clock. A kernel that says nothing for
+    `silence_s`, or that has not come to an end after `endless_s`, is given up: it answers from within recv, and a
+    million sockets take about 2 s.
+    """
+
+    def __init__(
+        self,
+        ways: Sequence[Iterable[bytes]] = WAYS,
+        *,
+        time_ns: Callable[[], int] = time.time_ns,
+        silence_s: float = 10.0,
+        endless_s: float = 120.0,
+    ) -> None:
+        self._ways = ways
+        self._time_ns = time_ns
+        self._silence_s = silence_s
+        self._endless_s = endless_s
+        self._buffer = bytearray(_BUFFER + SLACK)
+        self._room = [memoryview(self._buffer)[:_BUFFER]]
+
+    def sample(self, wanted: Wanted | None = None) -> Snapshot:
+        """Every TCP socket, counted by state and, for those that are `wanted`, by port, in constant memory.
+
+        Only in SYN_SENT it takes some more for each socket, as the remote addresses are to be told apart.
+
+        Raises KernelError when the kernel refuses every way of asking, and TornError (a KernelError) when its answer
+        came to pieces three times in a row.
+        """
+        *better, last = self._ways
+        for way in better:
+            try:
+                return self._whole(way, wanted)
+            except RefusedError:
+                continue
+        return self._whole(last, wanted)
+
+    def _whole(self, way: Iterable[bytes], wanted: Wanted | None) -> Snapshot:
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._attempt(way, wanted)
+            except TornError:
+                continue
+        return self._attempt(way, wanted)
+
+    def _attempt(self, way: Iterable[bytes], wanted: Wanted | None) -> Snapshot:
+        clock, ns = divmod(self._time_ns(), 1_000_000_000)
+        begin = time.perf_counter()
+        census = Census(wanted)
+        for request in way:
+            self._dump(request, census)
+        return Snapshot(
+            clock=clock,
+            ns=ns or 1,  # Zabbix takes 0 for "no ns" and then numbers values by their place in the packet
+            duration_s=time.perf_counter() - begin,
+            states=dict(zip(TcpState, census.states[1:], strict=False)),
+            local=census.local,
+            remote=census.remote,
+            listeners=census.listeners,
+            syn_sent_hosts=census.syn_sent_hosts,
+            time_wait_limit=_time_wait_limit(),
+        )
+
+    def _dump(self, request: bytes, census: Census) -> None:
+        tally = Tally(request, census)
+        deadline = time.monotonic() + self._endless_s
+        try:
+            # A socket of its own for each dump: nothing that is left of a broken one can get into the next.
+            with netns.create_socket(family=AF_NETLINK, socket_type=SOCK_RAW, proto=NETLINK_SOCK_DIAG) as sock:
+                # Not settimeout(), which would cost a poll() before every recv.
+                sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(self._silence_s))
+                sock.sendto(tally.request, (0, 0))
+                while not tally.add(self._buffer, self._receive(sock)):
+                    if time.monotonic() > deadline:
+                        raise KernelError(f"the kernel's dump of TCP sockets did not end within {self._endless_s:g} s")
+        except BlockingIOError as error:
+            raise KernelError(
+                f"the kernel stopped answering for {self._silence_s:g} s in its dump of TCP sockets"
+            ) from error
+        except OSError as error:
+            raise refusal(error.errno) from error
+
+    def _receive(self, sock: socket) -> int:
+        """Size of the next datagram, now in the buffer; 0 for one that is not from the kernel (netlink port 0)."""
+        size, _, flags, (port, _) = sock.recvmsg_into(self._room)
+        if port != 0:
+            return 0
+        if flags & _TRUNCATED:
+            raise TornError(f"the kernel's dump of TCP sockets holds a datagram of more than {_BUFFER} bytes")
+        return size
+
+
+def _timeval(seconds: float) -> bytes:
+    """`struct timeval`, as SO_RCVTIMEO takes it."""
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+
+
+def _time_wait_limit() -> int | None:
+    with suppress(OSError, ValueError):
+        return int(TIME_WAIT_LIMIT.read_text())
+    return None

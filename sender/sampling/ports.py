@@ -1,0 +1,118 @@
+"""Which ports are reported, from sample to sample, and what discovery says of them. Pure: knows no kernel, clock or log.
+
+A port that is not listened on any more stays for KEEP_S, and then until no socket is left on it, so that its items in
+Zabbix end with what is true, which is zeros; a service that is restarted keeps its items.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sender.items import LOCAL, REMOTE
+from sender.model import Listener, Tracked, Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sender.model import Snapshot
+    from sender.settings.schema import PortSettings
+
+KEEP_S = 86_400.0
+_AGAIN_S = 3600.0  # between two discoveries of the same
+_ASKED_S = 10.0  # the same, where a destination asks for one
+
+
+@lru_cache(maxsize=4096)
+def service_of(port: int) -> str:
+    """The name of a TCP service in the system's own table (services(5), through nsswitch.conf)."""
+    try:
+        return socket.getservbyport(port, "tcp")
+    except (OSError, UnicodeError):  # the table has none, or one that is not UTF-8
+        return "unknown"
+
+
+class Ports:
+    """As `settings` say. `seen` are discovered ports of before, with the moment at which each was listened on last.
+
+    Moments are s of a clock that nobody sets.
+    """
+
+    def __init__(
+        self, settings: PortSettings, seen: dict[int, float], *, service: Callable[[int], str] = service_of
+    ) -> None:
+        self._settings = settings
+        self._service = service
+        self._configured = set(settings.local)
+        self._excluded = self._configured.union(*(range(first, last + 1) for first, last in settings.exclude))
+        self.seen = {port: when for port, when in seen.items() if settings.listening and port not in self._excluded}
+        self._is_loopback: dict[int, bool] = {}  # those tracked, when they were listened on last
+        self._sent: dict[str, str] = {}
+        self._sent_at = 0.0
+        self.left_out: tuple[int, ...] = ()  # listened on, but over the limit, in the last sample
+
+    def under(self, settings: PortSettings) -> Ports:
+        """The same as other settings say: what is known of each port stays known."""
+        ports = Ports(settings, self.seen, service=self._service)
+        ports._is_loopback = self._is_loopback
+        return ports
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the next sample is to count."""
+        settings = self._settings
+        return Wanted(
+            local=frozenset(self._configured.union(self.seen)),
+            remote=frozenset(settings.remote),
+            listening=settings.listening,
+        )
+
+    def track(self, snapshot: Snapshot, *, now: float, wants_discovery: bool) -> Tracked:
+        """What the sample `snapshot` is to report."""
+        local = self._local(snapshot, now)
+        self._is_loopback = {
+            port: snapshot.listeners.get(port, Listener(is_loopback=self._is_loopback.get(port, False))).is_loopback
+            for port in local
+        }
+        return Tracked(
+            local=local,
+            remote=self._settings.remote,
+            states=self._settings.states,
+            discovery=self._discovery(now, wants_discovery=wants_discovery),
+        )
+
+    def _local(self, snapshot: Snapshot, now: float) -> list[int]:
+        if self._settings.listening:
+            listened = set(snapshot.listeners) - self._excluded
+            seen = {**self.seen, **dict.fromkeys(listened, now)}  # a new one: a reload may be reading the other
+            used = {port for port, _ in snapshot.local}
+            self.seen = {port: when for port, when in seen.items() if now - when <= KEEP_S or port in used}
+            ranked = sorted(self.seen, key=lambda port: (port not in listened, port))
+            found = ranked[: self._settings.limit]
+            left_out = [port for port in ranked[self._settings.limit :] if port in listened]
+        else:
+            found, left_out = [], []
+        self.left_out = tuple(left_out)
+        return sorted(self._configured.union(found))
+
+    def _discovery(self, now: float, *, wants_discovery: bool) -> dict[str, str]:
+        """The value of each discovery key, on change and every hour; nothing in between."""
+        local = [
+            {**self._named(port), "{#SCOPE}": "loopback" if is_loopback else "any"}
+            for port, is_loopback in self._is_loopback.items()
+        ]
+        found = {LOCAL: _as_json(local), REMOTE: _as_json(map(self._named, self._settings.remote))}
+        if found == self._sent and now - self._sent_at < (_ASKED_S if wants_discovery else _AGAIN_S):
+            return {}
+        self._sent, self._sent_at = found, now
+        return found
+
+    def _named(self, port: int) -> dict[str, str]:
+        return {"{#PORT}": str(port), "{#SERVICE}": self._service(port)}
+
+
+def _as_json(found: Iterable[dict[str, str]]) -> str:
+    """Low-level discovery's value (Zabbix manual: Low-level discovery, Custom LLD rules)."""
+    return json.dumps(list(found), separators=(",", ":"))

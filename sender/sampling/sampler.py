@@ -1,0 +1,128 @@
+"""One sample from the kernel to whoever publishes it. Logs when sampling starts to fail, when it works again, and gaps."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from sender.clock import boottime
+from sender.errors import KernelError
+from sender.items import to_items
+from sender.sampling.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from sender.model import Item, Snapshot, Vitals, Wanted
+    from sender.settings.schema import Settings
+
+_LOG = logging.getLogger(__name__)
+_SAY_AGAIN_S = 3600.0
+_NAMED = 20  # ports, at most, in one line
+
+
+class Sampling:
+    """`sample` asks the kernel, `vitals` the daemon (given its uptime in s); `publish` takes the items of both.
+
+    `known` are ports that were reported before this daemon's start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        sample: Callable[[Wanted], Snapshot],
+        vitals: Callable[[int], Vitals],
+        publish: Callable[[Sequence[Item]], None],
+        known: Iterable[int] = (),
+        elapsed: Callable[[], float] = boottime,
+    ) -> None:
+        self._sample = sample
+        self._vitals = vitals
+        self._publish = publish
+        self._elapsed = elapsed
+        self._started = elapsed()
+        self._failures = 0
+        self._began: float | None = None  # the last tick
+        self._too_slow = False
+        self._took_s = 0.0  # by that tick
+        self.ended = time.monotonic()  # when it did, by the clock of systemd's watchdog, which a suspend stops
+        self.trouble: str | None = None  # why there is no sample; None while there are
+        self._left_out: tuple[int, ...] = ()  # the ports that were logged last,
+        self._say_left_out_at = 0.0  # and when others may be
+        self._settings = settings
+        self._ports = Ports(settings.ports, dict.fromkeys(known, self._started))
+
+    def serve(self, settings: Settings) -> None:
+        """From now on, samples are as these say."""
+        self._ports = self._ports.under(settings.ports)
+        self._settings = settings
+        self._began = None
+
+    def once(self) -> None:
+        """Take and publish one sample. Raises KernelError."""
+        host, ports = self._settings.host, self._ports  # which a reload may change at any moment
+        snapshot = self._sample(ports.wanted)
+        now = self._elapsed()
+        vitals = self._vitals(int(now - self._started))
+        tracked = ports.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
+        self._publish(to_items(snapshot, vitals, host=host, tracked=tracked))
+        self._say_left_out(ports.left_out, now)
+
+    def _say_left_out(self, ports: tuple[int, ...], now: float) -> None:
+        if ports != self._left_out and (now >= self._say_left_out_at or not ports):
+            self._left_out, self._say_left_out_at = ports, now + _SAY_AGAIN_S
+            if ports:
+                more = f" and {len(ports) - _NAMED} more" if len(ports) > _NAMED else ""
+                _LOG.warning(
+                    "%d listening ports are not reported, over ports.limit of %d: %s%s; raise it, or name some in "
+                    "ports.exclude",
+                    *(len(ports), self._settings.ports.limit, ", ".join(map(str, ports[:_NAMED])), more),
+                )
+            else:
+                _LOG.info("every listening port is reported again")
+
+    def tick(self) -> None:
+        """Take and publish one sample, or log why there is none: a hole, never zeros."""
+        now = self._elapsed()
+        self._look_back(now)
+        self._began = now
+        try:
+            self.once()
+        except KernelError as error:
+            if not self._failures:
+                _LOG.error("no sample: %s; asking again at every interval", error)
+            self._failures += 1
+            self.trouble = str(error)
+        else:
+            if self._failures:
+                _LOG.info("sampling works again after %d missed samples", self._failures)
+            self._failures, self.trouble = 0, None
+        finally:
+            self._took_s = self._elapsed() - now
+            self.ended = time.monotonic()
+
+    def _look_back(self, now: float) -> None:
+        """Say what is missing between the last tick and this one, if anything is."""
+        began = self._began  # which a reload may change at any moment
+        if began is None:
+            return
+        interval_s = self._settings.interval
+        missing = int((now - began) / interval_s + 0.05) - 1
+        too_slow, before = missing > 0 and self._took_s > interval_s, self._too_slow
+        self._too_slow = too_slow
+        if too_slow and not before:
+            _LOG.warning(
+                "a sample took %.1f s, longer than the interval of %d s: those due meanwhile are skipped, for as long as "
+                "this lasts; a longer `interval` would fit",
+                *(self._took_s, interval_s),
+            )
+        elif before and not too_slow:
+            _LOG.info("samples fit into the interval of %d s again", interval_s)
+        elif missing > 0 and not too_slow:
+            _LOG.warning(
+                "%d samples are missing: for %.0f s this process did not run; it or the whole machine was suspended, "
+                "stopped or too busy",
+                *(missing, now - began),
+            )

@@ -88,7 +88,7 @@ class Host(pipeline.Pipeline):
     @property
     def is_new(self) -> bool:
         """Whether values are held until Zabbix has their items, or nothing was delivered yet."""
-        return not self.samples or any(line.delivery.newcomers.ports for line in self._lines.values())
+        return not self.samples or any(line.delivery.new_ports.ports for line in self._lines.values())
 
     @property
     def rejected(self) -> int:

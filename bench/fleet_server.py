@@ -8,7 +8,7 @@ from typing import Any
 
 from sender.errors import SenderError
 from sender.kernel.sock_diag import SockDiag
-from sender.model import Wanted
+from sender.model import CountedPorts
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -59,7 +59,7 @@ class Watch:
     def _run(self) -> None:
         sock_diag = SockDiag()
         while not self._stop.wait(EVERY_S):
-            listener = sock_diag.sample(Wanted(listening=True)).listeners[self._port]
+            listener = sock_diag.sample(CountedPorts(listening=True)).listeners[self._port]
             self.queued.append(listener.waiting)
             self.limit = listener.limit
             try:

@@ -60,7 +60,7 @@ def ports() -> Sampler:
     """Count as the daemon does where it finds fifty ports listened on; here they are told, as nobody listens."""
     sock_diag, model = import_module("sender.kernel.sock_diag"), import_module("sender.model")
     sampler = sock_diag.SockDiag()
-    wanted = model.Wanted(local=frozenset(range(FIRST_PORT, FIRST_PORT + TRACKED)), listening=True)
+    wanted = model.CountedPorts(local=frozenset(range(FIRST_PORT, FIRST_PORT + TRACKED)), listening=True)
 
     def count() -> Mapping[str, int]:
         snapshot = sampler.sample(wanted)

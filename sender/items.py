@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from sender import __version__
-from sender.model import Item, Listener, TcpState, Tracked
+from sender.model import Item, Listener, ReportedPorts, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,9 +57,11 @@ def discovered(key: str) -> str | None:
     return " ".join(filter(None, match.groups())) if match else None
 
 
-def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: Tracked | None = None) -> tuple[Item, ...]:
+def to_items(
+    snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: ReportedPorts | None = None
+) -> tuple[Item, ...]:
     """Every value of one sample, each with the snapshot's own `clock` and `ns`; discovery ahead of the ports it names."""
-    tracked = tracked or Tracked()
+    tracked = tracked or ReportedPorts()
     values = [(key, value(snapshot, vitals)) for key, value in KEYS.items()]
     if snapshot.time_wait_limit is None:
         values = [(key, value) for key, value in values if key != "tcp.limit[TIME_WAIT]"]
@@ -67,7 +69,7 @@ def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: Tracked 
     return tuple(Item(host=host, key=key, value=value, clock=snapshot.clock, ns=snapshot.ns) for key, value in values)
 
 
-def _port_values(snapshot: Snapshot, tracked: Tracked) -> Iterator[tuple[str, str]]:
+def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[str, str]]:
     nobody = Listener()
     for port in tracked.local:
         for state in tracked.states:

@@ -27,7 +27,7 @@ class TcpState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CountedPorts:
     """The ports to count sockets for: these local and remote ones and, with `listening`, those that somebody listens on."""
 
     local: frozenset[int] = frozenset()
@@ -75,7 +75,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class ReportedPorts:
     """What a sample reports besides the host as a whole: ports, the states for each, and discovery where it is due.
 
     `discovery` has a value for each key that carries one; it is empty most of the time.

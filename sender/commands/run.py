@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sender.items import to_request
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Vitals
-from sender.sampling.sampler import Sampling
+from sender.sampling.sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ def live(settings: Settings, load: Callable[[], Settings]) -> int:
     from sender.daemon import daemon, malloc
     from sender.daemon.pipeline import Pipeline
 
-    malloc.give_back()
+    malloc.limit_arenas()
     daemon.run(Pipeline(settings, load=load))
     return 0
 
@@ -47,8 +47,8 @@ def once(settings: Settings) -> int:
     spool = Spool(":memory:", names, Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size))
     deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
 
-    def sample() -> None:  # with discovery each time, as the first of its Sampling
-        Sampling(
+    def sample() -> None:  # with discovery each time, as the first of its Sampler
+        Sampler(
             settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
         ).once()
 
@@ -57,11 +57,11 @@ def once(settings: Settings) -> int:
             registrar.register()
     sample()
     done = [delivery.drain() for delivery in deliveries]
-    if any(delivery.is_curious for delivery in deliveries):
+    if any(delivery.wants_probe for delivery in deliveries):
         sample()
         done += [delivery.drain() for delivery in deliveries]
     for delivery in deliveries:
-        if (ports := delivery.newcomers.ports) and not delivery.was_refused:
+        if (ports := delivery.new_ports.ports) and not delivery.was_refused:
             _LOG.info(
                 "%s was told of port %s and makes their items within a minute or so; their values, which the daemon would hold "
                 "until then, were not sent",
@@ -85,7 +85,7 @@ def dry(settings: Settings, load: Callable[[], Settings]) -> int:
 
 def dry_once(settings: Settings) -> int:
     """Print one sample; the exit code. Raises KernelError."""
-    Sampling(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=_print).once()
+    Sampler(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=_print).once()
     return 0
 
 
@@ -96,7 +96,7 @@ class _DryRun:
         self.settings = settings
         self.failure: OSError | None = None
         self._load, self._stop = load, stop
-        self.sampling = Sampling(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
+        self.sampling = Sampler(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
 
     def start(self) -> None:
         """Nothing to begin."""
@@ -108,7 +108,7 @@ class _DryRun:
         self.settings = self._load()
         self.sampling.serve(self.settings)
 
-    def whither(self) -> str:
+    def describe_destinations(self) -> str:
         return "standard output (dry run)"
 
     def status(self) -> str:

@@ -17,12 +17,12 @@ from rich.text import Text
 
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Listener, TcpState
-from sender.sampling.ports import Ports, service_of
+from sender.sampling.ports import PortTracker, service_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sender.model import Snapshot, Tracked
+    from sender.model import ReportedPorts, Snapshot
     from sender.settings.schema import Settings
 
 _BAR, _LINE, _SHORT = 24, 40, 10  # columns, and of both on a terminal of less than
@@ -49,16 +49,16 @@ _STATES = {
 }
 
 
-class _Sight:
+class _Monitor:
     """Takes one sample after the other, and keeps the counts of the last ones."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._kernel = SockDiag()
-        self._ports = Ports(settings.ports, {})
+        self._ports = PortTracker(settings.ports, {})
         self._history: deque[Snapshot] = deque(maxlen=_KEPT)
 
-    def look(self) -> tuple[Snapshot, Tracked]:
+    def look(self) -> tuple[Snapshot, ReportedPorts]:
         """Raises KernelError."""
         snapshot = self._kernel.sample(self._ports.wanted)
         self._history.append(snapshot)
@@ -77,7 +77,7 @@ class _Sight:
         too_many = bisect(range(every + 1), rows, key=lambda ports: len(console.render_lines(page(ports))))
         return page(max(0, too_many - 1))
 
-    def _page(self, snapshot: Snapshot, tracked: Tracked, columns: int, hidden: int) -> Group:
+    def _page(self, snapshot: Snapshot, tracked: ReportedPorts, columns: int, hidden: int) -> Group:
         note = f"{hidden} more ports, less busy: a higher terminal has room for them" if hidden else ""
         page: list[Text | Table] = [_title(self._settings.host, snapshot), Text(note), self._states(snapshot, columns)]
         if tracked.local:
@@ -106,7 +106,7 @@ class _Sight:
         return table
 
 
-def _busiest(snapshot: Snapshot, tracked: Tracked, room: int) -> Tracked:
+def _busiest(snapshot: Snapshot, tracked: ReportedPorts, room: int) -> ReportedPorts:
     """So many of the ports: those with nearly full accept queues, then those with the most sockets; in their order."""
 
     def idle(place: tuple[str, int]) -> tuple[float, int]:
@@ -126,33 +126,33 @@ def _busiest(snapshot: Snapshot, tracked: Tracked, room: int) -> Tracked:
 
 def once(settings: Settings, *, as_json: bool) -> int:
     """Show one sample; the exit code. Raises KernelError."""
-    sight = _Sight(settings)
+    monitor = _Monitor(settings)
     if as_json:
-        print(json.dumps(_plain(settings.host, *sight.look()), indent=2))
+        print(json.dumps(_plain(settings.host, *monitor.look()), indent=2))
     else:
-        _print(_console(), sight)
+        _print(_console(), monitor)
     return 0
 
 
 def watch(settings: Settings, every_s: float) -> int:
     """Show sample after sample, in place, until Ctrl-C; the exit code. Raises KernelError."""
-    sight, console = _Sight(settings), _console()
+    monitor, console = _Monitor(settings), _console()
     if not console.is_terminal or console.is_dumb_terminal:  # one page after the other
         while True:
-            _print(console, sight)
+            _print(console, monitor)
             time.sleep(every_s)
-    with Live(sight.draw(console, console.height), console=console, auto_refresh=False, screen=True) as live:
+    with Live(monitor.draw(console, console.height), console=console, auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(every_s)
-            live.update(sight.draw(console, console.height), refresh=True)
+            live.update(monitor.draw(console, console.height), refresh=True)
 
 
-def _print(console: Console, sight: _Sight) -> None:
+def _print(console: Console, monitor: _Monitor) -> None:
     if not console.options.ascii_only:
-        console.print(sight.draw(console))
+        console.print(monitor.draw(console))
         return
     with console.capture() as page:  # there are no letters for bars
-        console.print(sight.draw(console))
+        console.print(monitor.draw(console))
     console.file.write(page.get().translate(_IN_ASCII))
 
 
@@ -191,7 +191,7 @@ def _cut(text: Text) -> Text:
     return text
 
 
-def _local(snapshot: Snapshot, tracked: Tracked, columns: int) -> Table:
+def _local(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Table:
     names = [f">{state.name}" for state in tracked.states]
     room = columns - sum(len(name) + 1 for name in (*names, "> PORT", ">QUEUE", "> LIMIT", "ACCEPT QUEUE"))
     extra = [name for name, needs in (("SERVICE", 14), ("SCOPE", 24)) if room >= needs]
@@ -214,7 +214,7 @@ def _queue(listener: Listener | None) -> Sequence[str | Text]:
     return f"{listener.waiting:,}", f"{listener.limit:,}", bar
 
 
-def _remote(snapshot: Snapshot, tracked: Tracked) -> Table:
+def _remote(snapshot: Snapshot, tracked: ReportedPorts) -> Table:
     table = _table(">REMOTE PORT", "SERVICE", *(f">{state.name}" for state in tracked.states))
     for port in tracked.remote:
         counts = [f"{snapshot.remote.get((port, state), 0):,}" for state in tracked.states]
@@ -237,7 +237,7 @@ def _spark(counts: Sequence[int], points: int) -> str:
     return "".join(_SPARKS[round(7 * (count - low) / span) if span else 0] for count in shown)
 
 
-def _plain(host: str, snapshot: Snapshot, tracked: Tracked) -> dict[str, object]:
+def _plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
     """For programs."""
     return {
         "host": host,
@@ -256,7 +256,7 @@ def _plain(host: str, snapshot: Snapshot, tracked: Tracked) -> dict[str, object]
     }
 
 
-def _plain_port(port: int, snapshot: Snapshot, tracked: Tracked) -> dict[str, object]:
+def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
     listener = snapshot.listeners.get(port)
     queue = listener and {"waiting": listener.waiting, "limit": listener.limit, "pused": round(listener.pused, 2)}
     return {
@@ -268,5 +268,5 @@ def _plain_port(port: int, snapshot: Snapshot, tracked: Tracked) -> dict[str, ob
     }
 
 
-def _plain_states(port: int, counts: Mapping[tuple[int, int], int], tracked: Tracked) -> dict[str, int]:
+def _plain_states(port: int, counts: Mapping[tuple[int, int], int], tracked: ReportedPorts) -> dict[str, int]:
     return {state.name: counts.get((port, state), 0) for state in tracked.states}

@@ -13,7 +13,7 @@ from sender.clock import moment
 from sender.errors import DamagedError, SpoolError
 from sender.spool.database import MEMORY
 from sender.spool.lock import daemon_of
-from sender.spool.reader import inspect
+from sender.spool.reader import read_status
 
 if TYPE_CHECKING:
     from sender.settings.schema import Destination, Settings
@@ -66,7 +66,7 @@ def of(settings: Settings) -> Status:
     daemon = daemon_of(path)
     try:
         parts = [Path(path).stat(), *(each.stat() for each in [Path(f"{path}-wal")] if each.exists())]
-        found = inspect(path)
+        found = read_status(path)
     except FileNotFoundError as error:
         why = "the daemon cannot write it, see its log" if daemon else "has a daemon run with this configuration?"
         raise SpoolError(f"there is no spool {path}; {why}") from error

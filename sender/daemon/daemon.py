@@ -24,7 +24,7 @@ from sender.errors import SenderError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.sampling.sampler import Sampling
+    from sender.sampling.sampler import Sampler
     from sender.settings.schema import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Service(Protocol):
     """What the daemon keeps alive."""
 
     settings: Settings
-    sampling: Sampling
+    sampling: Sampler
 
     def start(self) -> None:
         """Begin; called with every signal blocked."""
@@ -52,7 +52,7 @@ class Service(Protocol):
     def reload(self) -> None:
         """Read the configuration again. Raises SenderError when it cannot be used."""
 
-    def whither(self) -> str:
+    def describe_destinations(self) -> str:
         """Where samples go."""
 
     def status(self) -> str:
@@ -174,7 +174,7 @@ def _say(service: Service, what: str, scheduler: BackgroundScheduler) -> None:
     _LOG.info(
         "tcp-status-sender %s %s: host %r, a sample every %d s from %s, to %s",
         *(__version__, what, settings.host, settings.interval),
-        *(moment(scheduler.get_job(_SAMPLE).next_run_time.timestamp()), service.whither()),
+        *(moment(scheduler.get_job(_SAMPLE).next_run_time.timestamp()), service.describe_destinations()),
     )
 
 

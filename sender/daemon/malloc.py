@@ -9,7 +9,7 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h; mallopt(3)
 _LARGE = 64 * 1024  # bytes: parts of a packet, and zlib's own buffers
 
 
-def give_back() -> None:
+def limit_arenas() -> None:
     """From now on, let all threads share one arena, and large buffers go back to the kernel as soon as they are free.
 
     By default each thread that waits while another allocates gets an arena of its own, which keeps what a backlog took:

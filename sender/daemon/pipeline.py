@@ -14,7 +14,7 @@ from sender.delivery.delivery import Delivery
 from sender.delivery.registration import Registrations
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Vitals
-from sender.sampling.sampler import Sampling
+from sender.sampling.sampler import Sampler
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 from sender.zabbix.uplink import Uplink
@@ -52,7 +52,7 @@ class Pipeline:
         self._gone: dict[str, _Line] = {}  # not configured any more; a request of theirs may still be on its way
         self._registrations = Registrations()
         known = {port for name in _names(settings) for port in self._spool.known(name)}
-        self.sampling = Sampling(
+        self.sampling = Sampler(
             settings,
             sample=SockDiag().sample,
             vitals=self._vitals,
@@ -82,7 +82,7 @@ class Pipeline:
         self._spool.serve(_names(settings), _limits(settings))
         self._follow(settings)
 
-    def whither(self) -> str:
+    def describe_destinations(self) -> str:
         """Where samples go."""
         return ", ".join(map(str, self.settings.destinations))
 
@@ -103,7 +103,7 @@ class Pipeline:
         for name, line in self._lines.items():
             line.thread.join(max(0, deadline - time.monotonic()))
             self._say_what_waits(name)
-            if held := line.delivery.newcomers.ports:
+            if held := line.delivery.new_ports.ports:
                 _LOG.info("values held for %s until it has the items of port %s are lost", name, ", ".join(held))
         self._spool.close()
 
@@ -133,7 +133,7 @@ class Pipeline:
         send = self._registrations.watching(destination.name, Uplink(destination).send)
         delivery = Delivery(destination.name, send, self._spool)
         if before:
-            delivery.newcomers = before.delivery.newcomers
+            delivery.new_ports = before.delivery.new_ports
         after = before or gone
 
         def run() -> None:

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from sender.clock import duration
-from sender.delivery.new_ports import Newcomers
-from sender.delivery.rejections import Refusals
+from sender.delivery.new_ports import NewPorts
+from sender.delivery.rejections import Rejections
 from sender.errors import DeliveryError, SenderError
 from sender.items import DISCOVERIES
 from sender.model import Outcome
@@ -61,8 +61,8 @@ class Delivery:
         self._caught_up: int | None = None  # values delivered since it works again, until nothing waits
         self._causes: list[str] = []  # those of this failure that were logged, the last one last,
         self._say_at = 0.0  # and when one of them may be again
-        self._refusals = Refusals(name, monotonic)
-        self.newcomers = Newcomers(name, spool.known(name), monotonic)
+        self._refusals = Rejections(name, monotonic)
+        self.new_ports = NewPorts(name, spool.known(name), monotonic)
         self.wants_discovery = False  # ports are to be named to it anew
         self._was_refused = False  # all that was sent last
 
@@ -77,7 +77,7 @@ class Delivery:
         if self.cause:
             return f"{self.waiting} values wait: {self.cause}"
         state = self._refusals.summary or ("takes all values" if self._answered else "nothing was sent yet")
-        held = self.newcomers.ports
+        held = self.new_ports.ports
         return f"{state}, those of {len(held)} new ports later" if held else state
 
     @property
@@ -86,9 +86,9 @@ class Delivery:
         return self._was_refused
 
     @property
-    def is_curious(self) -> bool:
+    def wants_probe(self) -> bool:
         """Whether the next sample would show which keys are refused."""
-        return self._refusals.is_curious
+        return self._refusals.wants_probe
 
     def wake(self) -> None:
         """Something new waits in the spool."""
@@ -112,7 +112,7 @@ class Delivery:
         """Deliver until `stop`, then once more, for a while."""
         while not self._stop.is_set():
             if self.drain():
-                self._wake.wait(self.newcomers.due_s)
+                self._wake.wait(self.new_ports.due_s)
                 self._wake.clear()
                 self._stop.wait(self.offset_s)
             else:
@@ -139,25 +139,25 @@ class Delivery:
 
     def _step(self) -> bool:
         """Deliver some of what waits, then of what is held; False when there is nothing more to do. Raises SenderError."""
-        curious = self._refusals.is_curious
+        curious = self._refusals.wants_probe
         chunk = self._spool.read(self.name, max_values=1 if curious else _MAX_VALUES)
         if chunk:
-            self._bring(chunk, curious=curious and not self._lacks_suspects(chunk))
-        self._welcome()  # in a backlog too, of which more would be held than there is room for
-        if not chunk and not self.newcomers.has_more:
+            self._deliver_chunk(chunk, curious=curious and not self._lacks_suspects(chunk))
+        self._deliver_new_ports()  # in a backlog too, of which more would be held than there is room for
+        if not chunk and not self.new_ports.has_more:
             self._say_caught_up()
             return False
         return True
 
-    def _bring(self, chunk: Chunk, *, curious: bool) -> None:
-        ready = self.newcomers.ready(chunk.items)
+    def _deliver_chunk(self, chunk: Chunk, *, curious: bool) -> None:
+        ready = self.new_ports.ready(chunk.items)
         outcome = self._offer(chunk, ready, curious=curious)
         self._log_recovery()
         if not curious:
             self._refusals.note(ready, outcome)
-        self.newcomers.hold(chunk.items)
+        self.new_ports.hold(chunk.items)
         self._learn(ready, outcome)
-        self._spool.learn(self.name, self.newcomers.known)
+        self._spool.learn(self.name, self.new_ports.known)
         self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
         self._answered = True
         self._pause_s = _MIN_PAUSE_S
@@ -182,25 +182,25 @@ class Delivery:
         """Which ports have to wait for their items, and whether discovery is to be sent for them."""
         if not outcome.accepted:  # the host is unknown: to send discovery again and again would not help
             self._was_refused = True
-            self.newcomers.doubt(set(self.newcomers.known))
+            self.new_ports.mark_unknown(set(self.new_ports.known))
             return
         gone, has_discovery = self._refusals.gone, any(item.key in DISCOVERIES for item in sent)
         if gone or has_discovery or self._was_refused:
             # While it is to be seen which keys are refused: discovery's own are only in samples that have it.
-            self.wants_discovery = bool(gone) or (self._was_refused and not has_discovery) or self._refusals.is_curious
-            self.newcomers.expect()
+            self.wants_discovery = bool(gone) or (self._was_refused and not has_discovery) or self._refusals.wants_probe
+            self.new_ports.expect()
         self._was_refused = False
-        self.newcomers.doubt(gone)
+        self.new_ports.mark_unknown(gone)
 
-    def _welcome(self) -> None:
+    def _deliver_new_ports(self) -> None:
         """What is held of new ports may be delivered by now, if it is due. Raises DeliveryError."""
-        self.newcomers.has_more = False
-        if self.newcomers.due_s == 0:
-            before = self.newcomers.rejected
+        self.new_ports.has_more = False
+        if self.new_ports.due_s == 0:
+            before = self.new_ports.rejected
             try:
-                self.newcomers.offer(self._send)
+                self.new_ports.offer(self._send)
             finally:
-                self._spool.learn(self.name, self.newcomers.known, rejected=self.newcomers.rejected - before)
+                self._spool.learn(self.name, self.new_ports.known, rejected=self.new_ports.rejected - before)
             self._log_recovery()
 
     def _say_caught_up(self) -> None:

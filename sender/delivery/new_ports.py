@@ -43,7 +43,7 @@ class _Held:
     samples: deque[Sample] = field(default_factory=deque)
 
 
-class Newcomers:
+class NewPorts:
     """At destination `name`, which is known to have the items of the ports in `known` (see `sender.items.discovered`).
 
     What falls out of memory is the oldest of values that were never taken: the graphs of a new port begin later, without
@@ -116,7 +116,7 @@ class Newcomers:
         for held in self._held.values():
             held.since = held.try_at = now
 
-    def doubt(self, ports: Iterable[str]) -> None:
+    def mark_unknown(self, ports: Iterable[str]) -> None:
         """The destination has refused every value of these: it may have to make their items first."""
         self.known.difference_update(ports)
 

@@ -40,13 +40,13 @@ _ADVICE_SOME = (
 )
 
 
-class Refusals:
+class Rejections:
     """Of destination `name`."""
 
     def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._monotonic = monotonic
-        self.is_curious = False  # the next sample is to be probed
+        self.wants_probe = False  # the next sample is to be probed
         self._host = ""  # whose values they are
         self._kind: str | None = None  # all, some or none of its last values; None before the first answer
         self._lost = 0  # values refused since every value was accepted last
@@ -71,7 +71,7 @@ class Refusals:
         if kind != "some":
             self._keys, self._count = [], 0
         else:
-            self._wonder(outcome.rejected, samples=len({(item.clock, item.ns) for item in sent}))
+            self._want_probe(outcome.rejected, samples=len({(item.clock, item.ns) for item in sent}))
         self.summary = self._summary(host)
         if kind == before or not self._is_worth_a_line():
             return
@@ -79,7 +79,7 @@ class Refusals:
             _LOG.error("%s refused all %d values of host %r; they are lost. %s", self._name, count, host, _ADVICE_ALL)
         elif kind == "some":
             refused = f"{outcome.rejected} of {count} values"
-            which = "The next sample is sent value by value, to see which" if self.is_curious else _ADVICE_SOME
+            which = "The next sample is sent value by value, to see which" if self.wants_probe else _ADVICE_SOME
             _LOG.error("%s refused %s of host %r; they are lost. %s", self._name, refused, host, which)
         else:
             again = f" again; {self._lost} were refused" if self._lost else ""
@@ -106,10 +106,10 @@ class Refusals:
         more = len(self._keys) - _NAMED
         return ", ".join(self._keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
-    def _wonder(self, rejected: int, *, samples: int) -> None:
+    def _want_probe(self, rejected: int, *, samples: int) -> None:
         if rejected != self._count * samples and self._monotonic() >= self._probe_at:
             self._probe_at = self._monotonic() + _PROBE_AGAIN_S
-            self.is_curious = True
+            self.wants_probe = True
 
     def probe(
         self, sample: Sequence[Item], send: Callable[[Sequence[Item]], Outcome], pause: Callable[[float], object]
@@ -123,7 +123,7 @@ class Refusals:
             self._verdicts.append(send(part).rejected)
             pause(_PROBE_PAUSE_S)
         refused = [(part, count) for part, count in zip(parts, self._verdicts, strict=True) if count]
-        self.is_curious, self._moment = False, None
+        self.wants_probe, self._moment = False, None
         rejected = sum(self._verdicts)
         outcome = Outcome(accepted=len(sample) - rejected, rejected=rejected)
         if not 0 < rejected < len(sample):

@@ -13,7 +13,7 @@ from itertools import compress, repeat
 from socket import AF_INET, AF_INET6, htons, ntohs
 from typing import TYPE_CHECKING
 
-from sender.model import Listener, TcpState, Wanted
+from sender.model import CountedPorts, Listener, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,15 +37,15 @@ def _addresses(length: int) -> struct.Struct:
     return struct.Struct(f"{_ADDRESSES}{length - struct.calcsize(_ADDRESSES)}x")
 
 
-class Census:
+class SocketCounts:
     """Counts; `wanted` says for which ports. `states[n]` is the number of sockets in the kernel's state n.
 
     The kernel dumps the listening sockets ahead of all others (inet_diag_dump_icsk(), net/ipv4/inet_diag.c), so a port
     that is listened on is known by the time its connections come.
     """
 
-    def __init__(self, wanted: Wanted | None = None) -> None:
-        wanted = wanted or Wanted()
+    def __init__(self, wanted: CountedPorts | None = None) -> None:
+        wanted = wanted or CountedPorts()
         self.states = [0] * 16
         self._listening = wanted.listening
         # Ports as they stand in a message, in network byte order, and counts by such a port and state.

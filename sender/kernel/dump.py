@@ -8,7 +8,7 @@ import struct
 from array import array
 
 from sender.errors import KernelError, RefusedError, TornError
-from sender.kernel.counts import SOCKET_LEN, Census
+from sender.kernel.counts import SOCKET_LEN, SocketCounts
 from sender.model import TcpState
 
 HEADER_LEN = 16  # sizeof(struct nlmsghdr), include/uapi/linux/netlink.h, as are the next four lines
@@ -41,7 +41,7 @@ def refusal(code: int | None) -> KernelError:
     return kind(f"the kernel refused to list its TCP sockets (sock_diag): {name}: {advice}")
 
 
-class Tally:
+class DumpReader:
     """The answers to one request, taken in datagram by datagram. Bytes in; never sees a socket.
 
     `request` is what to send: `request` with a sequence number of its own. `census` gets the sockets; what it has
@@ -52,11 +52,11 @@ class Tally:
     _HEADER = struct.Struct("=IHHI")  # nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq
     _ERRNO = struct.Struct("=i")
 
-    def __init__(self, request: bytes, census: Census | None = None) -> None:
+    def __init__(self, request: bytes, counts: SocketCounts | None = None) -> None:
         _, kind, flags, _ = self._HEADER.unpack_from(request)
         self._sequence = int.from_bytes(os.urandom(4), "big")
         self.request = self._HEADER.pack(len(request), kind, flags, self._sequence) + request[self._HEADER.size :]
-        self.census = census or Census()
+        self.counts = counts or SocketCounts()
         self._words = struct.unpack("=II", struct.pack("=HHI", kind, NLM_F_MULTI, self._sequence))
         (self._socket,) = struct.unpack("=Q", struct.pack("=II", *self._words))
 
@@ -69,16 +69,16 @@ class Tally:
             last = self._add(buffer, size)
         except IndexError as error:
             raise TornError(_STRANGE) from error
-        if last and (self.census.states[0] or any(self.census.states[len(TcpState) + 1 :])):
+        if last and (self.counts.states[0] or any(self.counts.states[len(TcpState) + 1 :])):
             raise TornError(_STRANGE)
         return last
 
     def _add(self, buffer: bytearray, size: int) -> bool:
         length = self._is_alike(buffer, size)
         if length:
-            self.census.count_alike(buffer, size, length)
+            self.counts.count_alike(buffer, size, length)
             return False
-        offset = self.census.count_each(buffer, 0, size, self._socket)
+        offset = self.counts.count_each(buffer, 0, size, self._socket)
         if offset < size:
             self._check_end(buffer, offset, size)
             return True

@@ -19,9 +19,9 @@ from pyroute2.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
 from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, inet_addr_codec, inet_diag_req
 
 from sender.errors import KernelError, RefusedError, TornError
-from sender.kernel.counts import Census
-from sender.kernel.dump import SLACK, Tally, refusal
-from sender.model import Snapshot, TcpState, Wanted
+from sender.kernel.counts import SocketCounts
+from sender.kernel.dump import SLACK, DumpReader, refusal
+from sender.model import CountedPorts, Snapshot, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -110,7 +110,7 @@ class SockDiag:
         self._buffer = bytearray(_BUFFER + SLACK)
         self._room = [memoryview(self._buffer)[:_BUFFER]]
 
-    def sample(self, wanted: Wanted | None = None) -> Snapshot:
+    def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
         """Every TCP socket, counted by state and, for those that are `wanted`, by port, in constant memory.
 
         Only in SYN_SENT it takes some more for each socket, as the remote addresses are to be told apart.
@@ -126,7 +126,7 @@ class SockDiag:
                 continue
         return self._whole(last, wanted)
 
-    def _whole(self, way: Iterable[bytes], wanted: Wanted | None) -> Snapshot:
+    def _whole(self, way: Iterable[bytes], wanted: CountedPorts | None) -> Snapshot:
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._attempt(way, wanted)
@@ -134,34 +134,34 @@ class SockDiag:
                 continue
         return self._attempt(way, wanted)
 
-    def _attempt(self, way: Iterable[bytes], wanted: Wanted | None) -> Snapshot:
+    def _attempt(self, way: Iterable[bytes], wanted: CountedPorts | None) -> Snapshot:
         clock, ns = divmod(self._time_ns(), 1_000_000_000)
         begin = time.perf_counter()
-        census = Census(wanted)
+        counts = SocketCounts(wanted)
         for request in way:
-            self._dump(request, census)
+            self._dump(request, counts)
         return Snapshot(
             clock=clock,
             ns=ns or 1,  # Zabbix takes 0 for "no ns" and then numbers values by their place in the packet
             duration_s=time.perf_counter() - begin,
-            states=dict(zip(TcpState, census.states[1:], strict=False)),
-            local=census.local,
-            remote=census.remote,
-            listeners=census.listeners,
-            syn_sent_hosts=census.syn_sent_hosts,
+            states=dict(zip(TcpState, counts.states[1:], strict=False)),
+            local=counts.local,
+            remote=counts.remote,
+            listeners=counts.listeners,
+            syn_sent_hosts=counts.syn_sent_hosts,
             time_wait_limit=_time_wait_limit(),
         )
 
-    def _dump(self, request: bytes, census: Census) -> None:
-        tally = Tally(request, census)
+    def _dump(self, request: bytes, counts: SocketCounts) -> None:
+        reader = DumpReader(request, counts)
         deadline = time.monotonic() + self._endless_s
         try:
             # A socket of its own for each dump: nothing that is left of a broken one can get into the next.
             with netns.create_socket(family=AF_NETLINK, socket_type=SOCK_RAW, proto=NETLINK_SOCK_DIAG) as sock:
                 # Not settimeout(), which would cost a poll() before every recv.
                 sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(self._silence_s))
-                sock.sendto(tally.request, (0, 0))
-                while not tally.add(self._buffer, self._receive(sock)):
+                sock.sendto(reader.request, (0, 0))
+                while not reader.add(self._buffer, self._receive(sock)):
                     if time.monotonic() > deadline:
                         raise KernelError(f"the kernel's dump of TCP sockets did not end within {self._endless_s:g} s")
         except BlockingIOError as error:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sender.items import LOCAL, REMOTE
-from sender.model import Listener, Tracked, Wanted
+from sender.model import CountedPorts, Listener, ReportedPorts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +34,7 @@ def service_of(port: int) -> str:
         return "unknown"
 
 
-class Ports:
+class PortTracker:
     """As `settings` say. `seen` are discovered ports of before, with the moment at which each was listened on last.
 
     Moments are s of a clock that nobody sets.
@@ -53,30 +53,30 @@ class Ports:
         self._sent_at = 0.0
         self.left_out: tuple[int, ...] = ()  # listened on, but over the limit, in the last sample
 
-    def under(self, settings: PortSettings) -> Ports:
+    def under(self, settings: PortSettings) -> PortTracker:
         """The same as other settings say: what is known of each port stays known."""
-        ports = Ports(settings, self.seen, service=self._service)
+        ports = PortTracker(settings, self.seen, service=self._service)
         ports._is_loopback = self._is_loopback
         return ports
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> CountedPorts:
         """What the next sample is to count."""
         settings = self._settings
-        return Wanted(
+        return CountedPorts(
             local=frozenset(self._configured.union(self.seen)),
             remote=frozenset(settings.remote),
             listening=settings.listening,
         )
 
-    def track(self, snapshot: Snapshot, *, now: float, wants_discovery: bool) -> Tracked:
+    def track(self, snapshot: Snapshot, *, now: float, wants_discovery: bool) -> ReportedPorts:
         """What the sample `snapshot` is to report."""
         local = self._local(snapshot, now)
         self._is_loopback = {
             port: snapshot.listeners.get(port, Listener(is_loopback=self._is_loopback.get(port, False))).is_loopback
             for port in local
         }
-        return Tracked(
+        return ReportedPorts(
             local=local,
             remote=self._settings.remote,
             states=self._settings.states,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
-from sender.sampling.ports import Ports
+from sender.sampling.ports import PortTracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sender.model import Item, Snapshot, Vitals, Wanted
+    from sender.model import CountedPorts, Item, Snapshot, Vitals
     from sender.settings.schema import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _SAY_AGAIN_S = 3600.0
 _NAMED = 20  # ports, at most, in one line
 
 
-class Sampling:
+class Sampler:
     """`sample` asks the kernel, `vitals` the daemon (given its uptime in s); `publish` takes the items of both.
 
     `known` are ports that were reported before this daemon's start.
@@ -32,7 +32,7 @@ class Sampling:
         self,
         settings: Settings,
         *,
-        sample: Callable[[Wanted], Snapshot],
+        sample: Callable[[CountedPorts], Snapshot],
         vitals: Callable[[int], Vitals],
         publish: Callable[[Sequence[Item]], None],
         known: Iterable[int] = (),
@@ -52,7 +52,7 @@ class Sampling:
         self._left_out: tuple[int, ...] = ()  # the ports that were logged last,
         self._say_left_out_at = 0.0  # and when others may be
         self._settings = settings
-        self._ports = Ports(settings.ports, dict.fromkeys(known, self._started))
+        self._ports = PortTracker(settings.ports, dict.fromkeys(known, self._started))
 
     def serve(self, settings: Settings) -> None:
         """From now on, samples are as these say."""

@@ -42,7 +42,7 @@ _OPTIONAL = {"cert": ("server_cert_issuer", "server_cert_subject")}
 _REVOKED = "a server's certificate is accepted even if it was revoked"
 _CIPHERS = "the ciphers are those of this program"
 # TLSCipherAll and its like are about connections that the agent takes, and this program makes them only.
-_UNHEEDED = {
+_UNSUPPORTED = {
     "psk": {"TLSCipherPSK": _CIPHERS, "TLSCipherPSK13": _CIPHERS},
     "cert": {"TLSCRLFile": _REVOKED, "TLSCipherCert": _CIPHERS, "TLSCipherCert13": _CIPHERS},
 }
@@ -207,7 +207,7 @@ class AgentConfig:
         needed, optional = _NEEDED.get(connect, ()), _OPTIONAL.get(connect, ())
         missing = [_TLS[key] for key in needed if not self._get(_TLS[key])]
         self.problems += [f"{self._at(each)}: is missing; expected with TLSConnect={connect}" for each in missing]
-        for parameter, so in _UNHEEDED.get(connect, {}).items():
+        for parameter, so in _UNSUPPORTED.get(connect, {}).items():
             if self._get(parameter):
                 self.remarks.append(f"{self._at(parameter)}: is not honoured; {so}")
         values = {key: value for key in (*needed, *optional) if (value := self._get(_TLS[key]))}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Progress:
+class Cursor:
     """How far one destination has got: its cursor, values dropped and rejected, and moments in s since 1970, 0 for none.
 
     `known` are the ports of which it has the items, separated by commas.
@@ -33,14 +33,14 @@ class Progress:
     known: str = ""
 
 
-class Ledger:
+class Cursors:
     """Of these destinations. `newest` is the number of the newest value, `trimmed` of the last that fell to a limit."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.newest = 0
         self.trimmed = 0
-        self.progress = {name: Progress(name) for name in names}
-        self.flying: dict[str, Chunk] = {}  # read and not settled yet, by destination
+        self.progress = {name: Cursor(name) for name in names}
+        self.in_flight: dict[str, Chunk] = {}  # read and not settled yet, by destination
 
     @property
     def settled(self) -> int:
@@ -60,16 +60,16 @@ class Ledger:
     def begin(self, name: str) -> int:
         """The number after which this destination's next chunk begins."""
         progress = self.progress[name]
-        self.flying.pop(name, None)
+        self.in_flight.pop(name, None)
         self._count_dropped(progress)
         return progress.settled
 
     def settle(self, name: str, chunk: Chunk, outcome: Outcome, *, error: str, now: int) -> bool:
         """Note what became of `chunk`; False where it is not the one that is on its way, so that it says nothing."""
         progress = self.progress.get(name)
-        if progress is None or self.flying.get(name) is not chunk:
+        if progress is None or self.in_flight.get(name) is not chunk:
             return False
-        del self.flying[name]
+        del self.in_flight[name]
         progress.rejected += outcome.rejected
         progress.error = error
         if outcome.kept:
@@ -99,23 +99,23 @@ class Ledger:
         progress = self.progress.get(name)
         return progress.known.split(",") if progress and progress.known else []
 
-    def serve(self, names: Sequence[str]) -> list[Progress]:
+    def serve(self, names: Sequence[str]) -> list[Cursor]:
         """From now on these. A new one gets all that still waits for any other. Those that are gone."""
         start, before = self.settled, self.progress
-        self.progress = {name: before.get(name) or Progress(name, settled=start) for name in names}
-        self.flying = {name: chunk for name, chunk in self.flying.items() if name in self.progress}
+        self.progress = {name: before.get(name) or Cursor(name, settled=start) for name in names}
+        self.in_flight = {name: chunk for name, chunk in self.in_flight.items() if name in self.progress}
         return [progress for name, progress in before.items() if name not in self.progress]
 
-    def resume(self, last: int, found: Mapping[str, Progress]) -> list[Progress]:
+    def resume(self, last: int, found: Mapping[str, Cursor]) -> list[Cursor]:
         """Go on where a file ends: all that is known so far comes after its value number `last`. Those that are gone."""
         if last:  # the numbers change: nothing can be settled or trimmed by those of before
-            self.flying.clear()
+            self.in_flight.clear()
             for progress in self.progress.values():
                 self._count_dropped(progress)
             self.trimmed = 0
         oldest = min((progress.settled for progress in found.values()), default=last)
         for name, progress in self.progress.items():
-            before = found.get(name, Progress(name, settled=oldest))
+            before = found.get(name, Cursor(name, settled=oldest))
             progress.settled = before.settled if before.settled < last else last + progress.settled
             if not progress.succeeded_at:
                 progress.succeeded_at, progress.failing_since = before.succeeded_at, before.failing_since
@@ -129,16 +129,16 @@ class Ledger:
         for progress in self.progress.values():
             progress.dropped += max(0, last - max(progress.settled, after))
 
-    def noted(self) -> list[Progress]:
+    def noted(self) -> list[Cursor]:
         """What a file should know."""
         return [replace(each, dropped=each.dropped + self._falling(each)) for each in self.progress.values()]
 
-    def _falling(self, progress: Progress) -> int:
+    def _falling(self, progress: Cursor) -> int:
         """Values that fell to a limit, and are not on the wire just now: those may still arrive."""
-        flying = self.flying.get(progress.name)
-        return max(0, self.trimmed - max(progress.settled, flying.last if flying else 0))
+        in_flight = self.in_flight.get(progress.name)
+        return max(0, self.trimmed - max(progress.settled, in_flight.last if in_flight else 0))
 
-    def _count_dropped(self, progress: Progress) -> None:
-        if progress.name not in self.flying:
+    def _count_dropped(self, progress: Cursor) -> None:
+        if progress.name not in self.in_flight:
             progress.dropped += self._falling(progress)
             progress.settled = max(progress.settled, self.trimmed)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sender.errors import DamagedError, FullError, SpoolError, TakenError
-from sender.spool.cursors import Progress
-from sender.spool.files import Guard
+from sender.spool.cursors import Cursor
+from sender.spool.files import FileWatch
 from sender.spool.lock import Lock
 from sender.spool.sample import Sample
 
@@ -43,7 +43,7 @@ _BROKEN = ("I/O", "readonly")  # errors after which a connection of SQLite's is 
 _TRIM = 64  # samples to throw away at a time where the file is too large
 
 
-class SpoolFile:
+class Database:
     """The file at `path`, locked against other daemons; MEMORY is one that lives as long as this object.
 
     Each method is one transaction. Raises SpoolError when the disk does not let it, DamagedError when the content makes
@@ -58,12 +58,12 @@ class SpoolFile:
         self.was_empty = before == 0
         self._newest = 0  # as far as is known here
         self._is_broken = False  # SQLite's connection is of no use any more
-        self._guard: Guard | None = None
+        self._guard: FileWatch | None = None
         try:
             self._connect()
             if path != MEMORY:
                 with _errors_of(path):
-                    self._guard = Guard(path)
+                    self._guard = FileWatch(path)
         except SpoolError:
             self.close()
             if before is None:  # a full disk takes an empty file, which would look like a loss at the next start
@@ -128,10 +128,10 @@ class SpoolFile:
             self._newest = self._number(NEWEST)
             return self._newest
 
-    def progress(self) -> dict[str, Progress]:
+    def progress(self) -> dict[str, Cursor]:
         """Of every destination, by name."""
         with self._in_use():
-            return {row[0]: Progress(*row) for row in self._db.execute("SELECT * FROM destination")}
+            return {row[0]: Cursor(*row) for row in self._db.execute("SELECT * FROM destination")}
 
     def oldest_clock(self, after: int) -> int | None:
         """The moment of the sample that follows value number `after`, s since 1970; None where there is none."""
@@ -167,7 +167,7 @@ class SpoolFile:
                     yield _checked(row)
 
     def save(
-        self, samples: Iterable[Sample], progress: Iterable[Progress], *, oldest_clock: float, max_bytes: int
+        self, samples: Iterable[Sample], progress: Iterable[Cursor], *, oldest_clock: float, max_bytes: int
     ) -> int:
         """Add samples, note progress, delete what every destination has settled, and what is past the limits.
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 _MAGIC = b"SQLite format 3\0"
 
 
-class Guard:
+class FileWatch:
     """Of the file at `path`, from now on. Raises OSError where it cannot be opened.
 
     Its descriptor stays open as long as SQLite's: to close one would end SQLite's locks (fcntl(2)).

@@ -10,7 +10,7 @@ from sender.clock import moment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender.spool.cursors import Progress
+    from sender.spool.cursors import Cursor
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def waits(name: str, values: int, clock: int) -> None:
     _LOG.info("%d values from %s on wait for %s", values, moment(clock), name)
 
 
-def gone(destinations: Iterable[Progress], last: int) -> None:
+def gone(destinations: Iterable[Cursor], last: int) -> None:
     """They are served no longer; value number `last` was the newest."""
     for each in destinations:
         if each.settled < last:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sender.errors import SpoolError
 
 
-def set_aside(path: str) -> str:
+def rename_damaged(path: str) -> str:
     """Give the file at `path`, which must be closed, a name with the date in it; that name, "" where there is no file.
 
     Raises SpoolError.

@@ -60,7 +60,7 @@ class Sample:
         return zlib.crc32(self.body, zlib.crc32(repr((self.last, self.host, self.clock, self.ns)).encode()))
 
 
-class Held:
+class MemoryQueue:
     """A queue of samples of at most `max_bytes`; past that, the oldest fall out."""
 
     def __init__(self, max_bytes: int) -> None:

@@ -39,7 +39,7 @@ _UNTRUSTED = {2, 18, 19, 20, 21, 27}
 _TIMES = {9: "is not valid yet; is this host's clock right?", 10: "has expired; it must be renewed on the server"}
 
 
-class Encryption:
+class TlsConnector:
     """Of one destination. The files are read when something is to be sent, and again once they have changed."""
 
     def __init__(self, settings: Tls, destination: str) -> None:

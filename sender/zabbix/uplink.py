@@ -23,7 +23,7 @@ from sender.items import to_request
 from sender.model import Outcome
 from sender.settings.values import Node
 from sender.zabbix.protocol import from_packet, missing, to_packet
-from sender.zabbix.tls import Encryption
+from sender.zabbix.tls import TlsConnector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +61,7 @@ class Uplink:
     def __init__(self, destination: Destination, watch: Callable[[str, str], None] = lambda _, __: None) -> None:
         self._destination = destination
         self._watch = watch
-        self._encryption = Encryption(destination.tls, destination.name)
+        self._encryption = TlsConnector(destination.tls, destination.name)
         self._number = 0  # of the configured node that was asked last, or is to be asked first
         self._failures: dict[int, str] = {}  # of the configured nodes, since values were taken last
         self._redirect: _Target | None = None

@@ -23,7 +23,7 @@ KILLS = 200
 LONGEST_S = 0.15  # from the start of a process to its end: the first ms of it open the spool
 
 
-class Ledger:
+class Cursors:
     """What the record of all processes says so far, and whether that can be right."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ def test_killed_anywhere_the_spool_is_whole(tmp_path: Path) -> None:
     chance = random.Random(seed)  # noqa: S311  no secret
     path, record, log = tmp_path / "spool.db", tmp_path / "record", tmp_path / "log"
     record.touch()
-    ledger, first = Ledger(), 1
+    cursors, first = Cursors(), 1
     command = [sys.executable, spool_user.__file__, str(path), str(record)]
     with (
         log.open("wb") as errors,
@@ -117,16 +117,16 @@ def test_killed_anywhere_the_spool_is_whole(tmp_path: Path) -> None:
         for kill in range(KILLS):
             try:
                 killed(parent, first, chance.randrange(2**32), chance.uniform(0, LONGEST_S))
-                ledger.enter(lines.readlines())
+                cursors.enter(lines.readlines())
                 waiting = whole(path, tmp_path)
-                ledger.compare(waiting)
+                cursors.compare(waiting)
             except Exception as error:
                 raise AssertionError(f"seed {seed}, kill {kill}: {error}") from error
-            first = max([ledger.newest, *waiting]) + 1
+            first = max([cursors.newest, *waiting]) + 1
         assert parent.stdin
         parent.stdin.close()
-    assert ledger.appended > 10 * KILLS
-    assert ledger.repeated <= KILLS
+    assert cursors.appended > 10 * KILLS
+    assert cursors.repeated <= KILLS
     said = log.read_text().splitlines()
     assert [line for line in said if "did not end in order" not in line] == []
     assert len(said) <= KILLS

@@ -21,9 +21,9 @@ from lab.silence import silent_port
 from lab.trapper import MUTE, Trapper, accept, counts, packet, redirect
 from sender.commands.check.check import look
 from sender.commands.check.kernel import kernel
-from sender.commands.check.report import Finding, as_json, as_text
+from sender.commands.check.report import CheckResult, as_json, as_text
 from sender.items import DISCOVERIES, KEYS
-from sender.model import Wanted
+from sender.model import CountedPorts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,7 +155,7 @@ def test_where_the_kernel_refuses(config: Callable[..., Path]) -> None:
 
 def test_a_kernel_that_is_too_slow() -> None:
     """A sample that takes longer than the interval is a failure."""
-    (finding,), snapshot = kernel(Wanted(), interval_s=0)
+    (finding,), snapshot = kernel(CountedPorts(), interval_s=0)
     assert snapshot
     assert (finding.result, finding.seconds) == ("fail", snapshot.duration_s)
     assert "choose a longer `interval`" in finding.advice
@@ -421,7 +421,7 @@ def test_a_disk_that_is_too_small(config: Callable[..., Path]) -> None:
 
 def test_narrow_terminals() -> None:
     """Findings and advice are wrapped into the column where they stand."""
-    finding = Finding(check="keys", result="fail", found="word " * 20, advice="do this " * 10, destination="main")
+    finding = CheckResult(check="keys", result="fail", found="word " * 20, advice="do this " * 10, destination="main")
     lines = as_text([finding], width=80).splitlines()
     column = lines[0].index("FOUND")
     assert lines[1].startswith("FAIL    keys   main   word word")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sender.delivery.delivery import Delivery
-    from sender.sampling.sampler import Sampling
+    from sender.sampling.sampler import Sampler
 
 
 @pytest.mark.parametrize("interval_s", [1, 7, 30, 60, 90, 3600])
@@ -65,7 +65,7 @@ class Service:
 
     def __init__(self, tick: Callable[[], None] = lambda: None, **settings: Any) -> None:
         self.settings = Settings.model_validate({"interval": 1, **settings})
-        self.sampling = cast("Sampling", SimpleNamespace(ended=time.monotonic()))
+        self.sampling = cast("Sampler", SimpleNamespace(ended=time.monotonic()))
         self.tick = tick
         self.reload: Callable[[], None] = lambda: None
         self.closed: list[float] = []
@@ -73,7 +73,7 @@ class Service:
     def start(self) -> None:
         """As Service.start."""
 
-    def whither(self) -> str:
+    def describe_destinations(self) -> str:
         """As Service.whither."""
         return "nowhere"
 

@@ -104,7 +104,7 @@ def test_every_value_is_accounted_for(script: list[Step], breaks: frozenset[int]
             now += step.passes_s
     backlog, rejected = spool.backlog, spool.rejected
     spool.close()
-    assert (backlog, delivery.newcomers.ports) == (0, [])
+    assert (backlog, delivery.new_ports.ports) == (0, [])
     assert came == len(zabbix.taken) + rejected
     clocks = defaultdict(list)
     for item in zabbix.taken:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.items import LOCAL, REMOTE, to_items
-from sender.model import Listener, Snapshot, TcpState, Tracked, Vitals, Wanted
-from sender.sampling.ports import KEEP_S, Ports
+from sender.model import CountedPorts, Listener, ReportedPorts, Snapshot, TcpState, Vitals
+from sender.sampling.ports import KEEP_S, PortTracker
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ def settings(**keys: Any) -> PortSettings:
     return PortSettings.model_validate(keys)
 
 
-def subject(seen: Mapping[int, float] | None = None, **keys: Any) -> Ports:
+def subject(seen: Mapping[int, float] | None = None, **keys: Any) -> PortTracker:
     """Ports whose services are all called as their number."""
-    return Ports(settings(**keys), dict(seen or {}), service=lambda port: f"s{port}")
+    return PortTracker(settings(**keys), dict(seen or {}), service=lambda port: f"s{port}")
 
 
 def sample(*listening: int, loopback: tuple[int, ...] = (), local: Mapping[tuple[int, int], int] = {}) -> Snapshot:
@@ -35,7 +35,7 @@ def sample(*listening: int, loopback: tuple[int, ...] = (), local: Mapping[tuple
     return Snapshot(clock=1, ns=1, duration_s=0, states=states, listeners=listeners, local=local)
 
 
-def track(ports: Ports, snapshot: Snapshot, now: float = 0.0, *, wants_discovery: bool = False) -> Tracked:
+def track(ports: PortTracker, snapshot: Snapshot, now: float = 0.0, *, wants_discovery: bool = False) -> ReportedPorts:
     """What is reported at the moment `now`."""
     return ports.track(snapshot, now=now, wants_discovery=wants_discovery)
 
@@ -77,7 +77,7 @@ def test_discovery_comes_when_it_is_asked_for() -> None:
 def test_what_is_wanted_of_the_kernel() -> None:
     """Configured ports, those seen before, and whatever is listened on."""
     ports = subject({80: 0.0}, local=[9], remote=[5432])
-    assert ports.wanted == Wanted(local=frozenset({9, 80}), remote=frozenset({5432}), listening=True)
+    assert ports.wanted == CountedPorts(local=frozenset({9, 80}), remote=frozenset({5432}), listening=True)
     assert subject({80: 0.0}, listening=False, local=[9]).wanted.local == frozenset({9})
 
 
@@ -161,7 +161,7 @@ def test_how_full_a_queue_is(waiting: int, limit: int, percent: str) -> None:
         states=dict.fromkeys(TcpState, 0),
         listeners={80: Listener(waiting=waiting, limit=limit)},
     )
-    items = to_items(snapshot, Vitals(), host="h", tracked=Tracked(local=[80]))
+    items = to_items(snapshot, Vitals(), host="h", tracked=ReportedPorts(local=[80]))
     values = {item.key: item.value for item in items if "queue" in item.key}
     assert values == {
         "tcp.listen.queue[80]": str(waiting),

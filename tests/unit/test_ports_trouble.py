@@ -13,7 +13,7 @@ from lab.some_items import LIMITS, Zabbix
 from lab.trapper import Trapper, counts
 from sender.daemon.pipeline import port_of
 from sender.delivery.delivery import Delivery
-from sender.delivery.new_ports import Newcomers
+from sender.delivery.new_ports import NewPorts
 from sender.items import LOCAL, REMOTE
 from sender.model import Item, Outcome
 from sender.spool.spool import Spool
@@ -42,8 +42,8 @@ def test_a_port_that_leaves_in_an_outage_comes_once(spool: Spool, zabbix: Zabbix
     assert delivery.drain()
     assert set(Counter((item.key, item.clock) for item in zabbix.taken).values()) == {1}
     assert [item.clock for item in zabbix.of_port(443)] == [1, 1, 2, 2, 3, 3]
-    assert delivery.newcomers.ports == []
-    assert delivery.newcomers.known == set()
+    assert delivery.new_ports.ports == []
+    assert delivery.new_ports.known == set()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_fresh_samples_do_not_wait_for_many_new_ports(spool: Spool, zabbix: Zabb
                 break
         return send(items)
 
-    slow = Delivery("main", slowly, spool, monotonic=delivery.newcomers._monotonic)  # noqa: SLF001
+    slow = Delivery("main", slowly, spool, monotonic=delivery.new_ports._monotonic)  # noqa: SLF001
     spool.append(sample(1, *ports))
     zabbix.lacks = lambda _: False
     assert slow.drain()
@@ -143,7 +143,7 @@ def test_fresh_samples_do_not_wait_for_many_new_ports(spool: Spool, zabbix: Zabb
 @pytest.mark.heavy
 def test_many_new_ports_share_the_memory() -> None:
     """Of a thousand ports, a few dozen samples each."""
-    subject = Newcomers("main")
+    subject = NewPorts("main")
     ports = range(1, 1001)
     for clock in range(60):
         subject.hold(sample(clock, *ports))

@@ -20,7 +20,7 @@ import pytest
 from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Item, Outcome
-from sender.spool.reader import inspect
+from sender.spool.reader import read_status
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 
@@ -210,7 +210,7 @@ def test_damage_is_noticed_though_all_is_in_memory(
     append(spool, 100)
     assert "is not usable: it was cut or overwritten" in caplog.text
     assert "of 200 values that waited in it, 200 could be saved" in caplog.text
-    assert inspect(str(path))["main"].values == 202
+    assert read_status(str(path))["main"].values == 202
     assert drain(spool) == list(range(101))
     spool.close()
 
@@ -284,7 +284,7 @@ def test_a_journal_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixtur
     assert f"somebody has removed the journal of spool {filled} (-wal), which was in use; nothing" in caplog.text
     with closing(sqlite3.connect(f"file:{filled}?mode=ro", uri=True)) as db:  # as after a kill
         assert db.execute("SELECT count(*) FROM sample").fetchone()[0] == 302
-    assert inspect(str(filled))["main"].values == 604
+    assert read_status(str(filled))["main"].values == 604
     append(spool, 302)
     assert len(caplog.records) == 1
     assert drain(spool) == list(range(303))

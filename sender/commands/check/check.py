@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from sender.commands.check import destination as check_there
 from sender.commands.check import kernel as check_here
 from sender.commands.check import spool as check_spool
-from sender.commands.check.report import Finding
+from sender.commands.check.report import CheckResult
 from sender.errors import ConfigError
-from sender.model import Wanted
+from sender.model import CountedPorts
 from sender.settings.schema import DEFAULT_PATH, load
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Notes(logging.Handler):
         self.texts[record.getMessage()] = None
 
 
-def look(path: Path | None) -> list[Finding]:
+def look(path: Path | None) -> list[CheckResult]:
     """All that is to be found, with the configuration in `path`, or the one that the daemon would take."""
     log, notes = logging.getLogger("sender"), _Notes()
     log.addHandler(notes)
@@ -41,18 +41,18 @@ def look(path: Path | None) -> list[Finding]:
         found = _look(path)
     finally:
         log.removeHandler(notes)
-    return [*found, *(Finding(check="note", result="warn", found=text) for text in notes.texts)]
+    return [*found, *(CheckResult(check="note", result="warn", found=text) for text in notes.texts)]
 
 
-def _look(path: Path | None) -> list[Finding]:
+def _look(path: Path | None) -> list[CheckResult]:
     try:
         settings = load(path)
     except ConfigError as error:
         return _without_config(error)
     source = str(path or (DEFAULT_PATH if os.path.lexists(DEFAULT_PATH) else f"the defaults: no {DEFAULT_PATH}"))
     origin = "" if "host" in settings.model_fields_set else ", this machine's name"
-    found = [Finding(check="config", result="ok", found=f"{source}; host {settings.host!r}{origin}")]
-    found += [Finding(check="config", result="warn", found=remark) for remark in settings.remarks]
+    found = [CheckResult(check="config", result="ok", found=f"{source}; host {settings.host!r}{origin}")]
+    found += [CheckResult(check="config", result="warn", found=remark) for remark in settings.remarks]
     spool, daemon = check_spool.look(settings.spool.path, settings.spool.max_size)
     samples = check_here.Samples(settings, daemon)
     sample = samples.take()
@@ -70,12 +70,16 @@ def _look(path: Path | None) -> list[Finding]:
     return found
 
 
-def _without_config(error: ConfigError) -> list[Finding]:
+def _without_config(error: ConfigError) -> list[CheckResult]:
     """What can be looked at all the same."""
-    problems = [Finding(check="config", result="fail", found=problem) for problem in error.problems]
-    kernel, _ = check_here.kernel(Wanted(), interval_s=30)
+    problems = [CheckResult(check="config", result="fail", found=problem) for problem in error.problems]
+    kernel, _ = check_here.kernel(CountedPorts(), interval_s=30)
     why = "needs a configuration"
-    return [*problems, *kernel, *(Finding(check=each, result="skip", found=why) for each in ("spool", "destinations"))]
+    return [
+        *problems,
+        *kernel,
+        *(CheckResult(check=each, result="skip", found=why) for each in ("spool", "destinations")),
+    ]
 
 
 def _metadata(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sender.commands.check.report import Finding, is_well, split
+from sender.commands.check.report import CheckResult, is_well, split
 from sender.errors import DeliveryError
 from sender.items import discovered
 from sender.settings.values import address
@@ -74,7 +74,7 @@ class Subject:
     missing: tuple[str, ...] = ()
 
 
-def look(destination: Destination, subject: Subject) -> list[Finding]:
+def look(destination: Destination, subject: Subject) -> list[CheckResult]:
     """All that is to be found there, within a few times its timeout."""
     with ThreadPoolExecutor(len(destination.nodes)) as pool:
         nodes = list(pool.map(lambda node: _node(destination, node), destination.nodes))
@@ -84,13 +84,13 @@ def look(destination: Destination, subject: Subject) -> list[Finding]:
     found = [finding for node in nodes for finding in node]
     why = "no sample to send" if good else "no node answers"
     if not good or not subject.sample:
-        skipped = [Finding(check=check, result="skip", found=why) for check in ("host", "keys")]
+        skipped = [CheckResult(check=check, result="skip", found=why) for check in ("host", "keys")]
     else:
         skipped = _values(destination.model_copy(update={"nodes": good}), subject)
     return [replace(each, destination=destination.name) for each in (*found, *skipped)]
 
 
-def _as_standby(found: Sequence[Finding]) -> list[Finding]:
+def _as_standby(found: Sequence[CheckResult]) -> list[CheckResult]:
     """Of a cluster, whose standby nodes do not listen."""
     advice = "in an HA cluster, a node on standby does not answer; is this one?"
     return [
@@ -99,8 +99,8 @@ def _as_standby(found: Sequence[Finding]) -> list[Finding]:
     ]
 
 
-def _node(destination: Destination, node: Node) -> list[Finding]:
-    done: list[Finding] = []
+def _node(destination: Destination, node: Node) -> list[CheckResult]:
+    done: list[CheckResult] = []
     begin = time.perf_counter()
 
     def watch(step: str, found: str) -> None:
@@ -108,7 +108,7 @@ def _node(destination: Destination, node: Node) -> list[Finding]:
         if any(each.check == step for each in done):  # once more, after a redirect
             return
         now = time.perf_counter()
-        done.append(Finding(check=step, result="ok", found=found, node=str(node), seconds=now - begin))
+        done.append(CheckResult(check=step, result="ok", found=found, node=str(node), seconds=now - begin))
         begin = now
 
     alone = destination.model_copy(update={"nodes": (node,)})
@@ -118,9 +118,9 @@ def _node(destination: Destination, node: Node) -> list[Finding]:
     except DeliveryError as error:
         found, advice = split(DeliveryError(str(error).removeprefix(str(node)).lstrip(": ")))
         failing, *later = _STEPS[len(done) :]
-        done.append(Finding(check=failing, result="fail", found=found, advice=advice, node=str(node)))
+        done.append(CheckResult(check=failing, result="fail", found=found, advice=advice, node=str(node)))
         why = f"{failing} fail" if failing == "key files" else f"{failing} fails"
-        done += [Finding(check=step, result="skip", found=why, node=str(node)) for step in later]
+        done += [CheckResult(check=step, result="skip", found=why, node=str(node)) for step in later]
     else:
         done += _version(Uplink(alone), node)
     return [each for each in done if each.result == "fail" or each.check not in _needless(destination, node)]
@@ -145,7 +145,7 @@ def _expect_trapper(node: Node, answer: dict[str, Any]) -> None:
         raise DeliveryError(f"{node}: it answers {_said(answer)}; is it starting or stopping?")
 
 
-def _version(uplink: Uplink, node: Node) -> list[Finding]:
+def _version(uplink: Uplink, node: Node) -> list[CheckResult]:
     """Zabbix tells it to those in its StatsAllowedIP."""
     try:
         data = uplink.ask({"request": "zabbix.stats"}).get("data")
@@ -153,32 +153,32 @@ def _version(uplink: Uplink, node: Node) -> list[Finding]:
         return []
     version = data.get("version") if isinstance(data, dict) else None
     found = f"Zabbix {str(version)[:_MAX_QUOTE]}"
-    return [Finding(check="version", result="ok", found=found, node=str(node))] if version else []
+    return [CheckResult(check="version", result="ok", found=found, node=str(node))] if version else []
 
 
-def _values(destination: Destination, subject: Subject) -> list[Finding]:
+def _values(destination: Destination, subject: Subject) -> list[CheckResult]:
     uplink = Uplink(destination)
     try:
         outcome = uplink.send(subject.sample)
         if not outcome.accepted:
             return _host(uplink, subject)
-        known = Finding(check="host", result="ok", found=f"{subject.host!r} is known and enabled")
+        known = CheckResult(check="host", result="ok", found=f"{subject.host!r} is known and enabled")
         keys = _probe(uplink, subject.take()) if outcome.rejected else []
     except DeliveryError as error:
         found, advice = split(error)
-        return [Finding(check="keys", result="fail", found=found, advice=advice)]
+        return [CheckResult(check="keys", result="fail", found=found, advice=advice)]
     return [known, *(keys or [_all_keys(subject)])]
 
 
-def _all_keys(subject: Subject) -> Finding:
+def _all_keys(subject: Subject) -> CheckResult:
     found = f"each of {len(subject.sample)} keys is accepted"
     if not subject.missing:
-        return Finding(check="keys", result="ok", found=found)
+        return CheckResult(check="keys", result="ok", found=found)
     found += f"; not tried: {', '.join(subject.missing)}, as this user cannot see the daemon"
-    return Finding(check="keys", result="ok", found=found)
+    return CheckResult(check="keys", result="ok", found=found)
 
 
-def _host(uplink: Uplink, subject: Subject) -> list[Finding]:
+def _host(uplink: Uplink, subject: Subject) -> list[CheckResult]:
     """Why a host is refused everything. Raises DeliveryError."""
     request = {"request": "active checks", "host": subject.host}
     if subject.metadata:
@@ -186,25 +186,25 @@ def _host(uplink: Uplink, subject: Subject) -> list[Finding]:
     answer = uplink.ask(request)
     refused = f"all {len(subject.sample)} values are refused"
     if answer.get("response") == "success":
-        keys = Finding(
+        keys = CheckResult(
             check="keys",
             result="fail",
             found=f"{refused}, though the host is there: probably the template is not linked to it",
             advice=_NO_KEY,
             keys=tuple(item.key for item in subject.sample),
         )
-        return [Finding(check="host", result="ok", found=f"{subject.host!r} is known and enabled"), keys]
+        return [CheckResult(check="host", result="ok", found=f"{subject.host!r} is known and enabled"), keys]
     said = _said(answer)
     advice = next((advice for words, advice in _ADVICE.items() if words in said), "look at the host in Zabbix")
-    skipped = Finding(check="keys", result="skip", found="host fails")
-    return [Finding(check="host", result="fail", found=f"{refused}: {said}", advice=advice), skipped]
+    skipped = CheckResult(check="keys", result="skip", found="host fails")
+    return [CheckResult(check="host", result="fail", found=f"{refused}: {said}", advice=advice), skipped]
 
 
 def _said(answer: dict[str, Any]) -> str:
     return str(answer.get("info") or answer)[:_MAX_QUOTE]
 
 
-def _probe(uplink: Uplink, sample: Sequence[Item]) -> list[Finding]:
+def _probe(uplink: Uplink, sample: Sequence[Item]) -> list[CheckResult]:
     """Which keys are refused, by sending them one by one, those of a port together. Raises DeliveryError."""
     parts = [list(part) for _, part in groupby(sample, key=lambda item: discovered(item.key) or item.key)]
     tried: list[tuple[list[Item], Outcome]] = []
@@ -223,15 +223,17 @@ def _probe(uplink: Uplink, sample: Sequence[Item]) -> list[Finding]:
     findings = []
     if single:
         found = f"{len(single)} of {len(parts)} keys are refused: {_named(single)}"
-        findings.append(Finding(check="keys", result="fail", found=found, advice=_SOME_KEYS, keys=tuple(single)))
+        findings.append(CheckResult(check="keys", result="fail", found=found, advice=_SOME_KEYS, keys=tuple(single)))
     if some:
-        findings.append(Finding(check="keys", result="fail", found=f"refused: {_named(some)}", advice=_SOME_OF_PORTS))
+        findings.append(
+            CheckResult(check="keys", result="fail", found=f"refused: {_named(some)}", advice=_SOME_OF_PORTS)
+        )
     if gone:
         found = f"there are no items of port {_named(gone)} yet"
-        findings.append(Finding(check="keys", result="warn", found=found, advice=_NEW_PORTS))
+        findings.append(CheckResult(check="keys", result="warn", found=found, advice=_NEW_PORTS))
     if len(tried) < len(parts):
         found = f"{len(parts) - len(tried)} of {len(parts)} keys and ports, as the answers come slowly"
-        findings.append(Finding(check="keys", result="skip", found=found))
+        findings.append(CheckResult(check="keys", result="skip", found=found))
     return findings
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
-from sender.commands.check.report import Finding, split
+from sender.commands.check.report import CheckResult, split
 from sender.errors import KernelError, RefusedError
 from sender.items import to_items
 from sender.kernel.sock_diag import WAYS, SockDiag
 from sender.model import Vitals
-from sender.sampling.ports import Ports
+from sender.sampling.ports import PortTracker
 
 if TYPE_CHECKING:
     from sender.commands.check.spool import Daemon
-    from sender.model import Item, Snapshot, Wanted
+    from sender.model import CountedPorts, Item, Snapshot
     from sender.settings.schema import Settings
 
 _NAMED = 20  # ports, at most, in one line
@@ -28,12 +28,12 @@ class Samples:
         self._settings = settings
         self._daemon = daemon
         self.missing = () if daemon.vitals else _OF_THE_DAEMON
-        self.findings: list[Finding] = []
+        self.findings: list[CheckResult] = []
 
     def take(self) -> list[Item]:
         """Every value of one sample, discovery with it; none where the kernel gives no answer."""
         now = boottime()
-        ports = Ports(self._settings.ports, dict.fromkeys(self._daemon.ports, now))
+        ports = PortTracker(self._settings.ports, dict.fromkeys(self._daemon.ports, now))
         self.findings, snapshot = kernel(ports.wanted, self._settings.interval)
         if snapshot is None:
             return []
@@ -43,37 +43,37 @@ class Samples:
         return [item for item in items if item.key not in self.missing]
 
 
-def kernel(wanted: Wanted, interval_s: int) -> tuple[list[Finding], Snapshot | None]:
+def kernel(wanted: CountedPorts, interval_s: int) -> tuple[list[CheckResult], Snapshot | None]:
     """Whether the kernel answers, in which way, and how fast; its answer."""
     try:
         snapshot, way = _asked(wanted)
     except KernelError as error:
         found, advice = split(error)
-        return [Finding(check="kernel", result="fail", found=found, advice=advice)], None
+        return [CheckResult(check="kernel", result="fail", found=found, advice=advice)], None
     return [_answered(snapshot, way, interval_s)], snapshot
 
 
-def _asked(wanted: Wanted) -> tuple[Snapshot, str]:
+def _asked(wanted: CountedPorts) -> tuple[Snapshot, str]:
     try:
         return SockDiag(WAYS[:1]).sample(wanted), "IPv4 and IPv6 in one walk"
     except RefusedError:
         return SockDiag(WAYS[1:]).sample(wanted), "a walk for IPv4 and one for IPv6 (it does not do both in one)"
 
 
-def _answered(snapshot: Snapshot, way: str, interval_s: int) -> Finding:
+def _answered(snapshot: Snapshot, way: str, interval_s: int) -> CheckResult:
     found = f"{sum(snapshot.states.values()):,} sockets, {way}, every {interval_s} s"
     if snapshot.duration_s <= interval_s:
-        return Finding(check="kernel", result="ok", found=found, seconds=snapshot.duration_s)
+        return CheckResult(check="kernel", result="ok", found=found, seconds=snapshot.duration_s)
     advice = "it takes longer than the interval, so samples will be skipped; choose a longer `interval`"
-    return Finding(check="kernel", result="fail", found=found, advice=advice, seconds=snapshot.duration_s)
+    return CheckResult(check="kernel", result="fail", found=found, advice=advice, seconds=snapshot.duration_s)
 
 
-def _ports(local: int, remote: int, left_out: tuple[int, ...]) -> Finding:
+def _ports(local: int, remote: int, left_out: tuple[int, ...]) -> CheckResult:
     found = f"{local} local and {remote} remote ports are reported"
     if not left_out:
-        return Finding(check="ports", result="ok", found=found)
+        return CheckResult(check="ports", result="ok", found=found)
     named = ", ".join(map(str, left_out[:_NAMED])) + (" and so on" if len(left_out) > _NAMED else "")
     found += f", {len(left_out)} that listen are left out: {named}"
-    return Finding(
+    return CheckResult(
         check="ports", result="warn", found=found, advice="raise `ports.limit`, or name some in ports.exclude"
     )

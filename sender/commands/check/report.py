@@ -19,7 +19,7 @@ _WORDS: dict[Result, str] = {"ok": "ok", "warn": "warn", "fail": "FAIL", "skip":
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """One check and how it ended: with "fail" something does not work, with "warn" it works, but is to be looked at.
 
     `found` is what is so, `advice` what to do about it; `seconds` how long it took, where that matters. Where one
@@ -42,17 +42,17 @@ def split(error: Exception) -> tuple[str, str]:
     return found, advice
 
 
-def is_well(findings: Sequence[Finding]) -> bool:
+def is_well(findings: Sequence[CheckResult]) -> bool:
     """Whether nothing fails."""
     return all(finding.result != "fail" for finding in findings)
 
 
-def as_json(findings: Sequence[Finding]) -> str:
+def as_json(findings: Sequence[CheckResult]) -> str:
     """For other programs."""
     return json.dumps({"ok": is_well(findings), "checks": [asdict(finding) for finding in findings]}, indent=2)
 
 
-def as_text(findings: Sequence[Finding], width: int) -> str:
+def as_text(findings: Sequence[CheckResult], width: int) -> str:
     """For people: a table in lines of at most `width` columns, the advice below each finding, and the sum."""
     heads = [(_WORDS[each.result], each.check, _where(each)) for each in findings]
     widths = [max(map(len, column)) for column in zip(_HEAD, *heads, strict=False)]
@@ -67,7 +67,7 @@ def as_text(findings: Sequence[Finding], width: int) -> str:
     return "\n".join([*lines, "", _sum(findings)])
 
 
-def _where(finding: Finding) -> str:
+def _where(finding: CheckResult) -> str:
     return " ".join(filter(None, (finding.destination, finding.node))) or "here"
 
 
@@ -86,7 +86,7 @@ def _took(seconds: float | None) -> str:
     return f" ({seconds:.1f} s)" if seconds >= 1 else f" ({seconds * 1000:.1f} ms)"
 
 
-def _sum(findings: Sequence[Finding]) -> str:
+def _sum(findings: Sequence[CheckResult]) -> str:
     count = {result: sum(finding.result == result for finding in findings) for result in _WORDS}
     tried = len(findings) - count["skip"]
     if count["fail"]:

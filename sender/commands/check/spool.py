@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
-from sender.commands.check.report import Finding
+from sender.commands.check.report import CheckResult
 from sender.errors import DamagedError, SpoolError
 from sender.model import Vitals
 from sender.spool.database import MEMORY
 from sender.spool.lock import daemon_of
-from sender.spool.reader import inspect
+from sender.spool.reader import read_status
 
 if TYPE_CHECKING:
     from sender.commands.check.report import Result
@@ -38,7 +38,7 @@ class Daemon:
     vitals: Vitals | None = None
 
 
-def look(path: str, max_bytes: int) -> tuple[Finding, Daemon]:
+def look(path: str, max_bytes: int) -> tuple[CheckResult, Daemon]:
     """Whether samples can wait at `path`, up to `max_bytes` of them, and what is known of the daemon."""
     if path == MEMORY:
         found = "spool.path is :memory:, so what waits for a destination is lost when the daemon ends"
@@ -48,7 +48,7 @@ def look(path: str, max_bytes: int) -> tuple[Finding, Daemon]:
     finding = None
     try:
         if os.access(path, os.R_OK) and os.stat(path).st_size:  # noqa: PTH116
-            waiting = inspect(path)
+            waiting = read_status(path)
     except SpoolError as error:
         finding = _unreadable(path, error)
     except OSError:  # it was removed just now
@@ -61,18 +61,18 @@ def look(path: str, max_bytes: int) -> tuple[Finding, Daemon]:
     return finding or _writable(path, place, max_bytes), daemon
 
 
-def _finding(result: Result, found: str, advice: str = "") -> Finding:
-    return Finding(check="spool", result=result, found=found, advice=advice)
+def _finding(result: Result, found: str, advice: str = "") -> CheckResult:
+    return CheckResult(check="spool", result=result, found=found, advice=advice)
 
 
-def _unreadable(path: str, error: SpoolError) -> Finding:
+def _unreadable(path: str, error: SpoolError) -> CheckResult:
     if isinstance(error, DamagedError):
         advice = "the daemon sets it aside when it starts, and begins a new one with what can be read in it"
         return _finding("warn", f"{path} is damaged: {error}", advice)
     return _finding("fail", str(error), "is it a database of another program? Then give spool.path a place of its own")
 
 
-def _writable(path: str, place: Path, max_bytes: int) -> Finding:
+def _writable(path: str, place: Path, max_bytes: int) -> CheckResult:
     free = shutil.disk_usage(place).free
     found = f"{path} can be written by {_user()}; {free / 2**20:,.0f} MiB are free there"
     if free < max_bytes:
@@ -85,7 +85,7 @@ def _writable(path: str, place: Path, max_bytes: int) -> Finding:
     return _finding("ok", found)
 
 
-def _denied(path: str, place: Path) -> Finding:
+def _denied(path: str, place: Path) -> CheckResult:
     if _is_the_units(path):
         found = f"{path} cannot be looked into by {_user()}: it belongs to the unit's user"
         return _finding("skip", found, "run this as root")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.errors import KernelError, TornError
-from sender.kernel.dump import SLACK, Tally
+from sender.kernel.dump import SLACK, DumpReader
 from sender.kernel.sock_diag import by_family, one_walk
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ NOOP, ERROR, DONE, OVERRUN = 1, 2, 3, 4  # NLMSG_*
 GETSOCK, BY_FAMILY = 18, 20  # TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY
 
 
-def sequence_of(tally: Tally) -> int:
+def sequence_of(reader: DumpReader) -> int:
     """The sequence number that an answer to this tally's request must carry."""
-    (sequence,) = struct.unpack_from("=I", tally.request, 8)
+    (sequence,) = struct.unpack_from("=I", reader.request, 8)
     return int(sequence)
 
 
@@ -45,27 +45,27 @@ def done(sequence: int, code: int = 0) -> bytes:
     return message(DONE, struct.pack("=i", code), sequence)
 
 
-def add(tally: Tally, datagram: bytes) -> bool:
+def add(reader: DumpReader, datagram: bytes) -> bool:
     """Feed one datagram; behind it, as in a reused buffer, stand the remains of an earlier one."""
-    stale = a_socket(1, sequence_of(tally))[:SLACK]
-    return tally.add(bytearray(datagram + stale), len(datagram))
+    stale = a_socket(1, sequence_of(reader))[:SLACK]
+    return reader.add(bytearray(datagram + stale), len(datagram))
 
 
-def counted(tally: Tally) -> dict[int, int]:
+def counted(reader: DumpReader) -> dict[int, int]:
     """The states that were counted, without the zeros."""
-    return {state: count for state, count in enumerate(tally.census.states) if count}
+    return {state: count for state, count in enumerate(reader.counts.states) if count}
 
 
 def test_counts_a_literal_answer() -> None:
     """The literal bytes of three sockets and an end are counted as what they say."""
-    tally = Tally(one_walk())
-    sequence = struct.pack("=I", sequence_of(tally)).hex()
+    reader = DumpReader(one_walk())
+    sequence = struct.pack("=I", sequence_of(reader)).hex()
     established = "60000000 1200 0200" + sequence + "67120000" + "02 01 00 00 0016 c350" + "00" * 72
     listen = "58000000 1200 0200" + sequence + "67120000" + "0a 0a 00 00 0016 0000" + "00" * 64
     end = "14000000 0300 0200" + sequence + "67120000 00000000"
-    assert not add(tally, bytes.fromhex(established + established + listen))
-    assert add(tally, bytes.fromhex(end))
-    assert counted(tally) == {1: 2, 10: 1}
+    assert not add(reader, bytes.fromhex(established + established + listen))
+    assert add(reader, bytes.fromhex(end))
+    assert counted(reader) == {1: 2, 10: 1}
 
 
 def test_the_request_is_what_the_header_files_say() -> None:
@@ -76,9 +76,9 @@ def test_the_request_is_what_the_header_files_say() -> None:
 
 def test_each_request_has_a_sequence_of_its_own() -> None:
     """Answers to an earlier dump cannot be taken for this one's: the sequence differs, and all else stays."""
-    tallies = [Tally(one_walk()) for _ in range(20)]
-    assert len({sequence_of(tally) for tally in tallies}) > 1
-    assert {tally.request[:8] + tally.request[12:] for tally in tallies} == {one_walk()[:8] + one_walk()[12:]}
+    tallies = [DumpReader(one_walk()) for _ in range(20)]
+    assert len({sequence_of(reader) for reader in tallies}) > 1
+    assert {reader.request[:8] + reader.request[12:] for reader in tallies} == {one_walk()[:8] + one_walk()[12:]}
 
 
 @pytest.mark.parametrize("request_bytes", [one_walk(), by_family(2)])
@@ -86,23 +86,23 @@ def test_an_answer_has_the_type_of_its_request(request_bytes: bytes) -> None:
     """The two kinds of request are answered with two message types; neither is taken for the other."""
     (kind,) = struct.unpack_from("=H", request_bytes, 4)
     other = {GETSOCK: BY_FAMILY, BY_FAMILY: GETSOCK}[kind]
-    tally = Tally(request_bytes)
-    assert not add(tally, a_socket(1, sequence_of(tally), kind=kind))
-    assert counted(tally) == {1: 1}
+    reader = DumpReader(request_bytes)
+    assert not add(reader, a_socket(1, sequence_of(reader), kind=kind))
+    assert counted(reader) == {1: 1}
     with pytest.raises(TornError, match=f"unexpected message: type {other}"):
-        add(tally, a_socket(1, sequence_of(tally), kind=other))
+        add(reader, a_socket(1, sequence_of(reader), kind=other))
 
 
 @pytest.mark.parametrize("lengths", [(36, 36, 36), (36, 8, 36), (0, 0, 0), (3, 36, 1)])
 def test_cut_at_every_byte_it_is_never_a_count(lengths: tuple[int, ...]) -> None:
     """A datagram cut anywhere but between two messages raises, and no part of it ends the dump."""
-    tally = Tally(one_walk())
-    sequence = sequence_of(tally)
+    reader = DumpReader(one_walk())
+    sequence = sequence_of(reader)
     parts = [a_socket(1, sequence, attributes=bytes(length)) for length in lengths] + [done(sequence)]
     whole = b"".join(parts)
     borders = {sum(map(len, parts[:count])) for count in range(len(parts))}
     for cut in range(len(whole)):
-        again = Tally(tally.request)
+        again = DumpReader(reader.request)
         datagram = whole[:cut].replace(struct.pack("=I", sequence), struct.pack("=I", sequence_of(again)))
         if cut in borders:
             assert not add(again, datagram)
@@ -115,33 +115,33 @@ def test_cut_at_every_byte_it_is_never_a_count(lengths: tuple[int, ...]) -> None
 @pytest.mark.parametrize("kind", [DONE, ERROR])
 def test_a_refusal_raises_wherever_it_hides(kind: int, code: int) -> None:
     """An errno in NLMSG_ERROR and one in NLMSG_DONE both raise, with its name; never an empty count."""
-    tally = Tally(one_walk())
+    reader = DumpReader(one_walk())
     body = struct.pack("=i", -code) + (bytes(20) if kind == ERROR else b"")
     with pytest.raises(KernelError, match=f"{errno.errorcode[code]}: ") as raised:
-        add(tally, message(kind, body, sequence_of(tally), flags=0 if kind == ERROR else MULTI))
+        add(reader, message(kind, body, sequence_of(reader), flags=0 if kind == ERROR else MULTI))
     assert not isinstance(raised.value, TornError)
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EOPNOTSUPP])
 def test_a_missing_module_is_named(code: int) -> None:
     """Where the kernel has no tcp_diag, the message says which command brings it."""
-    tally = Tally(one_walk())
+    reader = DumpReader(one_walk())
     with pytest.raises(KernelError, match="modprobe tcp_diag"):
-        add(tally, done(sequence_of(tally), -code))
+        add(reader, done(sequence_of(reader), -code))
 
 
 def test_an_errno_without_advice_still_has_its_name() -> None:
     """An errno that nobody foresaw is shown with its name and the C library's words."""
-    tally = Tally(one_walk())
+    reader = DumpReader(one_walk())
     with pytest.raises(KernelError, match=r"EXDEV: Invalid cross-device link"):
-        add(tally, done(sequence_of(tally), -errno.EXDEV))
+        add(reader, done(sequence_of(reader), -errno.EXDEV))
 
 
 def test_out_of_memory_is_worth_asking_again() -> None:
     """ENOBUFS is passing: it raises TornError, which makes the sampler ask again."""
-    tally = Tally(one_walk())
+    reader = DumpReader(one_walk())
     with pytest.raises(TornError, match="ENOBUFS"):
-        add(tally, done(sequence_of(tally), -errno.ENOBUFS))
+        add(reader, done(sequence_of(reader), -errno.ENOBUFS))
 
 
 @pytest.mark.parametrize(
@@ -168,21 +168,21 @@ def test_out_of_memory_is_worth_asking_again() -> None:
 @pytest.mark.parametrize("before", [0, 1, 2])
 def test_what_is_no_part_of_the_answer_is_torn(make: Callable[[int], bytes], says: str, before: int) -> None:
     """Foreign sequences, interruptions, zero and huge lengths, stray types: each raises, wherever it stands."""
-    tally = Tally(one_walk())
-    sequence = sequence_of(tally)
+    reader = DumpReader(one_walk())
+    sequence = sequence_of(reader)
     with pytest.raises(TornError, match=says):
-        add(tally, before * a_socket(6, sequence, attributes=bytes(8)) + make(sequence))
+        add(reader, before * a_socket(6, sequence, attributes=bytes(8)) + make(sequence))
 
 
 @pytest.mark.parametrize("state", [0, 12, 13, 15, 16, 255])
 @pytest.mark.parametrize("attributes", [[36], [36, 8]], ids=["alike", "mixed"])
 def test_an_impossible_state_is_torn(state: int, attributes: list[int]) -> None:
     """A socket in a state that was not asked for voids the dump: it must neither be counted nor be left out."""
-    tally = Tally(one_walk())
-    sequence = sequence_of(tally)
+    reader = DumpReader(one_walk())
+    sequence = sequence_of(reader)
     others = b"".join(a_socket(1, sequence, attributes=bytes(length)) for length in attributes)
     with pytest.raises(TornError, match="a state that was not asked for"):
-        [add(tally, datagram) for datagram in (others + a_socket(state, sequence), done(sequence))]
+        [add(reader, datagram) for datagram in (others + a_socket(state, sequence), done(sequence))]
 
 
 sockets = st.lists(st.tuples(st.integers(1, 11), st.sampled_from([0, 8, 36, 36, 36, 48])), max_size=40)
@@ -191,24 +191,24 @@ sockets = st.lists(st.tuples(st.integers(1, 11), st.sampled_from([0, 8, 36, 36, 
 @given(datagrams=st.lists(sockets, max_size=5), end_apart=st.booleans())
 def test_any_dump_is_counted_exactly(datagrams: list[list[tuple[int, int]]], *, end_apart: bool) -> None:
     """Whatever the states, the lengths of the messages and their division into datagrams: the counts are exact."""
-    tally = Tally(one_walk())
-    sequence = sequence_of(tally)
+    reader = DumpReader(one_walk())
+    sequence = sequence_of(reader)
     raw = [b"".join(a_socket(s, sequence, attributes=bytes(n)) for s, n in datagram) for datagram in datagrams]
     raw += [b""] if end_apart or not raw else []
     raw[-1] += done(sequence)
-    assert [add(tally, datagram) for datagram in raw] == [False] * (len(raw) - 1) + [True]
-    assert counted(tally) == Counter(state for datagram in datagrams for state, _ in datagram)
+    assert [add(reader, datagram) for datagram in raw] == [False] * (len(raw) - 1) + [True]
+    assert counted(reader) == Counter(state for datagram in datagrams for state, _ in datagram)
 
 
 @given(noise=st.binary(max_size=600))
 def test_noise_is_never_counted(noise: bytes) -> None:
     """Bytes that are no answer to the request raise, and nothing is counted."""
-    tally = Tally(one_walk())
+    reader = DumpReader(one_walk())
     if not noise:
         return
     with pytest.raises(KernelError):
-        add(tally, noise)
-    assert not any(tally.census.states)
+        add(reader, noise)
+    assert not any(reader.counts.states)
 
 
 @given(data=st.data(), lengths=st.lists(st.sampled_from([0, 8, 36]), min_size=1, max_size=10))
@@ -217,8 +217,8 @@ def test_damaged_headers_never_pass_for_an_answer(data: st.DataObject, lengths: 
 
     Save one change that nobody can tell: a length that reaches exactly to where a later message begins.
     """
-    tally = Tally(one_walk())
-    sequence = sequence_of(tally)
+    reader = DumpReader(one_walk())
+    sequence = sequence_of(reader)
     parts = [a_socket(1, sequence, attributes=bytes(length)) for length in lengths] + [done(sequence)]
     starts = [sum(map(len, parts[:count])) for count in range(len(parts))]
     raw = bytearray(b"".join(parts))
@@ -229,10 +229,10 @@ def test_damaged_headers_never_pass_for_an_answer(data: st.DataObject, lengths: 
     if start + (length + 3 & ~3) in starts[changed + 2 :]:
         return
     try:
-        ended = add(tally, bytes(raw))
+        ended = add(reader, bytes(raw))
     except KernelError:
         return
     # What is left is harmless: a length that pads to the same multiple of four, a flag on the end of the dump, or an
     # end that was swallowed, so that the dump is still waited for.
     if ended:
-        assert counted(tally) == {1: len(lengths)}
+        assert counted(reader) == {1: len(lengths)}

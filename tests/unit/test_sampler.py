@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sender.errors import KernelError
 from sender.model import Item, Listener, Snapshot, TcpState, Vitals
-from sender.sampling.sampler import Sampling
+from sender.sampling.sampler import Sampler
 from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from sender.model import Wanted
+    from sender.model import CountedPorts
 
 SETTINGS = Settings(host="web-01", interval=10)
 SNAPSHOT = Snapshot(clock=1, ns=1, duration_s=0.1, states=dict.fromkeys(TcpState, 3))
@@ -29,7 +29,7 @@ class Kernel:
     refuses = False
     snapshot = SNAPSHOT
 
-    def sample(self, _wanted: Wanted) -> Snapshot:
+    def sample(self, _wanted: CountedPorts) -> Snapshot:
         """As SockDiag.sample."""
         if self.refuses:
             raise KernelError(REFUSAL)
@@ -47,10 +47,10 @@ class Clock:
         return self.now
 
 
-def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | None = None) -> Sampling:
+def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | None = None) -> Sampler:
     """A Sampling of host web-01 every 10 s that was started 75.9 s ago."""
     clock = clock or Clock(100.0)
-    subject = Sampling(
+    subject = Sampler(
         SETTINGS,
         sample=kernel.sample,
         vitals=lambda uptime_s: Vitals(uptime_s=uptime_s, backlog=7),
@@ -116,7 +116,7 @@ def test_samples_that_take_too_long_are_said_once(logged: Callable[[], list[str]
     class Slow(Kernel):
         takes_s = 25.0
 
-        def sample(self, _wanted: Wanted) -> Snapshot:
+        def sample(self, _wanted: CountedPorts) -> Snapshot:
             clock.now += self.takes_s
             return SNAPSHOT
 

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.kernel.counts import SOCKET_LEN, Census
-from sender.kernel.dump import NLM_F_MULTI, NLMSG_DONE, SLACK, Tally
-from sender.model import Listener, TcpState, Wanted
+from sender.kernel.counts import SOCKET_LEN, SocketCounts
+from sender.kernel.dump import NLM_F_MULTI, NLMSG_DONE, SLACK, DumpReader
+from sender.model import CountedPorts, Listener, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ANY = "0.0.0.0"  # noqa: S104  nobody binds to it here
 HEADER = 0x0123456789ABCDEF  # type, flags and sequence of a socket's message, as one number
-EVERYTHING = Wanted(local=frozenset(range(1, 65536)), remote=frozenset(range(1, 65536)), listening=True)
+EVERYTHING = CountedPorts(local=frozenset(range(1, 65536)), remote=frozenset(range(1, 65536)), listening=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +52,16 @@ class Socket:
         return head + body + bytes(self.attributes)
 
 
-def counted(sockets: Sequence[Socket], wanted: Wanted, *, short: bool = False) -> Census:
+def counted(sockets: Sequence[Socket], wanted: CountedPorts, *, short: bool = False) -> SocketCounts:
     """What a census makes of one datagram, in the long way or the short one, for which all must be of one length."""
-    census = Census(wanted)
+    counts = SocketCounts(wanted)
     raw = b"".join(socket.message() for socket in sockets)
     buffer = bytearray(raw + bytes(SOCKET_LEN))
     if short:
-        census.count_alike(buffer, len(raw), SOCKET_LEN)
+        counts.count_alike(buffer, len(raw), SOCKET_LEN)
     else:
-        assert census.count_each(buffer, 0, len(raw), HEADER) == len(raw)
-    return census
+        assert counts.count_each(buffer, 0, len(raw), HEADER) == len(raw)
+    return counts
 
 
 ADDRESSES = ["192.0.2.2", "198.51.100.7", "::ffff:192.0.2.2", "c000:202::", "2001:db8::1"]
@@ -96,10 +96,10 @@ def test_ports_are_counted_exactly(
     found: list[Socket], local: frozenset[int], remote: frozenset[int], *, short: bool
 ) -> None:
     """By local and by remote port and state, those that are wanted and no others, in either way of counting."""
-    census = counted(found, Wanted(local=local, remote=remote), short=short)
-    assert census.local == by_port(found, "sport", local)
-    assert census.remote == by_port(found, "dport", remote)
-    assert {state: count for state, count in enumerate(census.states) if count} == Counter(s.state for s in found)
+    counts = counted(found, CountedPorts(local=local, remote=remote), short=short)
+    assert counts.local == by_port(found, "sport", local)
+    assert counts.remote == by_port(found, "dport", remote)
+    assert {state: count for state, count in enumerate(counts.states) if count} == Counter(s.state for s in found)
 
 
 @given(
@@ -112,40 +112,42 @@ def test_a_dump_is_counted_however_it_is_divided(
     ears: list[Socket], others: list[Socket], lengths: list[int], sizes: list[int]
 ) -> None:
     """In any datagrams and any mix of lengths, so by the short way and the long one in turn: what each socket adds up to."""
-    tally = Tally(struct.pack("=IHHI", 16, 20, 0, 0), census := Census(Wanted(remote=frozenset({3}), listening=True)))
-    kind, sequence = 20, struct.unpack_from("=IHHI", tally.request)[3]
+    reader = DumpReader(
+        struct.pack("=IHHI", 16, 20, 0, 0), counts := SocketCounts(CountedPorts(remote=frozenset({3}), listening=True))
+    )
+    kind, sequence = 20, struct.unpack_from("=IHHI", reader.request)[3]
     found = [replace(socket, attributes=length) for socket, length in zip([*ears, *others], cycle(lengths))]
     rest, count = iter(found), cycle(sizes)
     while some := list(islice(rest, next(count))):
         (header,) = struct.unpack("=Q", struct.pack("=HHI", kind, NLM_F_MULTI, sequence))
         raw = b"".join(socket.message(header) for socket in some)
-        assert not tally.add(bytearray(raw + bytes(SLACK)), len(raw))
+        assert not reader.add(bytearray(raw + bytes(SLACK)), len(raw))
     done = struct.pack("=IHHIIi", 20, NLMSG_DONE, NLM_F_MULTI, sequence, 0, 0)
-    assert tally.add(bytearray(done + bytes(SLACK)), len(done))
+    assert reader.add(bytearray(done + bytes(SLACK)), len(done))
     heard = frozenset(socket.sport for socket in ears)
-    assert census.local == by_port(found, "sport", heard)
-    assert census.remote == by_port(found, "dport", frozenset({3}))
-    assert {state: n for state, n in enumerate(census.states) if n} == Counter(socket.state for socket in found)
+    assert counts.local == by_port(found, "sport", heard)
+    assert counts.remote == by_port(found, "dport", frozenset({3}))
+    assert {state: n for state, n in enumerate(counts.states) if n} == Counter(socket.state for socket in found)
     asked = {socket.dst for socket in others if socket.state == TcpState.SYN_SENT}
-    assert census.listeners.keys() == heard
-    assert census.syn_sent_hosts == len(asked)
+    assert counts.listeners.keys() == heard
+    assert counts.syn_sent_hosts == len(asked)
 
 
 @given(ears=st.lists(listeners, max_size=12), others=alike, short=st.booleans())
 def test_a_port_that_is_listened_on_is_counted(ears: list[Socket], others: list[Socket], *, short: bool) -> None:
     """With the listeners ahead, as the kernel has them, every socket on their ports is counted, theirs included."""
-    census = counted([*ears, *others], Wanted(listening=True), short=short)
+    counts = counted([*ears, *others], CountedPorts(listening=True), short=short)
     heard = frozenset(socket.sport for socket in ears)
-    assert set(census.listeners) == heard
-    assert census.local == by_port([*ears, *others], "sport", heard)
+    assert set(counts.listeners) == heard
+    assert counts.local == by_port([*ears, *others], "sport", heard)
 
 
 @pytest.mark.heavy
 @given(ears=st.lists(listeners, min_size=1, max_size=12), short=st.booleans())
 def test_the_fullest_listener_speaks_for_its_port(ears: list[Socket], *, short: bool) -> None:
     """Of several on one port (SO_REUSEPORT, IPv4 beside IPv6), the one that is nearest to its limit."""
-    census = counted(ears, EVERYTHING, short=short)
-    for port, listener in census.listeners.items():
+    counts = counted(ears, EVERYTHING, short=short)
+    for port, listener in counts.listeners.items():
         queues = [(each.rqueue, each.wqueue) for each in ears if each.sport == port]
         assert (listener.waiting, listener.limit) in queues
         assert listener.pused == max(Listener(waiting=waiting, limit=limit).pused for waiting, limit in queues)
@@ -175,7 +177,7 @@ def test_loopback_is_where_every_listener_is(sources: list[str], *, is_loopback:
 def test_only_wanted_listeners_are_noted() -> None:
     """Without `listening`, the queues of named ports alone."""
     ears = [Socket(state=TcpState.LISTEN, sport=port, wqueue=128) for port in (22, 443)]
-    assert counted(ears, Wanted(local=frozenset({443}))).listeners == {443: Listener(limit=128)}
+    assert counted(ears, CountedPorts(local=frozenset({443}))).listeners == {443: Listener(limit=128)}
 
 
 @given(
@@ -186,5 +188,5 @@ def test_hosts_in_syn_sent_are_told_apart(targets: list[str], other: int, *, sho
     asked = [
         Socket(state=TcpState.SYN_SENT, src="::1" if ":" in target else "192.0.2.1", dst=target) for target in targets
     ]
-    census = counted([Socket(state=other, dst="203.0.113.1"), *asked], Wanted(), short=short)
-    assert census.syn_sent_hosts == len({target.removeprefix("::ffff:") for target in targets})
+    counts = counted([Socket(state=other, dst="203.0.113.1"), *asked], CountedPorts(), short=short)
+    assert counts.syn_sent_hosts == len({target.removeprefix("::ffff:") for target in targets})

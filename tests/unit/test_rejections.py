@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sender.delivery.rejections import Refusals
+from sender.delivery.rejections import Rejections
 from sender.model import Item, Outcome
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Clock:
         return self.now
 
 
-def probe(subject: Refusals, refused: set[str], *, values: int = 10) -> Outcome:
+def probe(subject: Rejections, refused: set[str], *, values: int = 10) -> Outcome:
     """Probe one sample at a destination that refuses these keys."""
 
     def send(items: Sequence[Item]) -> Outcome:
@@ -39,30 +39,30 @@ def probe(subject: Refusals, refused: set[str], *, values: int = 10) -> Outcome:
 
 def test_that_all_is_well_is_said_once(logged: Callable[[], list[str]]) -> None:
     """The first answer is worth a line, the next ones are not."""
-    subject = Refusals("main")
+    subject = Rejections("main")
     for clock in range(3):
         subject.note(chunk(clock), Outcome(accepted=10))
     assert logged() == ["main accepts every value of host 'web-01'"]
-    assert not subject.is_curious
+    assert not subject.wants_probe
 
 
 def test_all_refused_is_advice_about_the_host(logged: Callable[[], list[str]]) -> None:
     """Where every value is refused the cause is the host, its template or the destination: no key is asked for."""
-    subject = Refusals("main")
+    subject = Rejections("main")
     for clock in range(3):
         subject.note(chunk(clock), Outcome(rejected=10))
     (message,) = logged()
     assert message.startswith("main refused all 10 values of host 'web-01'; they are lost. Zabbix does not say why; ")
     for cause in ("host of exactly this name", "'TCP states by Zabbix trapper'", "enabled", "proxy", "tab Encryption"):
         assert cause in message
-    assert not subject.is_curious
+    assert not subject.wants_probe
     subject.note(chunk(4), Outcome(accepted=10))
     assert logged() == ["main accepts every value of host 'web-01' again; 30 were refused"]
 
 
 def test_another_host_is_another_story(logged: Callable[[], list[str]]) -> None:
     """When the host's name was changed and its values are refused too, that is said, and its keys are looked for."""
-    subject = Refusals("main", Clock())
+    subject = Rejections("main", Clock())
     renamed = [replace(item, host="web-02") for item in chunk(3)]
     subject.note(chunk(1), Outcome(rejected=10))
     subject.note(renamed, Outcome(rejected=10))
@@ -72,16 +72,16 @@ def test_another_host_is_another_story(logged: Callable[[], list[str]]) -> None:
     subject.note(chunk(4), Outcome(accepted=9, rejected=1))
     probe(subject, {"k1"})
     subject.note(renamed, Outcome(accepted=9, rejected=1))
-    assert subject.is_curious
+    assert subject.wants_probe
 
 
 def test_some_refused_are_named(logged: Callable[[], list[str]]) -> None:
     """After a refusal of some, one sample is sent value by value, and the log names the keys and what to look at."""
-    subject = Refusals("main", Clock())
+    subject = Rejections("main", Clock())
     subject.note(chunk(1), Outcome(accepted=8, rejected=2))
-    assert subject.is_curious
+    assert subject.wants_probe
     assert probe(subject, {"k3", "k7"}) == Outcome(accepted=8, rejected=2)
-    assert not subject.is_curious
+    assert not subject.wants_probe
     for clock in range(3, 6):
         subject.note(chunk(clock, clock + 10), Outcome(accepted=16, rejected=4))
     first, second = logged()
@@ -96,16 +96,16 @@ def test_some_refused_are_named(logged: Callable[[], list[str]]) -> None:
 def test_other_keys_are_asked_for_again_but_not_often(logged: Callable[[], list[str]]) -> None:
     """When another number of keys is refused than was named, they are looked for again, at most every ten minutes."""
     clock = Clock()
-    subject = Refusals("main", clock)
+    subject = Rejections("main", clock)
     subject.note(chunk(1), Outcome(accepted=9, rejected=1))
     probe(subject, {"k1"})
     subject.note(chunk(3), Outcome(accepted=7, rejected=3))
-    assert not subject.is_curious
+    assert not subject.wants_probe
     clock.now += 600
     subject.note(chunk(4), Outcome(accepted=9, rejected=1))
-    assert not subject.is_curious
+    assert not subject.wants_probe
     subject.note(chunk(5), Outcome(accepted=7, rejected=3))
-    assert subject.is_curious
+    assert subject.wants_probe
     probe(subject, {"k1", "k2", "k3"})
     assert [message for message in logged() if "refuses" in message][1].startswith(
         "main refuses of host 'web-01': k1, k2, k3. "
@@ -115,7 +115,7 @@ def test_other_keys_are_asked_for_again_but_not_often(logged: Callable[[], list[
 def test_refusals_that_come_and_go_do_not_fill_the_log(logged: Callable[[], list[str]]) -> None:
     """Six changes are logged, then none for ten minutes; the summary is always the last one's."""
     clock = Clock()
-    subject = Refusals("main", clock)
+    subject = Rejections("main", clock)
     for number in range(50):
         subject.note(chunk(number), Outcome(rejected=10) if number % 2 else Outcome(accepted=10))
     assert len(logged()) == 6
@@ -133,7 +133,7 @@ def test_a_probe_that_finds_nothing(logged: Callable[[], list[str]]) -> None:
         (set(), "accepts every value of host 'web-01' again"),
         ({"k0", "k1"}, "refused all 2 values"),
     ):
-        subject = Refusals("main")
+        subject = Rejections("main")
         subject.note(chunk(1, values=2), Outcome(accepted=1, rejected=1))
         probe(subject, refused, values=2)
         assert words in logged()[-1]
@@ -141,7 +141,7 @@ def test_a_probe_that_finds_nothing(logged: Callable[[], list[str]]) -> None:
 
 def test_a_line_stays_readable(logged: Callable[[], list[str]]) -> None:
     """With hundreds of refused keys, twenty are named and the others counted."""
-    subject = Refusals("main")
+    subject = Rejections("main")
     subject.note(chunk(1, values=300), Outcome(accepted=1, rejected=299))
     probe(subject, {f"k{n}" for n in range(1, 300)}, values=300)
     assert "k19, k20 and 279 more. " in logged()[-1]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.delivery.new_ports import Newcomers
+from sender.delivery.new_ports import NewPorts
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
 
@@ -57,7 +57,7 @@ def sample(clock: int, *ports: str) -> list[Item]:
 
 def test_what_is_known_passes() -> None:
     """The host's own values, and those of ports that the destination has, are sent at once; others are held."""
-    subject = Newcomers("main", ["443"])
+    subject = NewPorts("main", ["443"])
     items = sample(1, "443", "80")
     assert [item.key for item in subject.ready(items)] == [items[0].key, items[1].key, items[2].key]
     subject.hold(items)
@@ -66,7 +66,7 @@ def test_what_is_known_passes() -> None:
 
 def test_a_remote_port_is_not_the_local_one() -> None:
     """The items of one say nothing of those of the other."""
-    subject = Newcomers("main", ["443"])
+    subject = NewPorts("main", ["443"])
     remote = Item(host="h", key="tcp.remote.status[ESTABLISHED,443]", value="1", clock=1, ns=1)
     assert subject.ready([remote]) == []
     subject.hold([remote])
@@ -76,7 +76,7 @@ def test_a_remote_port_is_not_the_local_one() -> None:
 def test_what_is_refused_counts_for_nothing_and_is_offered_later() -> None:
     """Soon, and then after half of the time that it has waited, at the latest every ten minutes."""
     clock, zabbix = Clock(), Zabbix()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     subject.hold(sample(1, "80"))
     waits = []
     for _ in range(30):
@@ -93,7 +93,7 @@ def test_what_is_refused_counts_for_nothing_and_is_offered_later() -> None:
 def test_what_is_expected_is_tried_soon() -> None:
     """After discovery, or when a host becomes known, a port that has waited for long does not wait ten minutes more."""
     clock = Clock()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     subject.hold(sample(1, "80"))
     clock.now += 10_000
     subject.offer(Zabbix().send)
@@ -107,7 +107,7 @@ def test_what_is_expected_is_tried_soon() -> None:
 def test_nothing_is_sent_before_it_is_due() -> None:
     """Between two offers, none is made."""
     zabbix = Zabbix()
-    subject = Newcomers("main", monotonic=Clock())
+    subject = NewPorts("main", monotonic=Clock())
     subject.hold(sample(1, "80"))
     subject.offer(zabbix.send)
     subject.offer(zabbix.send)
@@ -116,19 +116,19 @@ def test_nothing_is_sent_before_it_is_due() -> None:
 
 def test_without_newcomers_nothing_is_due() -> None:
     """So nobody wakes up for it."""
-    assert Newcomers("main").due_s is None
+    assert NewPorts("main").due_s is None
 
 
 def test_a_port_that_leaves_has_to_be_welcomed_again() -> None:
     """Zabbix may have deleted its items meanwhile."""
-    subject = Newcomers("main", ["443", "80"])
+    subject = NewPorts("main", ["443", "80"])
     subject.hold(sample(1, "443"))
     assert subject.known == {"443"}
 
 
 def test_a_port_that_leaves_within_a_request_is_not_sent_twice() -> None:
     """In a backlog of several samples, those values of it that were sent are done with."""
-    subject = Newcomers("main", ["443"])
+    subject = NewPorts("main", ["443"])
     items = [*sample(1, "443"), *sample(2)]
     assert subject.ready(items) == items
     subject.hold(items)
@@ -137,15 +137,15 @@ def test_a_port_that_leaves_within_a_request_is_not_sent_twice() -> None:
 
 def test_a_port_in_doubt_is_held() -> None:
     """After a refusal of all its values, the next ones wait."""
-    subject = Newcomers("main", ["443"])
-    subject.doubt(["443"])
+    subject = NewPorts("main", ["443"])
+    subject.mark_unknown(["443"])
     assert len(subject.ready(sample(1, "443"))) == 1
 
 
 def test_memory_is_bounded() -> None:
     """Of each port, the newest 480 samples are held: of graphs that begin, the very beginning is lost, and no more."""
     clock, zabbix = Clock(), Zabbix()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     for number in range(1000):
         subject.hold(sample(number, "80"))
     zabbix.ports.add("80")
@@ -156,7 +156,7 @@ def test_memory_is_bounded() -> None:
 def test_a_port_that_is_never_taken_is_said_once(logged: Callable[[], list[str]]) -> None:
     """After five minutes, with what to look at; and when its items come after all, that is said too."""
     clock, zabbix = Clock(), Zabbix()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     subject.hold(sample(1, "22", "80"))
     for _ in range(40):
         subject.offer(zabbix.send)
@@ -174,7 +174,7 @@ def test_a_port_that_is_never_taken_is_said_once(logged: Callable[[], list[str]]
 
 def test_one_value_of_a_port_that_is_refused_is_counted() -> None:
     """A port of which Zabbix has some items is known; what it refuses of it is refused for good, as of any other."""
-    subject = Newcomers("main")
+    subject = NewPorts("main")
     subject.hold(sample(1, "80"))
     subject.hold(sample(2, "80"))
     subject.offer(lambda items: Outcome(accepted=len(items) // 2, rejected=len(items) // 2))
@@ -186,7 +186,7 @@ def test_one_value_of_a_port_that_is_refused_is_counted() -> None:
 def test_a_port_that_is_not_reported_any_more_is_given_up(port: str, logged: Callable[[], list[str]]) -> None:
     """An hour after it left the samples, with a line: nobody goes on to offer what Zabbix will never have items for."""
     clock, zabbix = Clock(), Zabbix()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     subject.hold(sample(1, "80", "443"))
     subject.hold(sample(2, *{"80", "443"} - {port}))
     for _ in range(6):
@@ -205,7 +205,7 @@ def test_a_port_that_is_not_reported_any_more_is_given_up(port: str, logged: Cal
 def test_memory_is_bounded_over_weeks() -> None:
     """Of ports that come and go and are never taken, none outlives an hour more."""
     clock, zabbix = Clock(), Zabbix()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     for hour in range(24 * 14):
         subject.hold(sample(hour, str(32768 + hour)))
         clock.now += 3600
@@ -216,7 +216,7 @@ def test_memory_is_bounded_over_weeks() -> None:
 def test_a_port_that_is_reported_is_not_given_up() -> None:
     """Not even where samples come every hour, or where none could be taken for a day."""
     clock, zabbix = Clock(), Zabbix()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     subject.hold(sample(1, "80"))
     clock.now += 86_400
     subject.offer(zabbix.send)
@@ -229,7 +229,7 @@ def test_a_port_that_is_reported_is_not_given_up() -> None:
 def test_another_host_begins_anew(logged: Callable[[], list[str]]) -> None:
     """Where `host` is put right, what was held under the wrong name is given up, and stands in nobody's way."""
     zabbix = Zabbix()
-    subject = Newcomers("main", ["443"], Clock())
+    subject = NewPorts("main", ["443"], Clock())
     wrong, right = sample(1, "80", "443"), [replace(item, host="web-02") for item in sample(2, "80", "443")]
     assert len(subject.ready(wrong)) == 3
     subject.hold(wrong)
@@ -248,7 +248,7 @@ def test_another_host_begins_anew(logged: Callable[[], list[str]]) -> None:
 def test_a_line_stays_readable(logged: Callable[[], list[str]]) -> None:
     """A thousand missing ports are not a thousand names."""
     clock, zabbix = Clock(), Zabbix()
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     subject.hold(sample(1, *map(str, range(1, 1001))))
     clock.now += 300
     subject.offer(zabbix.send)
@@ -266,7 +266,7 @@ def test_what_is_refused_before_a_break_is_counted() -> None:
             return answer
         raise DeliveryError("the connection broke")
 
-    subject = Newcomers("main", monotonic=Clock())
+    subject = NewPorts("main", monotonic=Clock())
     subject.hold(sample(1, "80"))
     subject.hold(sample(2, "80"))
     with pytest.raises(DeliveryError):
@@ -290,7 +290,7 @@ def test_whenever_items_come_every_value_arrives_once_in_order(
 ) -> None:
     """However the making of items, new ports and broken connections fall together: nothing lost, double or out of order."""
     clock, zabbix = Clock(), Zabbix(breaks_at)
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     expected = defaultdict(list)
     for number in range(samples + 20):
         zabbix.ports |= {port for port, moment in opens_at.items() if moment <= number}
@@ -330,7 +330,7 @@ def test_a_break_loses_nothing_and_doubles_nothing(breaks_at: int) -> None:
     """Whichever request fails, what it carried is sent again, and nothing else."""
     clock, zabbix = Clock(), Zabbix(frozenset({breaks_at}))
     zabbix.ports.add("80")
-    subject = Newcomers("main", monotonic=clock)
+    subject = NewPorts("main", monotonic=clock)
     for number in range(450):
         subject.hold(sample(number, "80"))
     with pytest.raises(DeliveryError):

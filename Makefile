@@ -8,9 +8,9 @@ SOURCES := pyproject.toml README.md LICENSE config.example.yaml \
 	$(shell find sender templates packaging -type f -not -name '*.pyc')
 
 # They mostly wait, so more run at once than there are processors.
-UNIT := -n 6 tests/unit
+UNIT := -n 6 tests/unit tests/command
 NOT_HEAVY := -m "not heavy"  # on all but the newest Python
-UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_uplink.py tests/unit/test_dry_run.py  # from one Python to the next
+UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_uplink.py tests/command/test_dry_run.py  # from one Python to the next
 REAL := -n 6 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,3 +85,23 @@ def delivery(spool: Spool, zabbix: Zabbix) -> Delivery:
     """To main, at a moment that is later at each look at the clock: whatever waits for one is due."""
     moments = iter(range(0, 10**9, 1000))
     return Delivery("main", zabbix.send, spool, monotonic=lambda: float(next(moments)))
+
+
+_is_testing = False
+
+
+def _forbid_processes(event: str, _: tuple[Any, ...]) -> None:
+    if _is_testing and event in ("subprocess.Popen", "os.fork", "os.posix_spawn"):
+        pytest.fail(f"{event}: a unit test starts no process; tests/command is the place for those that do")
+
+
+sys.addaudithook(_forbid_processes)
+
+
+@pytest.fixture(autouse=True)
+def _no_process() -> Iterator[None]:
+    """Let a test fail that starts a process."""
+    global _is_testing  # noqa: PLW0603  a hook of the interpreter cannot be taken back, so it looks here
+    _is_testing = True
+    yield
+    _is_testing = False

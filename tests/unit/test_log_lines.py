@@ -1,4 +1,4 @@
-"""docs/operating.md explains every line that the daemon and the commands can log, and none that they cannot."""
+"""docs/log.md explains every line that the daemon and the commands can log, and none that they cannot."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def logged() -> Iterator[tuple[str, str]]:
 
 def explained() -> list[tuple[str, str]]:
     """Level and text of every line of the page's tables."""
-    page = documents.text("docs/operating.md")
+    page = documents.text("docs/log.md")
     return re.findall(r"^\| (debug|info|warning|error) \| `+ ?(.+?) ?`+ \|", page, re.MULTILINE)
 
 

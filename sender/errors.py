@@ -16,30 +16,46 @@ SenderError
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
+
+from sender.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def _printable(text: str) -> str:
-    """`text` in one line that no terminal takes for a command: it may quote a file's or a server's bytes."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+class Step(Enum):
+    """A step on the way to an answer of a destination, in their order."""
+
+    KEY_FILES = "key files"
+    NAME = "name"
+    CONNECTION = "connection"
+    TLS = "TLS"
+    PROTOCOL = "protocol"
 
 
 class SenderError(Exception):
-    """Whatever this program expects to go wrong; `str()` is what the user reads."""
+    """What this program expects to go wrong.
 
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(map(_printable, lines)))
+    `found` says what is so, `advice` what to do about it, in whole sentences ("" where nothing is known). `str()` is
+    what the user reads: both.
+    """
+
+    def __init__(self, found: str, *, advice: str = "") -> None:
+        self.found, self.advice = printable(found), printable(advice)
+        super().__init__(f"{self.found}. {self.advice}" if advice else self.found)
 
 
 class ConfigError(SenderError):
     """Unusable configuration. `problems` are complete lines: `FILE: path.to.key: what is wrong, and what is expected`."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(*problems)
-        self.problems = tuple(str(self).split("\n"))
+        self.problems = tuple(map(printable, problems))
+        super().__init__("; ".join(self.problems))
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class KernelError(SenderError):
@@ -63,7 +79,14 @@ class ApiRefusedError(ApiError):
 
 
 class DeliveryError(SenderError):
-    """A destination did not answer a request properly; none of its values may be taken as accepted."""
+    """A destination did not answer a request properly; none of its values may be taken as accepted.
+
+    `step` is where it failed.
+    """
+
+    def __init__(self, found: str, *, advice: str = "", step: Step = Step.PROTOCOL) -> None:
+        super().__init__(found, advice=advice)
+        self.step = step
 
 
 class SpoolError(SenderError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sender import __version__
@@ -51,10 +52,11 @@ DISCOVERIES: Mapping[str, Sequence[str]] = {
 _OF_PORT = re.compile(r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.queue(?:\.max|\.pused)?\[)([0-9]+)\]")
 
 
-def discovered(key: str) -> str | None:
-    """Of which discovered port this key is, such as "443" or "remote 5432"; None for one of the host as a whole."""
+@lru_cache(maxsize=4096)
+def port_of(key: str) -> str:
+    """Return the port of which an item key is, such as "443" or "remote 5432"; "" for one of the host as a whole."""
     match = _OF_PORT.fullmatch(key)
-    return " ".join(filter(None, match.groups())) if match else None
+    return " ".join(filter(None, match.groups())) if match else ""
 
 
 def to_items(
@@ -66,7 +68,10 @@ def to_items(
     if snapshot.time_wait_limit is None:
         values = [(key, value) for key, value in values if key != "tcp.limit[TIME_WAIT]"]
     values += [*tracked.discovery.items(), *_port_values(snapshot, tracked)]
-    return tuple(Item(host=host, key=key, value=value, clock=snapshot.clock, ns=snapshot.ns) for key, value in values)
+    return tuple(
+        Item(host=host, key=key, value=value, clock=snapshot.clock, ns=snapshot.ns, port=port_of(key))
+        for key, value in values
+    )
 
 
 def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[str, str]]:

@@ -103,13 +103,17 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One value as Zabbix takes it: technical host name, item key, value as text, and the moment of its sample."""
+    """One value as Zabbix takes it: technical host name, item key, value as text, and the moment of its sample.
+
+    `port` is the port of which it is, as the key says it: "443", "remote 5432", "" for one of the host as a whole.
+    """
 
     host: str
     key: str
     value: str
     clock: int
     ns: int
+    port: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.clock import moment
 from sender.errors import DamagedError, SpoolError
 from sender.spool.database import MEMORY
 from sender.spool.lock import daemon_of
 from sender.spool.reader import read_status
+from sender.text import moment, table
 
 if TYPE_CHECKING:
     from sender.settings.schema import Destination, Settings
@@ -122,20 +122,19 @@ def as_text(status: Status) -> str:
         )
         for line in status.destinations
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    numbers = (1, 4, 5)
-    table = [
-        "  ".join(
-            cell.rjust(width) if column in numbers else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (head, *rows)
-    ]
     size = f"{status.bytes / 2**20:,.1f} MiB" if status.bytes >= 2**20 else f"{status.bytes / 2**10:,.0f} KiB"
     wrong = [f"{line.name}{_trouble(line)}" for line in status.destinations if line.last_error]
     if status.is_stale:
         wrong.append(f"The spool was last written {_moment(status.written)}: the daemon cannot write it, see its log")
-    return "\n".join([f"spool {status.spool}, {size}; {daemon}", "", *table, *([""] if wrong else []), *wrong])
+    return "\n".join(
+        [
+            f"spool {status.spool}, {size}; {daemon}",
+            "",
+            *table(head, rows, numbers=(1, 4, 5)),
+            *([""] if wrong else []),
+            *wrong,
+        ]
+    )
 
 
 def _trouble(line: Line) -> str:

@@ -17,9 +17,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from sender import __version__
-from sender.clock import boottime, moment
+from sender.clock import boottime
 from sender.daemon import systemd
 from sender.errors import SenderError
+from sender.text import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,12 +8,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from sender.clock import duration
 from sender.delivery.new_ports import NewPorts
 from sender.delivery.rejections import Rejections
 from sender.errors import DeliveryError, SenderError
 from sender.items import DISCOVERIES
 from sender.model import Outcome
+from sender.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,14 +10,14 @@ import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
-from sender.items import discovered
 from sender.spool.sample import Sample
+from sender.text import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sender.model import Item, Outcome
 
@@ -29,7 +29,6 @@ _SLICE_S = 0.25  # of offering, after which fresh samples have their turn: a tho
 _AT_ONCE = 70  # samples of one port in one request: as many values as Delivery sends in one
 _SOON_S, _LATE_S = 5.0, 600.0  # between two attempts: at first, and in the end
 _SAY_AFTER_S = 300.0
-_NAMED = 20  # ports, at most, in one line
 
 
 @dataclass(slots=True)
@@ -44,7 +43,7 @@ class _Held:
 
 
 class NewPorts:
-    """At destination `name`, which is known to have the items of the ports in `known` (see `sender.items.discovered`).
+    """At destination `name`, which is known to have the items of the ports in `known` (see `Item.port`).
 
     What falls out of memory is the oldest of values that were never taken: the graphs of a new port begin later, without
     a hole. `rejected` counts the values that were refused of ports that are known. `has_more`: the last `offer` has left
@@ -78,10 +77,10 @@ class NewPorts:
         if items[0].host != self._host:
             self._leave_host()
             self._host = items[0].host
-        return [item for item in items if self._is_ready(discovered(item.key))]
+        return [item for item in items if self._is_ready(item.port)]
 
-    def _is_ready(self, port: str | None) -> bool:
-        return port is None or (port in self.known and port not in self._held)
+    def _is_ready(self, port: str) -> bool:
+        return not port or (port in self.known and port not in self._held)
 
     def _leave_host(self) -> None:
         """Nothing that was learned of one host is true of another, and a request has the values of one alone."""
@@ -90,7 +89,7 @@ class NewPorts:
         if self._held:
             _LOG.warning(
                 "the values held for %s until it has the items of host %r for port %s are lost: the host is another now",
-                *(self._name, self._host, _names(self._held)),
+                *(self._name, self._host, some_of(self._held)),
             )
         self._held.clear()
         self.known.clear()
@@ -99,9 +98,9 @@ class NewPorts:
         """Take in whole samples, of which `ready` was sent: hold the rest, and forget ports that are not in the last."""
         now = self._monotonic()
         last = (items[-1].clock, items[-1].ns)
-        ports = {discovered(item.key) for item in items if (item.clock, item.ns) == last}
+        ports = {item.port for item in items if (item.clock, item.ns) == last}
         self._last = {port for port in ports if port}
-        for (port, _), group in groupby(items, key=lambda item: (discovered(item.key), (item.clock, item.ns))):
+        for (port, _), group in groupby(items, key=lambda item: (item.port, (item.clock, item.ns))):
             if port and not self._is_ready(port):
                 held = self._held.setdefault(port, _Held(now, now, now))
                 held.samples.append(Sample.of(list(group), last=0))
@@ -167,7 +166,7 @@ class NewPorts:
             _LOG.info(
                 "%s has no items of port %s, and will not get them, as these are not reported any more: what was held for "
                 "them is given up",
-                *(self._name, _names(gone)),
+                *(self._name, some_of(gone)),
             )
 
     def _say_who_is_missing(self) -> None:
@@ -185,11 +184,5 @@ class NewPorts:
                 "and one is offered every %.0f minutes. Does the filter of the discovery rule leave them out "
                 "({$TCP.PORT.NOT_MATCHES} and its like; `ports.exclude` here spares the attempts), is the rule disabled, or "
                 "does a proxy read its configuration less often (ConfigFrequency)?",
-                *(self._name, _names(missing), _SAY_AFTER_S / 60, _MOST, _LATE_S / 60),
+                *(self._name, some_of(missing), _SAY_AFTER_S / 60, _MOST, _LATE_S / 60),
             )
-
-
-def _names(ports: Collection[str]) -> str:
-    """For a line that stays readable."""
-    more = len(ports) - _NAMED
-    return ", ".join(islice(ports, _NAMED)) + (f" and {more} more" if more > 0 else "")

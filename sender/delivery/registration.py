@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sender.errors import DeliveryError
-from sender.items import discovered
 from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
@@ -152,7 +151,7 @@ class Registrations:
             except DeliveryError:
                 was_away = True
                 raise
-            is_refused = not outcome.accepted and not discovered(items[0].key)  # a port alone says nothing about a host
+            is_refused = not outcome.accepted and not items[0].port  # a port alone says nothing about a host
             if was_away or is_refused:
                 self._wake(name)
             was_away = False

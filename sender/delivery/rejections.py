@@ -12,8 +12,8 @@ from collections import deque
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sender.items import discovered
 from sender.model import Outcome
+from sender.text import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,6 @@ _LOG = logging.getLogger(__name__)
 _PROBE_AGAIN_S = 600.0  # at the earliest
 _PROBE_PAUSE_S = 0.1  # between two values: a thousand hosts may be at it at once
 _CHANGES, _WITHIN_S = 6, 600.0  # that are worth a line; more often, the next ones are not
-_NAMED = 20  # keys, at most, in one line
 
 _ADVICE_ALL = (
     "Zabbix does not say why; look there: a host of exactly this name (case matters), enabled; the template 'TCP states "
@@ -98,13 +97,8 @@ class Rejections:
         if self._kind == "all":
             return f"it refuses all values of host {host!r}; the log says what to look at"
         if self._kind == "some":
-            return f"it refuses values of host {host!r}: {self._named() or 'the log will say which'}"
+            return f"it refuses values of host {host!r}: {some_of(self._keys) or 'the log will say which'}"
         return ""
-
-    def _named(self) -> str:
-        """Those keys of which there are names for a line."""
-        more = len(self._keys) - _NAMED
-        return ", ".join(self._keys[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
     def _want_probe(self, rejected: int, *, samples: int) -> None:
         if rejected != self._count * samples and self._monotonic() >= self._probe_at:
@@ -118,7 +112,7 @@ class Rejections:
         host, moment = sample[0].host, (sample[0].clock, sample[0].ns)
         if moment != self._moment:
             self._moment, self._verdicts = moment, []
-        parts = [list(part) for _, part in groupby(sample, key=lambda item: discovered(item.key) or item.key)]
+        parts = [list(part) for _, part in groupby(sample, key=lambda item: item.port or item.key)]
         for part in parts[len(self._verdicts) :]:
             self._verdicts.append(send(part).rejected)
             pause(_PROBE_PAUSE_S)
@@ -129,19 +123,19 @@ class Rejections:
         if not 0 < rejected < len(sample):
             self.note(sample, outcome)
             return outcome
-        gone = [part for part, count in refused if count == len(part) and discovered(part[0].key)]
-        self.gone = {str(discovered(part[0].key)) for part in gone}
+        gone = [part for part, count in refused if count == len(part) and part[0].port]
+        self.gone = {part[0].port for part in gone}
         self._kind, self._keys = "some", [_name(part, count) for part, count in refused]
         self._count = rejected - sum(map(len, gone))
         self._lost += rejected
         self.summary = self._summary(host)
-        _LOG.error("%s refuses of host %r: %s. %s", self._name, host, self._named(), _ADVICE_SOME)
+        _LOG.error("%s refuses of host %r: %s. %s", self._name, host, some_of(self._keys), _ADVICE_SOME)
         return outcome
 
 
 def _name(part: Sequence[Item], refused: int) -> str:
     """What was refused of a part: its key, or how much of its port."""
-    port = discovered(part[0].key)
+    port = part[0].port
     if not port:
         return part[0].key
     return f"all of port {port}" if refused == len(part) else f"{refused} of {len(part)} values of port {port}"

@@ -10,6 +10,7 @@ from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
 from sender.sampling.ports import PortTracker
+from sender.text import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _SAY_AGAIN_S = 3600.0
-_NAMED = 20  # ports, at most, in one line
 
 
 class Sampler:
@@ -74,11 +74,10 @@ class Sampler:
         if ports != self._left_out and (now >= self._say_left_out_at or not ports):
             self._left_out, self._say_left_out_at = ports, now + _SAY_AGAIN_S
             if ports:
-                more = f" and {len(ports) - _NAMED} more" if len(ports) > _NAMED else ""
                 _LOG.warning(
-                    "%d listening ports are not reported, over ports.limit of %d: %s%s; raise it, or name some in "
+                    "%d listening ports are not reported, over ports.limit of %d: %s; raise it, or name some in "
                     "ports.exclude",
-                    *(len(ports), self._settings.ports.limit, ", ".join(map(str, ports[:_NAMED])), more),
+                    *(len(ports), self._settings.ports.limit, some_of(ports)),
                 )
             else:
                 _LOG.info("every listening port is reported again")

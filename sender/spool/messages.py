@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sender.clock import moment
+from sender.text import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sender.items import port_of
 from sender.model import Item
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Sample:
         """What it was made of."""
         body = zlib.decompress(self.body) if self.body[:1] != _PLAIN else self.body
         for key, value in json.loads(body):
-            yield Item(host=self.host, key=key, value=value, clock=self.clock, ns=self.ns)
+            yield Item(host=self.host, key=key, value=value, clock=self.clock, ns=self.ns, port=port_of(key))
 
     @property
     def crc(self) -> int:

@@ -17,7 +17,7 @@ from lab.daemon import Daemon
 from lab.trapper import Trapper
 from lab.zabbix_proxy import ZabbixProxy
 from lab.zabbix_stack import Value, free_ports
-from sender.items import DISCOVERIES, KEYS, discovered
+from sender.items import DISCOVERIES, KEYS, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,7 +97,7 @@ def port_keys(zabbix: ZabbixStack, host: str) -> list[str]:
 
 def of_ports(zabbix: ZabbixStack, host: str) -> int:
     """How many values of ports are stored."""
-    return sum(discovered(value.key) is not None for value in zabbix.history(host))
+    return sum(port_of(value.key) != "" for value in zabbix.history(host))
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def test_the_daemon_and_a_new_port(imported: Any, host: str, witness: Trapper, t
         daemon.stop()
     expected = to_be_stored(witness, imported.pair.format)
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
-    assert {value.key for value in expected if discovered(value.key)} == set(port_keys(zabbix, host))
+    assert {value.key for value in expected if port_of(value.key)} == set(port_keys(zabbix, host))
     assert not re.search("refuse[sd] .*of host", daemon.log)
 
 

@@ -30,7 +30,7 @@ from lab.relay import Relay
 from lab.sizes import Recorder, Sizes, medians
 from lab.traffic import Traffic
 from lab.zabbix_stack import ZabbixStack, free_ports
-from sender.items import DISCOVERIES, KEYS, discovered
+from sender.items import DISCOVERIES, KEYS, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -392,7 +392,7 @@ def report(soak: Soak, truth: Iterable[Row], other: Books, zabbix: Stored) -> No
     samples = {row[:2] for row in values if row[2] in KEYS}
     lines = [f"{count:4} {name}" for name, count in sorted(soak.occurred.items())]
     lags_s = sorted(at - stamp[0] for stamp, at in Books(soak.witness.taken, ()).first.items())
-    ports = {discovered(row[2]) for row in values} - {None}
+    ports = {port_of(row[2]) for row in values} - {""}
     lines += [
         f"lives: {len(soak.scene.daemon.lives)}, the last one for {time.time() - soak.scene.daemon.lives[-1].began:,.0f} s",
         f"samples: {len(samples):,}; values: {len(values):,}, of {len(ports)} ports",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sender.delivery.delivery import Delivery
 from sender.errors import DeliveryError
-from sender.items import LOCAL, discovered
+from sender.items import LOCAL, port_of
 from sender.model import Item, Outcome
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
@@ -111,4 +111,4 @@ def test_every_value_is_accounted_for(script: list[Step], breaks: frozenset[int]
         clocks[item.key].append(item.clock)
     for key, found in clocks.items():
         assert found == sorted(set(found)), key
-    assert {discovered(key) for key in clocks} == {None, *PORTS}
+    assert {port_of(key) for key in clocks} == {"", *PORTS}

@@ -12,7 +12,7 @@ import pytest
 
 from lab.some_items import LIMITS, Zabbix
 from sender.delivery.delivery import Delivery
-from sender.items import KEYS, LOCAL, discovered
+from sender.items import KEYS, LOCAL, port_of
 from sender.model import Item
 from sender.spool.sample import Sample
 from sender.spool.spool import Spool
@@ -190,10 +190,10 @@ def test_held_values_go_without_another_sample(spool: Spool, zabbix: Zabbix) -> 
         ("tcp.listen.queue[443]", "443"),
         ("tcp.listen.queue.pused[443]", "443"),
         ("tcp.remote.status[SYN_SENT,5432]", "remote 5432"),
-        *((key, None) for key in KEYS),
-        (LOCAL, None),
+        *((key, "") for key in KEYS),
+        (LOCAL, ""),
     ],
 )
-def test_which_key_is_of_which_port(key: str, port: str | None) -> None:
+def test_which_key_is_of_which_port(key: str, port: str) -> None:
     """Those that discovery makes are told from those of the host, and remote ports from local ones."""
-    assert discovered(key) == port
+    assert port_of(key) == port

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sender.delivery.new_ports import NewPorts
 from sender.errors import DeliveryError
+from sender.items import port_of
 from sender.model import Item, Outcome
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Zabbix:
 def sample(clock: int, *ports: str) -> list[Item]:
     """One value of the host, two of each port."""
     keys = ["tcp.status[TOTAL]", *(key.format(port) for port in ports for key in PORT_KEYS)]
-    return [Item(host="web-01", key=key, value=str(clock), clock=clock, ns=1) for key in keys]
+    return [Item(host="web-01", key=key, value=str(clock), clock=clock, ns=1, port=port_of(key)) for key in keys]
 
 
 def test_what_is_known_passes() -> None:
@@ -67,7 +68,7 @@ def test_what_is_known_passes() -> None:
 def test_a_remote_port_is_not_the_local_one() -> None:
     """The items of one say nothing of those of the other."""
     subject = NewPorts("main", ["443"])
-    remote = Item(host="h", key="tcp.remote.status[ESTABLISHED,443]", value="1", clock=1, ns=1)
+    remote = Item(host="h", key="tcp.remote.status[ESTABLISHED,443]", value="1", clock=1, ns=1, port="remote 443")
     assert subject.ready([remote]) == []
     subject.hold([remote])
     assert subject.ports == ["remote 443"]

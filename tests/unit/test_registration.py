@@ -29,7 +29,7 @@ REQUEST = {"request": "active checks", "host": "web-01", "host_metadata": METADA
 QUICK = Pace(again_s=0.01, soon_s=0.1, late_s=3600)
 HASTY = Pace(again_s=0.01, soon_s=0.02, late_s=0.03)
 ITEMS = [Item(host="web-01", key="tcp.status[TOTAL]", value="1", clock=1_700_000_000, ns=1)]
-OF_A_PORT = [Item(host="web-01", key="tcp.listen.queue[80]", value="1", clock=1_700_000_000, ns=1)]
+OF_A_PORT = [Item(host="web-01", key="tcp.listen.queue[80]", value="1", clock=1_700_000_000, ns=1, port="80")]
 
 
 def says(**answer: Any) -> Callable[[dict[str, Any]], bytes]:

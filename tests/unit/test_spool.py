@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Chunk, Item, Outcome
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
+from sender.text import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.clock import moment
 from sender.errors import TakenError
 from sender.model import Item, Outcome
 from sender.spool.reader import read_status
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
+from sender.text import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

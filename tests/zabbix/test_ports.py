@@ -17,7 +17,7 @@ import pytest
 from lab.daemon import Daemon
 from lab.trapper import Trapper
 from lab.zabbix_stack import Value, free_ports
-from sender.items import LOCAL, discovered
+from sender.items import LOCAL, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,7 +108,7 @@ class Scene:
 
 def in_order(values: Iterable[Value]) -> list[Value]:
     """Those of ports, by moment and key, each value as a number that a database may have written in another way."""
-    numbers = [replace(value, value=f"{float(value.value):g}") for value in values if discovered(value.key)]
+    numbers = [replace(value, value=f"{float(value.value):g}") for value in values if port_of(value.key)]
     return sorted(numbers, key=attrgetter("clock", "ns", "key"))
 
 
@@ -119,7 +119,7 @@ def scene(zabbix: ZabbixStack, host: str, tmp_path: Path) -> Scene:
 
 
 def test_a_new_port_loses_nothing(scene: Scene) -> None:
-    """From the very sample in which a port is discovered, every value is stored, though its items have to be made first."""
+    """From the very sample in which a port is port_of, every value is stored, though its items have to be made first."""
     with scene.daemon():
         scene.wait_for_samples(2)
         assert not scene.sampled()

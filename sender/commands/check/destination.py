@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from sender.commands.check.report import CheckResult, is_well, split
 from sender.errors import DeliveryError
-from sender.items import discovered
 from sender.settings.values import address
+from sender.text import some_of
 from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _STEPS = ("key files", "name", "connection", "TLS", "protocol")
 _PROBE_S = 30.0  # for trying keys one by one; one more answer may come after that
-_NAMED = 20  # keys, at most, in one line
 _MAX_QUOTE = 200  # characters of an answer
 _TEMPLATE = "the template 'TCP states by Zabbix trapper'"
 
@@ -206,30 +205,30 @@ def _said(answer: dict[str, Any]) -> str:
 
 def _probe(uplink: Uplink, sample: Sequence[Item]) -> list[CheckResult]:
     """Which keys are refused, by sending them one by one, those of a port together. Raises DeliveryError."""
-    parts = [list(part) for _, part in groupby(sample, key=lambda item: discovered(item.key) or item.key)]
+    parts = [list(part) for _, part in groupby(sample, key=lambda item: item.port or item.key)]
     tried: list[tuple[list[Item], Outcome]] = []
     until = time.monotonic() + _PROBE_S
     while len(tried) < len(parts) and time.monotonic() < until:
         part = parts[len(tried)]
         tried.append((part, uplink.send(part)))
     refused = [(part, outcome) for part, outcome in tried if outcome.rejected]
-    single = [part[0].key for part, _ in refused if not discovered(part[0].key)]
-    gone = [_port(part) for part, outcome in refused if discovered(part[0].key) and not outcome.accepted]
+    single = [part[0].key for part, _ in refused if not part[0].port]
+    gone = [_port(part) for part, outcome in refused if part[0].port and not outcome.accepted]
     some = [
         f"{outcome.rejected} of {len(part)} values of port {_port(part)}"
         for part, outcome in refused
-        if outcome.accepted and discovered(part[0].key)
+        if outcome.accepted and part[0].port
     ]
     findings = []
     if single:
-        found = f"{len(single)} of {len(parts)} keys are refused: {_named(single)}"
+        found = f"{len(single)} of {len(parts)} keys are refused: {some_of(single)}"
         findings.append(CheckResult(check="keys", result="fail", found=found, advice=_SOME_KEYS, keys=tuple(single)))
     if some:
         findings.append(
-            CheckResult(check="keys", result="fail", found=f"refused: {_named(some)}", advice=_SOME_OF_PORTS)
+            CheckResult(check="keys", result="fail", found=f"refused: {some_of(some)}", advice=_SOME_OF_PORTS)
         )
     if gone:
-        found = f"there are no items of port {_named(gone)} yet"
+        found = f"there are no items of port {some_of(gone)} yet"
         findings.append(CheckResult(check="keys", result="warn", found=found, advice=_NEW_PORTS))
     if len(tried) < len(parts):
         found = f"{len(parts) - len(tried)} of {len(parts)} keys and ports, as the answers come slowly"
@@ -238,9 +237,4 @@ def _probe(uplink: Uplink, sample: Sequence[Item]) -> list[CheckResult]:
 
 
 def _port(part: Sequence[Item]) -> str:
-    return str(discovered(part[0].key))
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return part[0].port

@@ -11,13 +11,13 @@ from sender.items import to_items
 from sender.kernel.sock_diag import WAYS, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortTracker
+from sender.text import some_of
 
 if TYPE_CHECKING:
     from sender.commands.check.spool import Daemon
     from sender.model import CountedPorts, Item, Snapshot
     from sender.settings.schema import Settings
 
-_NAMED = 20  # ports, at most, in one line
 _OF_THE_DAEMON = ("tcp.sender.uptime", "tcp.sender.backlog", "tcp.sender.dropped", "tcp.sender.rejected")
 
 
@@ -72,8 +72,7 @@ def _ports(local: int, remote: int, left_out: tuple[int, ...]) -> CheckResult:
     found = f"{local} local and {remote} remote ports are reported"
     if not left_out:
         return CheckResult(check="ports", result="ok", found=found)
-    named = ", ".join(map(str, left_out[:_NAMED])) + (" and so on" if len(left_out) > _NAMED else "")
-    found += f", {len(left_out)} that listen are left out: {named}"
+    found += f", {len(left_out)} that listen are left out: {some_of(left_out)}"
     return CheckResult(
         check="ports", result="warn", found=found, advice="raise `ports.limit`, or name some in ports.exclude"
     )

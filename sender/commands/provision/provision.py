@@ -14,6 +14,7 @@ from sender.commands import template
 from sender.commands.provision import plan as host_plan
 from sender.commands.provision.plan import Plan, Target
 from sender.errors import ApiError, ApiRefusedError
+from sender.text import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -85,7 +86,7 @@ class Provision:
             return "nothing to do"
         self._do("configuration.import", source)
         is_new = "added" in compared.get("templates", {})
-        return self._would_be("imported" if is_new else f"updated: {_few(changes)}")
+        return self._would_be("imported" if is_new else f"updated: {some_of(changes, _NAMED)}")
 
     def _rules(self) -> dict[str, dict[str, bool]]:
         """Groups are asked for only where they are missing: nobody but a Super admin may ask (from 7.0 on)."""
@@ -250,8 +251,3 @@ def _comparable(value: Any, kind: str = "") -> Any:
         parts = [_comparable(part) for part in value]
         return sorted(parts, key=repr) if kind == "widgets" else parts
     return value
-
-
-def _few(changes: list[str]) -> str:
-    more = len(changes) - _NAMED
-    return ", ".join(changes[:_NAMED]) + (f" and {more} more" if more > 0 else "")

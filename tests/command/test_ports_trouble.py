@@ -11,10 +11,11 @@ from lab.command import tcp_status_sender
 from lab.daemon import Daemon
 from lab.some_items import LIMITS, Zabbix
 from lab.trapper import Trapper, counts
+from sender import items
 from sender.daemon.pipeline import port_of
 from sender.delivery.delivery import Delivery
 from sender.delivery.new_ports import NewPorts
-from sender.items import LOCAL, REMOTE, port_of
+from sender.items import LOCAL, REMOTE
 from sender.model import Item, Outcome
 from sender.spool.spool import Spool
 
@@ -29,7 +30,7 @@ def sample(clock: int, *ports: int, discovery: bool = False, host: str = "web-01
     """One value of the host, both discoveries if wanted, and two of each port."""
     keys = ["tcp.status[TOTAL]", *((LOCAL, REMOTE) if discovery else ())]
     keys += [key.format(port) for port in ports for key in PORT_KEYS]
-    return [Item(host=host, key=key, value=str(clock), clock=clock, ns=1, port=port_of(key)) for key in keys]
+    return [Item(host=host, key=key, value=str(clock), clock=clock, ns=1, port=items.port_of(key)) for key in keys]
 
 
 def test_a_port_that_leaves_in_an_outage_comes_once(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:

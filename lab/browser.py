@@ -104,7 +104,7 @@ class Browser:
         self._driver.get(self._address + path)
 
     def see(self, xpath: str) -> WebElement:
-        """The first visible element at `xpath`, as soon as there is one."""
+        """Return the first visible element at `xpath`, as soon as there is one."""
         return self.wait_until(lambda: self._visible(xpath), f"{xpath} is seen")
 
     def click(self, xpath: str) -> None:
@@ -154,12 +154,12 @@ class Browser:
         return float(self.run(_DRAWN, image, wanted))
 
     def table(self, xpath: str) -> list[dict[str, str]]:
-        """The rows of a table: the text of each cell by that of its head."""
+        """Return the rows of a table: the text of each cell by that of its head."""
         head, *rows = self.rows(xpath)
         return [dict(zip(head, cells, strict=False)) for cells in rows]
 
     def rows(self, xpath: str) -> list[list[str]]:
-        """The text of each cell of a table, that of its head included."""
+        """Return the text of each cell of a table, that of its head included."""
         script = (
             "return Array.from(arguments[0].rows).map(row => Array.from(row.cells).map(cell => cell.innerText.trim()))"
         )
@@ -167,11 +167,11 @@ class Browser:
         return rows
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a piece of JavaScript returns."""
+        """Return what a piece of JavaScript returns."""
         return self._driver.execute_script(script, *arguments)
 
     def wait_until(self, condition: Callable[[], T | None], what: str, timeout_s: float = PATIENCE_S) -> T:
-        """What `condition` returns, as soon as that is true."""
+        """Return what `condition` returns, as soon as that is true."""
         try:
             found: T = WebDriverWait(self._driver, timeout_s, 0.1, _UNSETTLED).until(lambda _driver: condition())  # type: ignore[assignment]
         except TimeoutException:

@@ -36,7 +36,7 @@ class Authority:
         self.ca = self._pair("ca", self._name, self._key, days=(-1, 1), is_ca=True).cert
 
     def issue(self, file: str, name: str, *, days: tuple[int, int] = (-1, 1)) -> Pair:
-        """A certificate for `name`, valid between these days from now."""
+        """Return a certificate for `name`, valid between these days from now."""
         return self._pair(file, x509.Name.from_rfc4514_string(name), _key(), days=days)
 
     def _pair(

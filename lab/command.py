@@ -25,7 +25,7 @@ def tcp_status_sender(*arguments: str | Path) -> subprocess.CompletedProcess[str
 
 
 def until(process: subprocess.Popen[str], words: str) -> str:
-    """The log up to and with the first line that holds `words`; it is ended where that does not come in a minute."""
+    """Return the log up to the first line that holds `words`. End the process where that does not come in a minute."""
     assert process.stderr
     log, limit = "", threading.Timer(60, process.kill)
     limit.start()

@@ -45,11 +45,11 @@ class Disk:
         self._holder.communicate()
 
     def inside(self, *command: str | Path) -> list[str | Path]:
-        """The command line that runs `command` where the disk is mounted."""
+        """Return the command line that runs `command` where the disk is mounted."""
         return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *command]
 
     def run(self, *command: str | Path) -> str:
-        """What `command` prints there; raises CalledProcessError when it fails."""
+        """Return what `command` prints there; raises CalledProcessError when it fails."""
         return subprocess.run(self.inside(*command), check=True, capture_output=True, text=True).stdout
 
     @property

@@ -22,7 +22,7 @@ def text(document: str) -> str:
 
 
 def sections(document: str) -> dict[str, str]:
-    """What stands under each heading, up to the next one of whatever level."""
+    """Return what stands under each heading, up to the next one of whatever level."""
     whole = text(document)
     code = [fence.span() for fence in _FENCE.finditer(whole)]
     heads = [head for head in _HEADING.finditer(whole) if not any(begin <= head.start() < end for begin, end in code)]
@@ -31,13 +31,13 @@ def sections(document: str) -> dict[str, str]:
 
 
 def blocks(document: str, heading: str, language: str) -> list[str]:
-    """The fenced blocks of one language under a heading."""
+    """Return the fenced blocks of one language under a heading."""
     found = _FENCE.findall(sections(document)[heading])
     return [textwrap.dedent(body) for _, kind, body in found if kind == language]
 
 
 def shell(document: str, heading: str) -> list[str]:
-    """The commands under a heading, block by block. A test that takes them runs every one of them.
+    """Return the commands under a heading, block by block. A test that takes them runs every one of them.
 
     Document and heading are literals wherever this is called: by that, a test tells which commands nobody runs.
     """
@@ -50,7 +50,7 @@ def code(document: str) -> str:
 
 
 def anchors(document: str) -> set[str]:
-    """What a link can lead to within a document."""
+    """Return what a link can lead to within a document."""
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in sections(document)}
 
 

@@ -115,12 +115,12 @@ class Segment:
         return (self.seq + bool(self.flags & (Flags.SYN | Flags.FIN))) % 2**32
 
     def reply(self, seq: int, ack: int, flags: Flags) -> Segment:
-        """A segment the other way."""
+        """Return a segment the other way."""
         return Segment(source=self.target, target=self.source, seq=seq, ack=ack, flags=flags)
 
 
 def parse(packet: bytes) -> Segment | None:
-    """The TCP segment in an IP packet; None for anything else, such as the router solicitations of IPv6."""
+    """Return the TCP segment in an IP packet; None for anything else, such as the router solicitations of IPv6."""
     if packet[0] >> 4 == 4 and packet[9] == socket.IPPROTO_TCP:
         source, target, start = packet[12:16], packet[16:20], (packet[0] & 0x0F) * 4
     elif packet[0] >> 4 == 6 and packet[6] == socket.IPPROTO_TCP:
@@ -133,7 +133,7 @@ def parse(packet: bytes) -> Segment | None:
 
 
 def build(segment: Segment) -> bytes:
-    """The IP packet that carries a segment, with its checksums."""
+    """Return the IP packet that carries a segment, with its checksums."""
     (source, source_port), (target, target_port) = segment.source, segment.target
     ports = struct.pack("!HH", source_port, target_port)
     tcp = ports + struct.pack("!IIBBHxxxx", segment.seq, segment.ack, 5 << 4, segment.flags, 0xFFFF)
@@ -146,14 +146,14 @@ def build(segment: Segment) -> bytes:
 
 
 def with_checksum(header: bytes, at: int, pseudo: bytes = b"") -> bytes:
-    """The header with the Internet checksum (RFC 1071) in its two bytes at `at`, which are zero so far."""
+    """Return the header with the Internet checksum (RFC 1071) in its two bytes at `at`, which are zero so far."""
     words = struct.iter_unpack("!H", pseudo + header)
     checksum = 0xFFFF - sum(word for (word,) in words) % 0xFFFF
     return header[:at] + struct.pack("!H", checksum) + header[at + 2 :]
 
 
 def answer(heard: Segment, script: Script) -> Segment | None:
-    """What the peer says to a segment; None for silence. The segment's `ack` is all the memory that it needs."""
+    """Return what the peer says to a segment; None for silence. The segment's `ack` is all the memory that it needs."""
     if Flags.SYN in heard.flags:
         return heard.reply(ISN, heard.end, Flags.SYN | Flags.ACK) if script.answers else None
     if heard.ack != ISN + 1:  # the peer's own FIN has arrived: nothing is left to say
@@ -221,7 +221,7 @@ def fill(family: Family, peer: Peer) -> list[socket.socket]:
 
 
 def bind(family: Family) -> socket.socket:
-    """A socket that has a local port and nothing else."""
+    """Return a socket that has a local port and nothing else."""
     sock = socket.socket(family.domain, socket.SOCK_STREAM)
     sock.bind((family.host, 0))
     return sock
@@ -244,7 +244,7 @@ def converse(family: Family, state: State) -> socket.socket:
 
 
 def seen(family: Family) -> collections.Counter[State]:
-    """The family's sockets in /proc, which shows every state but CLOSE."""
+    """Return the family's sockets in /proc, which shows every state but CLOSE."""
     lines = Path("/proc/net", family.table).read_text().splitlines()[1:]
     return collections.Counter(State(int(line.split()[3], 16)) for line in lines)
 
@@ -260,7 +260,7 @@ def missing() -> list[str]:
 
 
 def report() -> dict[str, object]:
-    """What the kernel must be found to hold."""
+    """Return what the kernel must be found to hold."""
     release = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
     unseen = {State.CLOSE} if release < CLOSE_SINCE else set()
     families = {f.name: {state.name: 0 if state in unseen else n for state, n in f.counts.items()} for f in FAMILIES}

@@ -96,20 +96,20 @@ def server_stopped(scene: Scene, _: Random) -> Iterator[None]:
 
 @contextmanager
 def server_frozen(scene: Scene, _: Random) -> Iterator[None]:
-    """The kernel still takes connections for it."""
+    """Stop the server's processes; the kernel still takes connections for it."""
     with scene.zabbix.frozen_server():
         yield
 
 
 @contextmanager
 def database_away(scene: Scene, _: Random) -> Iterator[None]:
-    """The server accepts some, and holds it."""
+    """Stop the database; the server accepts some values, and keeps them."""
     with scene.zabbix.without_database():
         yield
 
 
 def line(make: Callable[[Random], Line]) -> Callable[[Scene, Random], AbstractContextManager[None]]:
-    """What becomes of connections to Zabbix."""
+    """Return what becomes of connections to Zabbix."""
 
     @contextmanager
     def occur(scene: Scene, chance: Random) -> Iterator[None]:
@@ -216,7 +216,7 @@ def badly_reloaded(scene: Scene, chance: Random) -> Iterator[None]:
 
 @contextmanager
 def disk_full(scene: Scene, _: Random) -> Iterator[None]:
-    """The spool's."""
+    """Fill the disk of the spool."""
     scene.disk.fill()
     yield
     scene.disk.free()
@@ -224,21 +224,21 @@ def disk_full(scene: Scene, _: Random) -> Iterator[None]:
 
 @contextmanager
 def spool_removed(scene: Scene, chance: Random) -> Iterator[None]:
-    """The file, or its directory with everything else in it."""
+    """Remove the spool, or its directory with everything else in it."""
     scene.disk.run("rm", "-r", "--", chance.choice([str(scene.spool), str(scene.spool.parent)]))
     yield
 
 
 @contextmanager
 def journal_removed(scene: Scene, _: Random) -> Iterator[None]:
-    """What SQLite has written there is in the open file alone."""
+    """Remove the journal; what SQLite has written there is in the open file alone."""
     scene.disk.run("rm", "--", f"{scene.spool}-wal")
     yield
 
 
 @contextmanager
 def spool_damaged(scene: Scene, chance: Random) -> Iterator[None]:
-    """Emptied, cut in half or overwritten: the file or its journal."""
+    """Empty, cut in half or overwrite the spool or its journal."""
     began = time.time()
     path = scene.disk.seen / scene.spool.relative_to(scene.disk.at)
     path = path.with_name(path.name + chance.choice(["", "-wal"]))

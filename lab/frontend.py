@@ -32,17 +32,17 @@ class Widget:
 
 
 def button(name: str) -> str:
-    """The XPath of a button, to be put behind that of what it is in."""
+    """Return the XPath of a button, to be put behind that of what it is in."""
     return f"//button[normalize-space()='{name}']"
 
 
 def link(name: str) -> str:
-    """The XPath of a link, likewise."""
+    """Return the XPath of a link, likewise."""
     return f"//a[normalize-space()='{name}']"
 
 
 def row(text: str) -> str:
-    """The XPath of the rows of a list in which `text` is the whole text of a link or a cell."""
+    """Return the XPath of the rows of a list in which `text` is the whole text of a link or a cell."""
     return f"//table[contains(@class,'list-table')]//tr[.//*[self::a or self::td][normalize-space()='{text}']]"
 
 
@@ -93,7 +93,7 @@ class Frontend:
         self.browser.click(f"{row(host)}//a[starts-with(normalize-space(),'{page}')]")
 
     def latest_data(self, host: str, until: Callable[[dict[str, str]], bool]) -> dict[str, str]:
-        """The last value of each item on the page, as it shows it, by the item's name; once `until` holds for them."""
+        """Return the last value of each item on the page, by the item's name, once `until` holds for them."""
 
         def values() -> dict[str, str] | None:
             self.visit(host, "Latest data")
@@ -104,7 +104,7 @@ class Frontend:
         return self.browser.wait_until(values, "the values are there")
 
     def dashboard(self, host: str, page: str) -> dict[str, Widget]:
-        """The widgets on a page of the host's dashboard, by title, once all are filled."""
+        """Return the widgets on a page of the host's dashboard, by title, once all are filled."""
         self.visit(host, "Dashboards")
         self.fold_time_filter()
         self.browser.click(f"//ul[contains(@class,'sortable-list')]//*[normalize-space()='{page}']")
@@ -112,7 +112,7 @@ class Frontend:
         return self.browser.wait_until(self._widgets, "every widget is filled")
 
     def graphs(self, host: str) -> list[WebElement]:
-        """The images of all graphs of the host, loaded."""
+        """Return the images of all graphs of the host, loaded."""
         self.visit(host, "Graphs")
         self.fold_time_filter()
 
@@ -123,7 +123,7 @@ class Frontend:
         return self.browser.wait_until(images, "every graph is drawn")
 
     def problems(self, host: str, at_least: int) -> list[dict[str, str]]:
-        """The host's rows in the list of problems, by head of column, once there are so many."""
+        """Return the host's rows in the list of problems, by head of column, once there are so many."""
 
         def rows() -> list[dict[str, str]] | None:
             self.menu("Monitoring", "Problems")
@@ -133,7 +133,7 @@ class Frontend:
         return self.browser.wait_until(rows, "the problems are listed")
 
     def event(self, problem: str) -> dict[str, str]:
-        """The details of a problem's event, to which its time in the list of problems leads."""
+        """Return the details of a problem's event, to which its time in the list of problems leads."""
         self.menu("Monitoring", "Problems")
         self.browser.click(f"{row(problem)}/td[contains(@class,'timeline-date')]/a")
         self.browser.see("//h1[.='Event details']")

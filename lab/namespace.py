@@ -49,15 +49,15 @@ class Namespace:
         self._process.communicate()
 
     def inside(self, *command: str) -> list[str]:
-        """The command line that runs `command` in this namespace."""
+        """Return the command line that runs `command` in this namespace."""
         return ["nsenter", f"--net=/proc/{self._process.pid}/ns/net", "--", *command]
 
     def run(self, *command: str) -> str:
-        """Standard output of `command` run in this namespace; raises CalledProcessError when it fails."""
+        """Return standard output of `command` run in this namespace; raises CalledProcessError when it fails."""
         return subprocess.run(self.inside(*command), check=True, capture_output=True, text=True).stdout
 
     def call(self, function: Callable[[], T]) -> T:
-        """What `function` returns or raises, called while this thread is in this namespace."""
+        """Return what `function` returns or raises, called while this thread is in this namespace."""
         with entered(self._process.pid):
             return function()
 

@@ -143,7 +143,7 @@ class Program:
             _signal(pid, number)
 
     def _family(self) -> Iterator[int]:
-        """The program, its children, theirs and so on, each looked for when its parent has been dealt with."""
+        """Yield the program, its children, theirs and so on, each looked for when its parent has been dealt with."""
         family = deque(children(self._cage.pid))
         while family:
             pid = family.popleft()

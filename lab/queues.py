@@ -64,7 +64,7 @@ def share(backlog: int) -> socket.socket:
 
 
 def ask(address: str) -> socket.socket:
-    """A connection that is asked for and not answered."""
+    """Return a connection that is asked for and not answered."""
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     sock.settimeout(0)
     sock.connect_ex((address, 7))

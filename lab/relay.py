@@ -91,7 +91,7 @@ class Relay:
         self._listener.close()
 
     def become(self, line: Line) -> None:
-        """What connections meet from now on; return when those that met something else have ended."""
+        """Change what connections meet; return when those that met something else have ended."""
         with self._changed:
             before, self._line = self._line, line
         if line.listens and not before.listens:

@@ -44,7 +44,7 @@ class Release:
         return ["unshare", "--mount", "sh", "-euc", _ENTER, "sh", str(self.root), str(self.shared), *command]
 
     def ids(self, user: str) -> tuple[int, int]:
-        """The uid and gid that `user` has in the release."""
+        """Return the uid and gid that `user` has in the release."""
         for line in self.path("/etc/passwd").read_text().splitlines():
             name, _, uid, gid, *_ = line.split(":")
             if name == user:

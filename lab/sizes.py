@@ -45,7 +45,7 @@ def sizes(pid: int, files: Iterable[Path]) -> Sizes:
 
 
 def medians(many: Iterable[Sizes]) -> Sizes:
-    """The median of each."""
+    """Return the median of each."""
     found = list(many)
     return Sizes(**{field.name: median(getattr(each, field.name) for each in found) for field in fields(Sizes)})
 

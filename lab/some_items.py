@@ -41,5 +41,5 @@ class Zabbix:
         return [item.clock for item in self.taken if item.key == key]
 
     def of_port(self, port: int) -> list[Item]:
-        """What was taken for it, in the order in which it came."""
+        """Return what was taken for it, in the order in which it came."""
         return [item for item in self.taken if item.key.endswith((f",{port}]", f"[{port}]"))]

@@ -33,7 +33,7 @@ UPTIME_S = 3 * 86400
 
 
 def discoveries(host: str, clock: int) -> tuple[Item, ...]:
-    """The ports, to be sent before the hour: items of ports exist only once these are known."""
+    """Return the ports, to be sent before the hour: items of ports exist only once these are known."""
     local = [
         {"{#PORT}": str(port), "{#SERVICE}": name, "{#SCOPE}": "loopback" if port in LOOPBACK else "any"}
         for port, name in SERVICES.items()
@@ -78,7 +78,7 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
 
 
 def _ports(minute: float, chance: Random) -> dict[int, Counter[TcpState]]:
-    """What the sockets of each local port do."""
+    """Return what the sockets of each local port do."""
     users = 260 + 90 * math.sin(minute / 9) + 40 * math.sin(minute / 3.1) + chance.uniform(-14, 14)
     waiting, leaked = _waiting(minute), max(0.0, minute - LEAK) * LEAK_RATE
     return {
@@ -94,13 +94,13 @@ def _ports(minute: float, chance: Random) -> dict[int, Counter[TcpState]]:
 
 
 def _database(minute: float, chance: Random) -> Counter[TcpState]:
-    """The connections to the database: a pool, and those of the batch job."""
+    """Return the connections to the database: a pool, and those of the batch job."""
     jobs = BATCH_SOCKETS * max(0.0, min(minute - BATCH, 1, BATCH_ENDS + 1 - minute)) * chance.uniform(0.92, 1.08)
     return _counts(24 + jobs / 40, time_wait=8 + jobs)
 
 
 def _waiting(minute: float) -> float:
-    """Connections on port 8080 that nobody accepts; the kernel lets in one more than the limit says."""
+    """Return connections on port 8080 that nobody accepts; the kernel lets in one more than the limit says."""
     return min(max(0.0, minute - STALL) * STALL_RATE, BACKLOG[8080] + 1)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def uplink(zabbix: ZabbixStack) -> Uplink:
-    """A way into the server."""
+    """Return a way into the server."""
     return Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
 
 

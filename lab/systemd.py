@@ -117,7 +117,7 @@ class System:
         return False
 
     def run(self, *command: str) -> str:
-        """What `command`, run in this machine, prints; raises StackError when it fails."""
+        """Return what `command`, run in this machine, prints; raises StackError when it fails."""
         inside = ["nsenter", f"--target={self.pid}", "--all", "env", f"SYSTEMD_UNIT_PATH={UNITS}:{PACKAGED}"]
         return finish([*inside, *command])
 
@@ -126,7 +126,7 @@ class System:
         return Path(f"/proc/{self.pid}/root") / str(inside).lstrip("/")
 
     def show(self, unit: str, name: str) -> str:
-        """A property of a unit, as in `systemctl show`."""
+        """Return a property of a unit, as in `systemctl show`."""
         return self.run("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
 

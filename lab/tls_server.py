@@ -44,14 +44,14 @@ class PskServer(ssl.SSLContext):
 
 
 def psk_server(**keys: bytes) -> PskServer:
-    """Takes these identities with these keys."""
+    """Return takes these identities with these keys."""
     context = PskServer(ssl.PROTOCOL_TLS_SERVER)
     context.set_keys(keys)
     return context
 
 
 def cert_server(pair: Pair, ca: Path) -> ssl.SSLContext:
-    """Shows this certificate, and takes those of clients that `ca` has signed."""
+    """Return shows this certificate, and takes those of clients that `ca` has signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
     context.load_verify_locations(ca)

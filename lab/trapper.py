@@ -24,12 +24,12 @@ MUTE = b"mute"  # nor this: nothing is said until the client gives up
 
 
 def packet(body: bytes, *, flags: int = 1, announced: int | None = None) -> bytes:
-    """A packet of the Zabbix protocol (manual: Appendix, Protocols, Header)."""
+    """Return a packet of the Zabbix protocol (manual: Appendix, Protocols, Header)."""
     return b"ZBXD" + struct.pack("<BII", flags, len(body) if announced is None else announced, 0) + body
 
 
 def counts(processed: int, failed: int) -> bytes:
-    """A trapper's answer to "sender data"."""
+    """Return a trapper's answer to "sender data"."""
     info = f"processed: {processed}; failed: {failed}; total: {processed + failed}; seconds spent: 0.000071"
     return packet(json.dumps({"response": "success", "info": info}).encode())
 
@@ -40,7 +40,7 @@ def accept(request: dict[str, Any]) -> bytes:
 
 
 def redirect(**to: Any) -> bytes:
-    """The answer of a proxy to whom the host does not belong: `address` and `revision`, or `reset`."""
+    """Return the answer of a proxy to whom the host does not belong: `address` and `revision`, or `reset`."""
     return packet(json.dumps({"redirect": to, "response": "failed"}).encode())
 
 

@@ -197,7 +197,7 @@ class ZabbixStack:
 
     @contextmanager
     def without_database(self) -> Iterator[None]:
-        """The database is stopped while the context lasts; the server, which runs on, takes 10 s to find it again."""
+        """Stop the database while the context lasts; the server, which runs on, takes 10 s to find it again."""
         self._postgres.stop()
         try:
             yield
@@ -254,7 +254,7 @@ class ZabbixStack:
 
     @contextmanager
     def canary(self, name: str, **settings: Any) -> Iterator[str]:
-        """A host of this name, with these API properties, is there while the context lasts; the key of its item."""
+        """Keep a host of this name, with these API properties, while the context lasts. Yield the key of its item."""
         host_id = self.create_host(name, [], **settings)
         item = {"hostid": host_id, "name": name, "key_": "canary", "type": TRAPPER, "value_type": UNSIGNED}
         self._call("item.create", {**item, "history": "0", "trends": "0"})

@@ -37,19 +37,19 @@ IMPORT_RULES = (
 
 
 def installed(release: Release) -> Version:
-    """The version of the Zabbix server that is installed in `release`."""
+    """Return the version of the Zabbix server that is installed in `release`."""
     printed = finish(caged(["zabbix_server", "--version"], release=release))
     major, minor = re.findall(r"\d+", printed)[:2]
     return int(major), int(minor)
 
 
 def server_settings(version: Version) -> str:
-    """The lines of zabbix_server.conf that not every version knows."""
+    """Return the lines of zabbix_server.conf that not every version knows."""
     return "".join(f"{line}\n" for since, line in SERVER_SETTINGS if version >= since)
 
 
 def proxy_settings(version: Version, server_port: int) -> str:
-    """The lines of zabbix_proxy.conf that differ: its server, how often it asks that one, and what it must not do."""
+    """Return the lines of zabbix_proxy.conf that differ: its server, how often it asks it, and what it must not do."""
     server = f"127.0.0.1:{server_port}" if version >= (6, 0) else f"127.0.0.1\nServerPort={server_port}"
     frequency = "ProxyConfigFrequency" if version >= (6, 4) else "ConfigFrequency"
     nothing = [line for since, line in SERVER_SETTINGS if version >= since and line.endswith("=0")]
@@ -57,17 +57,17 @@ def proxy_settings(version: Version, server_port: int) -> str:
 
 
 def new_proxy(version: Version, name: str) -> dict[str, Any]:
-    """The API properties of an active proxy."""
+    """Return the API properties of an active proxy."""
     return {"name": name, "operating_mode": 0} if version >= (7, 0) else {"host": name, "status": 5}
 
 
 def monitored_by(version: Version, proxy_id: str) -> dict[str, Any]:
-    """The API properties of a host that a proxy monitors."""
+    """Return the API properties of a host that a proxy monitors."""
     return {"monitored_by": 1, "proxyid": proxy_id} if version >= (7, 0) else {"proxy_hostid": proxy_id}
 
 
 def import_rules(version: Version) -> dict[str, dict[str, bool]]:
-    """The rules of an import that creates what is missing, updates what exists and deletes nothing."""
+    """Return the rules of an import that creates what is missing, updates what exists and deletes nothing."""
     names = [name for since, until, names in IMPORT_RULES if since <= version <= until for name in names]
     rules = {name: {"createMissing": True, "updateExisting": True} for name in names}
     only_created = ["templateLinkage", *(["applications", "groups"] if version <= (5, 2) else [])]
@@ -75,7 +75,7 @@ def import_rules(version: Version) -> dict[str, dict[str, bool]]:
 
 
 def new_host(version: Version) -> dict[str, Any]:
-    """What a host needs beyond name and group: before 5.2 an interface, also where nothing is ever polled."""
+    """Return what a host needs beyond name and group: before 5.2 an interface, also where nothing is ever polled."""
     if version >= (5, 2):
         return {}
     interface = {"type": 1, "main": 1, "useip": 1, "ip": "127.0.0.1", "dns": "", "port": "10050"}
@@ -83,7 +83,7 @@ def new_host(version: Version) -> dict[str, Any]:
 
 
 def adjustments(version: Version) -> str:
-    """SQL for a new database.
+    """Return SQL for a new database.
 
     The host that every new Zabbix brings along would have the server poll an agent on this machine. British English,
     every new user's before 5.2, is the one language for which the frontend asks no locale of the system; 7.0 asks one

@@ -96,7 +96,7 @@ tcp\-status\-sender provision \-\-url https://zabbix.example.com/zabbix \e
 
 
 def page() -> str:
-    """The manual page, for man(1)."""
+    """Return the manual page, for man(1)."""
     whole = usage.parser()
     (commands,) = (action for action in whole._actions if isinstance(action, argparse._SubParsersAction))
     parts = {action.dest: (action.help or "", commands.choices[action.dest]) for action in commands._choices_actions}

@@ -51,12 +51,20 @@ DISCOVERIES: Mapping[str, Sequence[str]] = {
 
 _OF_PORT = re.compile(r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.queue(?:\.max|\.pused)?\[)([0-9]+)\]")
 
+_LOCAL_PORT = re.compile("[1-9][0-9]{0,4}")
+_LAST_PORT = 65535
+
 
 @lru_cache(maxsize=4096)
 def port_of(key: str) -> str:
     """Return the port of which an item key is, such as "443" or "remote 5432"; "" for one of the host as a whole."""
     match = _OF_PORT.fullmatch(key)
     return " ".join(filter(None, match.groups())) if match else ""
+
+
+def local_port(port: str) -> int | None:
+    """Return the number of a local port, from what `port_of` or a file says; None for a remote one and for nonsense."""
+    return int(port) if _LOCAL_PORT.fullmatch(port) and int(port) <= _LAST_PORT else None
 
 
 def to_items(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 import zlib
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sender.delivery.delivery import Delivery
 from sender.delivery.registration import Registrations
+from sender.items import local_port
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Vitals
 from sender.sampling.sampler import Sampler
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _AGAIN_S = 10.0
 _MAX_OFFSET_S = 30.0
-_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Pipeline:
             sample=SockDiag().sample,
             vitals=self._vitals,
             publish=self._publish,
-            known=filter(None, map(port_of, known)),
+            known=filter(None, map(local_port, known)),
         )
         if settings.spool.path == ":memory:":
             _LOG.warning("spool.path is :memory:, so what waits for a destination is lost when this daemon ends")
@@ -167,11 +166,6 @@ class Pipeline:
             _LOG.error("stopped with %d values undelivered to %s; those in memory are lost", waiting, name)
         elif waiting:
             _LOG.info("stopped with %d values undelivered to %s; they wait in %s", waiting, name, self._spool.path)
-
-
-def port_of(known: str) -> int | None:
-    """The local port of an entry in what the spool remembers; None for a remote one, and for what a damaged file may say."""
-    return int(known) if re.fullmatch("[1-9][0-9]{0,4}", known) and int(known) <= _LAST_PORT else None
 
 
 def _names(settings: Settings) -> list[str]:

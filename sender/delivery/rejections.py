@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from itertools import groupby
 from typing import TYPE_CHECKING
 
+from sender.delivery import advice
+from sender.delivery.probe import Part, parts, probe
 from sender.model import Outcome
 from sender.text import some_of
 
@@ -24,19 +25,6 @@ _LOG = logging.getLogger(__name__)
 _PROBE_AGAIN_S = 600.0  # at the earliest
 _PROBE_PAUSE_S = 0.1  # between two values: a thousand hosts may be at it at once
 _CHANGES, _WITHIN_S = 6, 600.0  # that are worth a line; more often, the next ones are not
-
-_ADVICE_ALL = (
-    "Zabbix does not say why; look there: a host of exactly this name (case matters), enabled; the template 'TCP states "
-    "by Zabbix trapper' linked to it (a server takes up to a minute to know, a proxy up to its ConfigFrequency, an hour "
-    "before 6.4); monitored by this very server or proxy; 'Connections from host' (tab Encryption) allows "
-    "what `tls` says here (connect: unencrypted, psk or cert), for PSK with the identity and the key of this very host, for "
-    "certificates with this issuer and subject or none; 'Allowed hosts' of the items"
-)
-_ADVICE_SOME = (
-    "Zabbix does not say why; look there: the template 'TCP states by Zabbix trapper' in this version's form (import it "
-    "again); these items enabled, of type Zabbix trapper, and their 'Allowed hosts'; of a port, the item prototypes of its "
-    "states set to be discovered. Where all of a port is refused, discovery is sent anew and its values are held"
-)
 
 
 class Rejections:
@@ -56,7 +44,7 @@ class Rejections:
         self._probe_at = 0.0
         self._changes: deque[float] = deque(maxlen=_CHANGES)  # when they were logged
         self._moment: tuple[int, int] | None = None  # of the sample that is being probed,
-        self._verdicts: list[int] = []  # and how many of each part's values were refused so far
+        self._probed: list[Part] = []  # and what became of its parts so far
 
     def note(self, sent: Sequence[Item], outcome: Outcome) -> None:
         """Take in what became of `sent`, whole samples in one request."""
@@ -75,10 +63,12 @@ class Rejections:
         if kind == before or not self._is_worth_a_line():
             return
         if kind == "all":
-            _LOG.error("%s refused all %d values of host %r; they are lost. %s", self._name, count, host, _ADVICE_ALL)
+            _LOG.error(
+                "%s refused all %d values of host %r; they are lost. %s", self._name, count, host, advice.UNKNOWN_HOST
+            )
         elif kind == "some":
             refused = f"{outcome.rejected} of {count} values"
-            which = "The next sample is sent value by value, to see which" if self.wants_probe else _ADVICE_SOME
+            which = "The next sample is sent value by value, to see which" if self.wants_probe else advice.SOME_KEYS
             _LOG.error("%s refused %s of host %r; they are lost. %s", self._name, refused, host, which)
         else:
             again = f" again; {self._lost} were refused" if self._lost else ""
@@ -111,31 +101,22 @@ class Rejections:
         """Send one sample part by part. What `send` raises ends it; the next probe goes on from there."""
         host, moment = sample[0].host, (sample[0].clock, sample[0].ns)
         if moment != self._moment:
-            self._moment, self._verdicts = moment, []
-        parts = [list(part) for _, part in groupby(sample, key=lambda item: item.port or item.key)]
-        for part in parts[len(self._verdicts) :]:
-            self._verdicts.append(send(part).rejected)
+            self._moment, self._probed = moment, []
+        for part in probe(parts(sample)[len(self._probed) :], send):
+            self._probed.append(part)
             pause(_PROBE_PAUSE_S)
-        refused = [(part, count) for part, count in zip(parts, self._verdicts, strict=True) if count]
+        refused = [part for part in self._probed if part.rejected]
         self.wants_probe, self._moment = False, None
-        rejected = sum(self._verdicts)
+        rejected = sum(part.rejected for part in refused)
         outcome = Outcome(accepted=len(sample) - rejected, rejected=rejected)
         if not 0 < rejected < len(sample):
             self.note(sample, outcome)
             return outcome
-        gone = [part for part, count in refused if count == len(part) and part[0].port]
-        self.gone = {part[0].port for part in gone}
-        self._kind, self._keys = "some", [_name(part, count) for part, count in refused]
-        self._count = rejected - sum(map(len, gone))
+        gone = [part for part in refused if part.lacks_items]
+        self.gone = {part.port for part in gone}
+        self._kind, self._keys = "some", list(map(str, refused))
+        self._count = rejected - sum(part.rejected for part in gone)
         self._lost += rejected
         self.summary = self._summary(host)
-        _LOG.error("%s refuses of host %r: %s. %s", self._name, host, some_of(self._keys), _ADVICE_SOME)
+        _LOG.error("%s refuses of host %r: %s. %s", self._name, host, some_of(self._keys), advice.SOME_KEYS)
         return outcome
-
-
-def _name(part: Sequence[Item], refused: int) -> str:
-    """What was refused of a part: its key, or how much of its port."""
-    port = part[0].port
-    if not port:
-        return part[0].key
-    return f"all of port {port}" if refused == len(part) else f"{refused} of {len(part)} values of port {port}"

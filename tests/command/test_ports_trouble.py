@@ -12,10 +12,9 @@ from lab.daemon import Daemon
 from lab.some_items import LIMITS, Zabbix
 from lab.trapper import Trapper, counts
 from sender import items
-from sender.daemon.pipeline import port_of
 from sender.delivery.delivery import Delivery
 from sender.delivery.new_ports import NewPorts
-from sender.items import LOCAL, REMOTE
+from sender.items import LOCAL, REMOTE, local_port
 from sender.model import Item, Outcome
 from sender.spool.spool import Spool
 
@@ -61,7 +60,7 @@ def test_a_port_that_leaves_in_an_outage_comes_once(spool: Spool, zabbix: Zabbix
 )
 def test_only_ports_are_remembered_as_ports(known: str, port: int | None) -> None:
     """What the spool remembers has no checksum, and a number that is no port would fail every sample."""
-    assert port_of(known) == port
+    assert local_port(known) == port
 
 
 def test_a_spool_that_remembers_nonsense_stops_nothing(config: Callable[..., Path], tmp_path: Path) -> None:

@@ -380,7 +380,8 @@ def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> No
         in done.stderr
     )
     assert (
-        "d0 refuses of host 'web-01': tcp.status[CLOSING], tcp.sender.version. Zabbix does not say why" in done.stderr
+        "d0 refuses of host 'web-01': tcp.status[CLOSING], tcp.sender.version. Zabbix does not give a reason"
+        in done.stderr
     )
     assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 44
 

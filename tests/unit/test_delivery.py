@@ -207,7 +207,7 @@ def test_a_destination_that_fails_in_a_probe_is_probed_on(spool: Spool, logged: 
     assert delivery.drain()
     assert destination.taken == [1] * 10 + [2] * 10
     assert spool.rejected == 1 + 6
-    assert "main refuses of host 'web-01': k4, k5, k6, k7, k8, k9. Zabbix does not say why" in logged()[-3]
+    assert "main refuses of host 'web-01': k4, k5, k6, k7, k8, k9. Zabbix does not give a reason" in logged()[-3]
 
 
 def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[str]]) -> None:

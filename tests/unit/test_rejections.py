@@ -52,8 +52,10 @@ def test_all_refused_is_advice_about_the_host(logged: Callable[[], list[str]]) -
     for clock in range(3):
         subject.note(chunk(clock), Outcome(rejected=10))
     (message,) = logged()
-    assert message.startswith("main refused all 10 values of host 'web-01'; they are lost. Zabbix does not say why; ")
-    for cause in ("host of exactly this name", "'TCP states by Zabbix trapper'", "enabled", "proxy", "tab Encryption"):
+    assert message.startswith(
+        "main refused all 10 values of host 'web-01'; they are lost. Zabbix does not give a reason; "
+    )
+    for cause in ("exactly this name", "'TCP states by Zabbix trapper'", "Enable the host", "proxy", "tab Encryption"):
         assert cause in message
     assert not subject.wants_probe
     subject.note(chunk(4), Outcome(accepted=10))
@@ -88,7 +90,7 @@ def test_some_refused_are_named(logged: Callable[[], list[str]]) -> None:
     assert first == (
         "main refused 2 of 10 values of host 'web-01'; they are lost. The next sample is sent value by value, to see which"
     )
-    assert second.startswith("main refuses of host 'web-01': k3, k7. Zabbix does not say why; look there: the template")
+    assert second.startswith("main refuses of host 'web-01': k3, k7. Zabbix does not give a reason. Check these items")
     subject.note(chunk(7), Outcome(accepted=10))
     assert logged() == ["main accepts every value of host 'web-01' again; 16 were refused"]
 

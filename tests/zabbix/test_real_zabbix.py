@@ -119,7 +119,7 @@ def test_an_unknown_host_is_said(zabbix: ZabbixStack, tmp_path: Path) -> None:
     done = run_once(config(tmp_path, "case-matters", zabbix.trapper_port))
     assert done.returncode == 1
     assert f"d0 refused all {FIRST} values of host 'case-matters'" in done.stderr
-    assert "a host of exactly this name (case matters)" in done.stderr
+    assert "under exactly this name (case matters)" in done.stderr
 
 
 def test_one_disabled_item_costs_only_itself(zabbix: ZabbixStack, host: str, tmp_path: Path) -> None:
@@ -131,10 +131,7 @@ def test_one_disabled_item_costs_only_itself(zabbix: ZabbixStack, host: str, tmp
         done = run_once(config(tmp_path, host, zabbix.trapper_port, witness.port))
     assert done.returncode == 1
     assert f"d0 refused 1 of {FIRST} values of host '{host}'" in done.stderr
-    assert (
-        f"d0 refuses of host '{host}': tcp.status[LISTEN]. Zabbix does not say why; look there: the templ"
-        in done.stderr
-    )
+    assert f"d0 refuses of host '{host}': tcp.status[LISTEN]. " in done.stderr
     expected = [value for value in stored(witness.values) if value.key != "tcp.status[LISTEN]"]
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
 

@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,10 +79,15 @@ class Trapper:
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
+        self.refuse()
         self._listener.close()
         for thread in self._threads:
             thread.join()
+
+    def refuse(self) -> None:
+        """Refuse every connection from now on."""
+        with suppress(OSError):  # it does so already
+            self._listener.shutdown(socket.SHUT_RDWR)
 
     def wait_for(self, count: int, timeout_s: float = 20) -> None:
         """Until that many requests have come in."""

@@ -105,13 +105,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from sender.commands.check import check
-    from sender.commands.check import report as findings
+    from sender.commands.check import report
+    from sender.commands.check.check import check_all
 
-    found = check.look(arguments.config)
+    found = check_all(arguments.config)
     width = shutil.get_terminal_size((_WIDTH, 0)).columns
-    print(findings.as_json(found) if arguments.json else findings.as_text(found, width))
-    return 0 if findings.is_well(found) else 1
+    print(report.as_json(found) if arguments.json else report.as_text(found, width))
+    return 0 if report.is_well(found) else 1
 
 
 def _show(arguments: argparse.Namespace) -> int:

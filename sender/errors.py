@@ -81,12 +81,24 @@ class ApiRefusedError(ApiError):
 class DeliveryError(SenderError):
     """A destination did not answer a request properly; none of its values may be taken as accepted.
 
-    `step` is where it failed.
+    `step` is where it failed, `node` who did: "" where no node is to blame, a key file say, or where several are.
     """
 
-    def __init__(self, found: str, *, advice: str = "", step: Step = Step.PROTOCOL) -> None:
+    def __init__(self, found: str, *, advice: str = "", step: Step = Step.PROTOCOL, node: str = "") -> None:
         super().__init__(found, advice=advice)
-        self.step = step
+        self.step, self.node = step, printable(node)
+
+    def __str__(self) -> str:
+        return f"{self.node}: {super().__str__()}" if self.node else super().__str__()
+
+    @classmethod
+    def joined(cls, failures: Sequence[DeliveryError]) -> DeliveryError:
+        """Return one error for the failures of several nodes: what each did, and each advice once."""
+        if len(failures) == 1:
+            return failures[0]
+        found = "; ".join(f"{each.node}: {each.found}" for each in failures)
+        advice = " ".join(dict.fromkeys(each.advice for each in failures if each.advice))
+        return cls(found, advice=advice, step=failures[-1].step)
 
 
 class SpoolError(SenderError):

@@ -1,4 +1,4 @@
-"""What the messages of a dump say of sockets: counts by state and port, accept queues, hosts. Bytes in, counts out.
+"""Counts what the messages of a dump say of sockets: by state and port, accept queues, hosts. Bytes in, counts out.
 
 Knows `struct inet_diag_msg`; knows nothing of how a dump begins, ends or fails. Messages of one length are counted in
 C's loops, many at a time; others one by one.
@@ -38,7 +38,7 @@ def _addresses(length: int) -> struct.Struct:
 
 
 class SocketCounts:
-    """Counts; `wanted` says for which ports. `states[n]` is the number of sockets in the kernel's state n.
+    """The counts of one dump; `wanted` says for which ports. `states[n]` is the number of sockets in the kernel's state n.
 
     The kernel dumps the listening sockets ahead of all others (inet_diag_dump_icsk(), net/ipv4/inet_diag.c), so a port
     that is listened on is known by the time its connections come.
@@ -58,21 +58,21 @@ class SocketCounts:
 
     @property
     def local(self) -> dict[tuple[int, int], int]:
-        """Sockets by local port and state."""
+        """Return the number of sockets by local port and state."""
         return {(ntohs(port), state): count for (port, state), count in self._local.items()}
 
     @property
     def remote(self) -> dict[tuple[int, int], int]:
-        """Sockets by remote port and state."""
+        """Return the number of sockets by remote port and state."""
         return {(ntohs(port), state): count for (port, state), count in self._remote.items()}
 
     @property
     def syn_sent_hosts(self) -> int:
-        """Different remote addresses of the sockets in SYN_SENT, one address in IPv4's and in IPv6's form counted once."""
+        """Return how many remote addresses the sockets in SYN_SENT have, one in IPv4's and in IPv6's form counted once."""
         return len({_address(family, packed) for family, packed in self._hosts})
 
     def count_alike(self, buffer: bytearray, size: int, length: int) -> None:
-        """Count `buffer[:size]`, which is nothing but sockets' messages of this length. Raises IndexError, see there."""
+        """Count `buffer[:size]`, nothing but sockets' messages of this length. Raises IndexError like `count_each`."""
         states = buffer[_STATE:size:length]
         kinds = set(states)
         for state in kinds:
@@ -80,7 +80,7 @@ class SocketCounts:
         if kinds & _SPECIAL:
             entries = _addresses(length).iter_unpack(memoryview(buffer)[:size])
             for entry in compress(entries, map(_SPECIAL.__contains__, states)):
-                self._note(*entry)
+                self._count_special(*entry)
         halves, step = memoryview(buffer)[:size].cast("H"), length // 2
         if self._wanted_local:
             _add(self._local, self._wanted_local, halves[_SPORT // 2 :: step].tolist(), states, kinds)
@@ -88,7 +88,7 @@ class SocketCounts:
             _add(self._remote, self._wanted_remote, halves[_DPORT // 2 :: step].tolist(), states, kinds)
 
     def count_each(self, buffer: bytearray, offset: int, size: int, header: int) -> int:
-        """Count the messages from `offset` on, up to the first with another `header` than a socket's; where that begins.
+        """Count the messages from `offset` on, up to the first with another `header` than a socket's; return where that begins.
 
         Raises IndexError for a state above those that `states` has room for.
         """
@@ -99,7 +99,7 @@ class SocketCounts:
                 return offset
             states[state] += 1
             if state in _SPECIAL:
-                self._note(*_addresses(SOCKET_LEN).unpack_from(buffer, offset))
+                self._count_special(*_addresses(SOCKET_LEN).unpack_from(buffer, offset))
             if sport in local:
                 self._local[sport, state] += 1
             if dport in remote:
@@ -107,7 +107,7 @@ class SocketCounts:
             offset += length + 3 & ~3  # NLMSG_ALIGN
         return offset
 
-    def _note(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *queue: int) -> None:
+    def _count_special(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *queue: int) -> None:
         if state == TcpState.SYN_SENT:
             self._hosts.add((family, dst))
         elif self._listening or sport in self._wanted_local:
@@ -123,7 +123,7 @@ class SocketCounts:
 def _add(
     counts: Counter[tuple[int, int]], wanted: set[int], ports: Sequence[int], states: bytearray, kinds: set[int]
 ) -> None:
-    """Count those sockets whose port is wanted."""
+    """Add those sockets whose port is wanted to `counts`."""
     if wanted.isdisjoint(ports):
         return
     pairs: Iterable[tuple[int, int]]

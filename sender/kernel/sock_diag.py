@@ -20,7 +20,8 @@ from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, inet_addr_codec, inet_dia
 
 from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel.counts import SocketCounts
-from sender.kernel.dump import SLACK, DumpReader, refusal
+from sender.kernel.dump import SLACK, DumpReader
+from sender.kernel.refusals import refusal, socket_failure
 from sender.model import CountedPorts, Snapshot, TcpState
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ class _TcpDiagReq(inet_addr_codec):
 
 
 def one_walk() -> bytes:
-    """A request for every TCP socket, IPv4 and IPv6."""
+    """Return a request for every TCP socket, IPv4 and IPv6."""
     return _encoded(_TcpDiagReq(), TCPDIAG_GETSOCK, ALL_STATES)
 
 
 def by_family(family: int, protocol: int = IPPROTO_TCP, states: int = ALL_STATES) -> bytes:
-    """A request for every socket of one address family (AF_INET, AF_INET6) in these states, a bit for each."""
+    """Return a request for every socket of one address family (AF_INET, AF_INET6) in these states, a bit for each."""
     request = inet_diag_req()
     request["sdiag_family"] = family
     request["sdiag_protocol"] = protocol
@@ -84,15 +85,15 @@ _FAMILIES = [
     for family in (AF_INET, AF_INET6)
 ]
 WAYS = ((one_walk(),), tuple(_FAMILIES))
-"""The ways to ask, best first. Each is some requests whose answers are added up."""
+"""The ways to ask, best first. Each is a series of requests whose answers are added up."""
 
 
 class SockDiag:
     """Counts the sockets of the calling thread's network namespace; needs no privilege. For one thread at a time.
 
-    `ways` are tried in order until the kernel takes one; `time_ns` is the wall clock. A kernel that says nothing for
-    `silence_s`, or that has not come to an end after `endless_s`, is given up: it answers from within recv, and a
-    million sockets take about 2 s.
+    `ways` are tried in order until the kernel accepts one; `time_ns` is the wall clock. A kernel that says nothing for
+    `silence_s`, or that has not come to an end after `endless_s`, is an error: it answers from within recv, and a million
+    sockets take about 2 s.
     """
 
     def __init__(
@@ -111,9 +112,9 @@ class SockDiag:
         self._room = [memoryview(self._buffer)[:_BUFFER]]
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
-        """Every TCP socket, counted by state and, for those that are `wanted`, by port, in constant memory.
+        """Count every TCP socket by state and, for ports that are `wanted`, by port, and return the counts.
 
-        Only in SYN_SENT it takes some more for each socket, as the remote addresses are to be told apart.
+        Memory is constant, save for some bytes for each socket in SYN_SENT, whose remote addresses are to be told apart.
 
         Raises KernelError when the kernel refuses every way of asking, and TornError (a KernelError) when its answer
         came to pieces three times in a row.
@@ -154,25 +155,40 @@ class SockDiag:
 
     def _dump(self, request: bytes, counts: SocketCounts) -> None:
         reader = DumpReader(request, counts)
-        deadline = time.monotonic() + self._endless_s
+        # A socket of its own for each dump: nothing that is left of a broken one can get into the next.
+        with self._open() as sock:
+            try:
+                self._exchange(sock, reader)
+            except BlockingIOError as error:
+                silence = f"the kernel stopped answering for {self._silence_s:g} s in its dump of TCP sockets"
+                raise KernelError(silence) from error
+            except OSError as error:
+                raise refusal(error.errno or 0) from error
+
+    def _open(self) -> socket:
+        """Return a netlink socket. Raises KernelError: an errno of it is no answer to a request."""
         try:
-            # A socket of its own for each dump: nothing that is left of a broken one can get into the next.
-            with netns.create_socket(family=AF_NETLINK, socket_type=SOCK_RAW, proto=NETLINK_SOCK_DIAG) as sock:
-                # Not settimeout(), which would cost a poll() before every recv.
-                sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(self._silence_s))
-                sock.sendto(reader.request, (0, 0))
-                while not reader.add(self._buffer, self._receive(sock)):
-                    if time.monotonic() > deadline:
-                        raise KernelError(f"the kernel's dump of TCP sockets did not end within {self._endless_s:g} s")
-        except BlockingIOError as error:
-            raise KernelError(
-                f"the kernel stopped answering for {self._silence_s:g} s in its dump of TCP sockets"
-            ) from error
+            sock: socket = netns.create_socket(family=AF_NETLINK, socket_type=SOCK_RAW, proto=NETLINK_SOCK_DIAG)
         except OSError as error:
-            raise refusal(error.errno) from error
+            raise socket_failure("opening a netlink socket", error) from error
+        try:
+            # Not settimeout(), which would cost a poll() before every recv.
+            sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(self._silence_s))
+        except OSError as error:
+            sock.close()
+            raise socket_failure("setting SO_RCVTIMEO of the netlink socket", error) from error
+        return sock
+
+    def _exchange(self, sock: socket, reader: DumpReader) -> None:
+        """Send the request and read its answer to the end. Raises OSError where the kernel refuses."""
+        deadline = time.monotonic() + self._endless_s
+        sock.sendto(reader.request, (0, 0))
+        while not reader.add(self._buffer, self._receive(sock)):
+            if time.monotonic() > deadline:
+                raise KernelError(f"the kernel's dump of TCP sockets did not end within {self._endless_s:g} s")
 
     def _receive(self, sock: socket) -> int:
-        """Size of the next datagram, now in the buffer; 0 for one that is not from the kernel (netlink port 0)."""
+        """Return the size of the next datagram, now in the buffer; 0 for one not from the kernel (netlink port 0)."""
         size, _, flags, (port, _) = sock.recvmsg_into(self._room)
         if port != 0:
             return 0
@@ -182,7 +198,7 @@ class SockDiag:
 
 
 def _timeval(seconds: float) -> bytes:
-    """`struct timeval`, as SO_RCVTIMEO takes it."""
+    """Return a `struct timeval`, as SO_RCVTIMEO takes it."""
     return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 

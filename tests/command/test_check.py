@@ -19,11 +19,14 @@ import pytest
 from lab.command import tcp_status_sender
 from lab.silence import silent_port
 from lab.trapper import MUTE, Trapper, accept, counts, packet, redirect
-from sender.commands.check.check import look
-from sender.commands.check.kernel import kernel
+from sender.commands.check.check import check_all
+from sender.commands.check.daemon_state import daemon_state
+from sender.commands.check.kernel import check_kernel
 from sender.commands.check.report import CheckResult, as_json, as_text
 from sender.items import DISCOVERIES, KEYS
 from sender.model import CountedPorts
+from sender.spool.sample import Limits
+from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +36,7 @@ FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 
 def checks(config: Path, code: int) -> list[dict[str, Any]]:
     """What is found, as programs get it; something must fail if, and only if, the exit code is to be 1."""
-    found = json.loads(as_json(look(config)))
+    found = json.loads(as_json(check_all(config)))
     assert found["ok"] == (not code), found
     findings: list[dict[str, Any]] = found["checks"]
     return findings
@@ -98,7 +101,7 @@ def test_all_is_well(config: Callable[..., Path]) -> None:
     assert [line.split()[:2] for line in lines if not line.startswith(" ")] == [
         ["ok", check] for check in ("config", "kernel", "ports", "spool", "connection", "protocol", "host", "keys")
     ]
-    assert (empty, last) == ("", "no check of 8 failed")
+    assert (empty, last) == ("", "8 checks: 8 ok")
     text = " ".join(done.stdout.split())
     assert f"{path}; host 'web-01'" in text
     assert re.search(r"kernel here [0-9,]+ sockets, IPv4 and IPv6 in one walk, every 1 s \([0-9.]+ ms\)", text)
@@ -150,15 +153,15 @@ def test_where_the_kernel_refuses(config: Callable[..., Path]) -> None:
         "host": "skip",
         "keys": "skip",
     }
-    assert "add it to RestrictAddressFamilies= of the unit" in one(findings, "fail")["found"]
+    assert "add it to RestrictAddressFamilies= of the unit" in one(findings, "fail")["advice"]
 
 
 def test_a_kernel_that_is_too_slow() -> None:
     """A sample that takes longer than the interval is a failure."""
-    (finding,), snapshot = kernel(CountedPorts(), interval_s=0)
+    (finding,), snapshot = check_kernel(CountedPorts(), interval_s=0)
     assert snapshot
     assert (finding.result, finding.seconds) == ("fail", snapshot.duration_s)
-    assert "choose a longer `interval`" in finding.advice
+    assert "Choose a longer `interval`" in finding.advice
 
 
 def test_a_name_that_does_not_resolve(config: Callable[..., Path]) -> None:
@@ -167,10 +170,10 @@ def test_a_name_that_does_not_resolve(config: Callable[..., Path]) -> None:
     failed = one(findings, "fail")
     assert (failed["check"], failed["destination"], failed["node"]) == ("name", "main", "zbx.invalid:10051")
     assert failed["found"].startswith("the name cannot be resolved (")
-    assert failed["advice"] == "look at `nodes` and at DNS"
+    assert failed["advice"] == "Check `nodes` and DNS."
     skipped = [(each["check"], each["found"]) for each in findings if each["result"] == "skip"]
     assert skipped == [
-        *[("connection", "name fails"), ("protocol", "name fails")],
+        *[("connection", "name failed"), ("protocol", "name failed")],
         *[("host", "no node answers"), ("keys", "no node answers")],
     ]
 
@@ -188,7 +191,7 @@ def test_a_port_that_is_refused(config: Callable[..., Path], dead_port: int) -> 
     """The failure is the connection's."""
     failed = one(checks(config(dead_port), 1), "fail")
     assert (failed["check"], failed["found"]) == ("connection", "connection refused")
-    assert "is this its ListenPort?" in failed["advice"]
+    assert failed["advice"] == "Is a Zabbix server or proxy listening there?"
 
 
 def test_a_firewall_and_a_mute_server(config: Callable[..., Path]) -> None:
@@ -210,8 +213,8 @@ def test_a_firewall_and_a_mute_server(config: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not answer like a Zabbix trapper, but b'HTTP/1.1 400 "),
-        (b"", "closed the connection without an answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "its answer is not that of a Zabbix trapper: b'HTTP/1.1 400 "),
+        (b"", "it closed the connection without an answer"),
         (packet(b'{"response":"failed","info":"Zabbix server shutdown in progress"}'), "it answers Zabbix server shut"),
         (packet(b'{"response":"success"}'), "it answers {'response': 'success'}"),
     ],
@@ -244,6 +247,25 @@ def test_a_cluster(config: Callable[..., Path], dead_port: int) -> None:
     assert failed == nodes
 
 
+def test_nodes_that_all_fail_at_last(config: Callable[..., Path]) -> None:
+    """Where several nodes fail with the sample, each is part of what was found, and what to do is said once, apart."""
+
+    def leave(trapper: Trapper) -> Callable[[dict[str, Any]], bytes]:
+        def answer(request: dict[str, Any]) -> bytes:
+            if request["request"] == "zabbix.stats":  # the last that a node is asked alone
+                trapper.refuse()
+            return accept(request)
+
+        return answer
+
+    with Trapper() as first, Trapper() as second:
+        first.answer, second.answer = leave(first), leave(second)
+        failed = one(checks(config(destinations=[{"nodes": [first.node, second.node]}]), 1), "fail")
+    assert failed["check"] == "keys"
+    assert failed["found"] == f"{first.node}: connection refused; {second.node}: connection refused"
+    assert failed["advice"] == "Is a Zabbix server or proxy listening there?"
+
+
 def test_a_redirect_to_nowhere(config: Callable[..., Path], dead_port: int) -> None:
     """A redirect that leads to a closed port is the node's failure, and says where it led; so is a circle."""
     with Trapper(lambda _: redirect(address=f"127.0.0.1:{dead_port}", revision=1)) as trapper:
@@ -251,8 +273,8 @@ def test_a_redirect_to_nowhere(config: Callable[..., Path], dead_port: int) -> N
         trapper.answer = lambda _: redirect(address=trapper.node, revision=1)
         circle = one(checks(config(trapper.port), 1), "fail")
     assert failed["check"] == circle["check"] == "protocol"
-    assert f"127.0.0.1:{dead_port} (by redirect from {trapper.node}): connection refused" in failed["found"]
-    assert "in a circle" in circle["found"]
+    assert f"127.0.0.1:{dead_port} (redirected by {trapper.node}): connection refused" in failed["found"]
+    assert "a loop" in circle["found"]
 
 
 def test_key_files(config: Callable[..., Path], tmp_path: Path) -> None:
@@ -287,13 +309,13 @@ def test_the_version_where_it_is_told(config: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
-        ("host [web-01] not found", "create the host under exactly this name"),
-        ("host [web-01] not monitored", "enable the host"),
-        ('host "web-01" is monitored by a proxy', "name the proxy"),
+        ("host [web-01] not found", "Create the host in Zabbix under exactly this name"),
+        ("host [web-01] not monitored", "Enable the host"),
+        ('host "web-01" is monitored by a proxy', "Name the proxy"),
         ('connection of type "unencrypted" is not allowed for host "web-01"', "'Connections from host'"),
         ('false PSK identity for host "web-01"', "PSK identity"),
         ('certificate issuer does not match for host "web-01"', "Issuer and Subject"),
-        ("never heard of", "look at the host in Zabbix"),
+        ("never heard of", "Look at the host in Zabbix"),
     ],
 )
 def test_a_host_that_is_refused_everything(config: Callable[..., Path], said: str, advice: str) -> None:
@@ -302,7 +324,7 @@ def test_a_host_that_is_refused_everything(config: Callable[..., Path], said: st
         findings = checks(config(trapper.port), 1)
         sent = [len(request["data"]) for request in trapper.requests if "data" in request]
     failed = one(findings, "fail")
-    assert (failed["check"], failed["found"]) == ("host", f"all {FIRST} values are refused: {said}")
+    assert (failed["check"], failed["found"]) == ("host", f"all {FIRST} values are rejected: {said}")
     assert advice in failed["advice"]
     assert results(findings)["keys"] == "skip"
     assert sent == [0, FIRST]
@@ -336,7 +358,7 @@ def test_keys_that_are_refused(config: Callable[..., Path]) -> None:
         assert {request["request"] for request in trapper.requests} == {"sender data", "zabbix.stats"}
     failed = one(findings, "fail")
     assert failed["keys"] == ["tcp.status[LAST_ACK]", "tcp.status[TOTAL]"]
-    assert failed["found"] == f"2 of {FIRST} keys are refused: tcp.status[LAST_ACK], tcp.status[TOTAL]"
+    assert failed["found"] == f"2 of {FIRST} keys are rejected: tcp.status[LAST_ACK], tcp.status[TOTAL]"
     assert results(findings)["host"] == "ok"
     assert len({(value["key"], value["clock"], value["ns"]) for value in values}) == len(values) == 2 * FIRST
 
@@ -348,7 +370,7 @@ def test_ports(config: Callable[..., Path]) -> None:
         findings = checks(config(trapper.port, ports=ports), 1)
         trapper.answer = refusing(",443]", "[443]")
         healthy = checks(config(trapper.port, ports=ports), 0)
-    assert one(findings, "fail")["found"] == "refused: 1 of 4 values of port remote 5432"
+    assert one(findings, "fail")["found"] == "rejected: 1 of 4 values of port remote 5432"
     assert one(findings, "warn")["found"] == one(healthy, "warn")["found"] == "there are no items of port 443 yet"
 
 
@@ -357,7 +379,7 @@ def test_ports_over_the_limit(config: Callable[..., Path]) -> None:
     with Trapper() as trapper, Trapper() as other:
         finding = one(checks(config(trapper.port, ports={"limit": 1}), 0), "warn")
         assert str(max(trapper.port, other.port)) in finding["found"]
-    assert (finding["check"], "raise `ports.limit`" in finding["advice"]) == ("ports", True)
+    assert (finding["check"], "Raise `ports.limit`" in finding["advice"]) == ("ports", True)
 
 
 def test_a_daemon_that_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
@@ -385,7 +407,7 @@ def test_a_daemon_that_runs(start: Callable[..., subprocess.Popen[str]], config:
 @pytest.mark.parametrize(
     ("path", "result", "found"),
     [
-        (":memory:", "warn", "what waits for a destination is lost"),
+        (":memory:", "warn", "queued values are lost"),
         ("/dev/null/spool.db", "fail", "/dev/null/spool.db cannot be written by "),
         ("{}/new/deep/spool.db", "ok", "/new/deep/spool.db can be written by "),
         ("{}/damaged.db", "warn", "damaged.db is damaged: file is not a database"),
@@ -408,6 +430,17 @@ def test_spools(config: Callable[..., Path], tmp_path: Path, path: str, result: 
     assert sorted(os.listdir(tmp_path)) == before  # noqa: PTH208
 
 
+def test_ports_that_are_none_are_not_looked_for(config: Callable[..., Path], tmp_path: Path) -> None:
+    """A spool that remembers a port over 65535 is no reason to fail: the other ports that it remembers are reported."""
+    with Trapper() as trapper:
+        path = config(trapper.port, ports={"listening": True, "exclude": ["1-65535"]})
+        spool = Spool(str(tmp_path / "spool.db"), ["d0"], Limits(max_age_s=1e9, max_bytes=2**20))
+        spool.learn("d0", ["443", "98080", "65536", "remote 5432"])
+        spool.close()
+        assert daemon_state(str(tmp_path / "spool.db")).ports == {443}
+        assert results(checks(path, 0))["spool"] == "ok"
+
+
 def test_a_disk_that_is_too_small(config: Callable[..., Path]) -> None:
     """Less space than spool.max_size is said, and fails nothing."""
     with Trapper() as trapper:
@@ -416,7 +449,7 @@ def test_a_disk_that_is_too_small(config: Callable[..., Path]) -> None:
         settings["spool"]["max_size"] = "1024GiB"
         path.write_text(json.dumps(settings))
         spool = one(checks(path, 0), "warn")
-    assert "the disk will be full before spool.max_size (1,048,576 MiB)" in spool["advice"]
+    assert "The disk will be full before spool.max_size (1,048,576 MiB)" in spool["advice"]
 
 
 def test_narrow_terminals() -> None:
@@ -428,7 +461,7 @@ def test_narrow_terminals() -> None:
     assert all(len(line) <= 80 for line in lines)
     assert all(not line[:column].strip() for line in lines[2:-2])
     assert sum(line[column:].startswith("-> do this") for line in lines) == 1
-    assert lines[-1] == "1 of 1 checks failed"
+    assert lines[-1] == "1 check: 1 failed"
 
 
 def test_a_full_disk_under_the_output(config: Callable[..., Path]) -> None:

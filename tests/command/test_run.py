@@ -266,7 +266,7 @@ def test_systemd_is_told_how_things_are(
 
         assert "STATUS=a sample every 1 s; d0: " in told("READY=1")
         told("WATCHDOG=1")
-        assert f"values wait: 127.0.0.1:{dead.port} closed the connection" in told("values wait")
+        assert f"values wait: 127.0.0.1:{dead.port}: it closed the connection" in told("values wait")
         process.send_signal(signal.SIGHUP)
         told("RELOADING=1\nMONOTONIC_USEC=")
         told("READY=1")
@@ -352,7 +352,7 @@ def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> N
         done = tcp_status_sender("run", "--once", "--config", config(dead.port, alive.port))
     assert done.returncode == 1
     assert len(alive.requests) == 1
-    assert f"delivery to d0 fails; {FIRST} values wait: 127.0.0.1:{dead.port} closed the connection" in done.stderr
+    assert f"delivery to d0 fails; {FIRST} values wait: 127.0.0.1:{dead.port}: it closed the connection" in done.stderr
 
 
 def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> None:

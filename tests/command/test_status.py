@@ -42,7 +42,7 @@ def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], conf
     assert re.fullmatch(rf"d1 +\d+  (-  |{moment}) +{moment} +0 +0", d1)
     assert (empty, again) == ("", "")
     assert re.match(
-        rf"d0 takes nothing since {moment}: 127\.0\.0\.1:{dead.port} closed the connection without", failing
+        rf"d0 takes nothing since {moment}: 127\.0\.0\.1:{dead.port}: it closed the connection without", failing
     )
     first, second = found["destinations"]
     assert found["daemon_pid"] == process.pid

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ITEMS = [Item(host="web-01", key="key", value="1", clock=1_700_000_000, ns=1)]
 LONG = [Item(host="web-01", key="key", value="x" * 20_000_000, clock=1_700_000_000, ns=1)]
-ROUTES = "look at this host's routes (`ip route get`) and firewall"
+ROUTES = "Check this host's routes (`ip route get`) and firewall."
 
 # What is routed to lo, but is no address there, is swallowed in silence, as by a firewall that drops.
 SETUP = """
@@ -64,16 +64,16 @@ def error(namespace: Namespace, *nodes: str, items: list[Item] = ITEMS) -> str:
 @pytest.mark.parametrize(
     ("node", "says"),
     [
-        ("198.51.100.1:10051", f"no connection: No route to host; {ROUTES}"),
-        ("198.51.100.2:10051", f"no connection: Invalid argument; {ROUTES}"),
-        ("198.51.100.3:10051", f"no connection: Permission denied; {ROUTES}"),
-        ("198.51.100.4:10051", f"no connection: Network is unreachable; {ROUTES}"),
-        ("[2001:db8:1::1]:10051", f"no connection: No route to host; {ROUTES}"),
-        ("[2001:db8:1::2]:10051", f"no connection: Invalid argument; {ROUTES}"),
-        ("[2001:db8:1::3]:10051", f"no connection: Permission denied; {ROUTES}"),
-        ("[2001:db8:2::1]:10051", f"no connection: Network is unreachable; {ROUTES}"),
-        ("192.0.2.1:10051", "no connection within 1 s; is a firewall in between?"),
-        ("[2001:db8::1]:10051", "no connection within 1 s; is a firewall in between?"),
+        ("198.51.100.1:10051", f"no connection: No route to host. {ROUTES}"),
+        ("198.51.100.2:10051", f"no connection: Invalid argument. {ROUTES}"),
+        ("198.51.100.3:10051", f"no connection: Permission denied. {ROUTES}"),
+        ("198.51.100.4:10051", f"no connection: Network is unreachable. {ROUTES}"),
+        ("[2001:db8:1::1]:10051", f"no connection: No route to host. {ROUTES}"),
+        ("[2001:db8:1::2]:10051", f"no connection: Invalid argument. {ROUTES}"),
+        ("[2001:db8:1::3]:10051", f"no connection: Permission denied. {ROUTES}"),
+        ("[2001:db8:2::1]:10051", f"no connection: Network is unreachable. {ROUTES}"),
+        ("192.0.2.1:10051", "no connection within 1 s. Is a firewall in between?"),
+        ("[2001:db8::1]:10051", "no connection within 1 s. Is a firewall in between?"),
     ],
 )
 def test_no_way_there(namespace: Namespace, node: str, says: str) -> None:
@@ -122,8 +122,8 @@ except DeliveryError as error:
         ("first-is-unreachable", None, "Outcome(accepted=1, rejected=0, kept=0)"),
         ("only-v4", "127.0.0.7", "Outcome(accepted=1, rejected=0, kept=0)"),
         ("only-v4", "::1", "it has no address of the IP version of source_ip ::1"),
-        ("all-are-silent", None, "no connection within 2 s; is a firewall in between?"),
-        ("all-are-dead", None, f"no connection within 2 s; is a firewall in between?, and no connection: No route to host; {ROUTES}"),
+        ("all-are-silent", None, "no connection within 2 s. Is a firewall in between?"),
+        ("all-are-dead", None, f"no connection within 2 s, and no connection: No route to host. {ROUTES} Is a firewall in between?"),
     ],
 )  # fmt: skip
 def test_a_name_with_several_addresses(
@@ -155,7 +155,7 @@ def test_a_network_that_ends_in_the_middle_of_the_request() -> None:
         trapper = namespace.call(lambda: Trapper(cut, reads=1_000_000))
         with trapper:
             said = error(namespace, trapper.node, items=LONG)
-    assert said == f"{trapper.node}: connected, but no whole answer within 1 s; is it overloaded?"
+    assert said == f"{trapper.node}: connected, but no whole answer within 1 s. Is it overloaded?"
 
 
 def test_no_port_left_to_connect_from() -> None:
@@ -182,4 +182,4 @@ def test_a_server_that_is_frozen(namespace: Namespace) -> None:
     listener = namespace.call(lambda: socket.create_server(("127.0.0.1", 0)))
     with listener:
         node = f"127.0.0.1:{listener.getsockname()[1]}"
-        assert error(namespace, node) == f"{node}: connected, but no whole answer within 1 s; is it overloaded?"
+        assert error(namespace, node) == f"{node}: connected, but no whole answer within 1 s. Is it overloaded?"

@@ -139,7 +139,7 @@ def test_an_older_redirect_is_not_followed(home: Trapper, away: Trapper, third: 
     subject = uplink(home.node)
     subject.send(ITEMS)
     away.answer = to(third, revision=6)
-    assert f"{away.node} (by redirect from {home.node}) redirects to {third.node}, but by an older" in error(subject)
+    assert f"{away.node} (redirected by {home.node}): it redirects to {third.node}, but by an older" in error(subject)
     home.answer = accept
     asked(home, away)
     assert subject.send(ITEMS) == TAKEN
@@ -164,7 +164,7 @@ def test_a_circle_is_left(home: Trapper, away: Trapper) -> None:
     subject = uplink(home.node)
     said = {error(subject) for _ in range(3)}
     assert said == {
-        f"{away.node} (by redirect from {home.node}) redirects on to '{home.node}': in a circle, or not agreed yet"
+        f"{away.node} (redirected by {home.node}): it redirects on to '{home.node}': a loop, or the group has not agreed yet"
     }
     assert asked(home, away) == [3, 3]
 
@@ -172,7 +172,7 @@ def test_a_circle_is_left(home: Trapper, away: Trapper) -> None:
 def test_a_redirect_to_itself(home: Trapper) -> None:
     """A node that redirects to itself is asked twice, not for ever."""
     home.answer = to(home)
-    assert "in a circle" in error(uplink(home.node))
+    assert "a loop" in error(uplink(home.node))
     assert asked(home) == [2]
 
 
@@ -189,7 +189,7 @@ def test_resets_in_a_circle(home: Trapper, away: Trapper) -> None:
     subject = uplink(home.node)
     said = {error(subject) for _ in range(3)}
     assert len(said) == 1
-    assert f"{away.node} (by redirect from {home.node}) wants another node to be asked" in said.pop()
+    assert f"{away.node} (redirected by {home.node}): it asks us to use another node" in said.pop()
     assert asked(home, away) == [3, 3]
 
 
@@ -199,7 +199,7 @@ def test_to_a_dead_node(home: Trapper, dead: str) -> None:
     subject = uplink(home.node)
     said = {error(subject) for _ in range(2)}
     assert len(said) == 1
-    assert said.pop().startswith(f"{dead} (by redirect from {home.node}): connection refused; ")
+    assert said.pop().startswith(f"{dead} (redirected by {home.node}): connection refused. ")
     home.answer = accept
     assert subject.send(ITEMS) == TAKEN
 
@@ -218,7 +218,7 @@ def test_a_remembered_node_that_fails_is_forgotten(home: Trapper, how: str) -> N
             away.answer = lambda _: MUTE
         if how != "stopped":
             begin = time.monotonic()
-            assert error(subject).startswith(f"{away.node} (by redirect from {home.node})")
+            assert error(subject).startswith(f"{away.node} (redirected by {home.node})")
             assert time.monotonic() - begin < 5
     if how == "stopped":
         assert "connection refused" in error(subject)
@@ -232,16 +232,16 @@ def test_two_nodes_that_redirect_to_one_dead_node(home: Trapper, third: Trapper,
     home.answer = third.answer = to(dead)
     subject = uplink(home.node, third.node)
     said = [error(subject) for _ in range(4)]
-    assert said[1].count(f"{dead} (by redirect from ") == 2
+    assert said[1].count(f"{dead} (redirected by ") == 2
     assert set(said[1:]) == {said[1]}
     assert asked(home, third) == [2, 2]
 
 
 def test_a_configured_node_that_resets_passes_the_turn_on(home: Trapper, third: Trapper) -> None:
-    """A proxy that has lost its server wants another one asked: the next send begins with the next node."""
+    """A proxy that has lost its server asks us to use another one: the next send begins with the next node."""
     home.answer = reset
     subject = uplink(home.node, third.node)
-    assert "wants another node to be asked" in error(subject)
+    assert "asks us to use another node" in error(subject)
     assert subject.send(ITEMS) == TAKEN
     assert asked(home, third) == [1, 1]
 
@@ -258,6 +258,6 @@ def test_the_log_says_what_changed(home: Trapper, away: Trapper, caplog: pytest.
     for _ in range(3):
         subject.send(ITEMS)
     assert [record.getMessage() for record in caplog.records if record.name == "sender.zabbix.uplink"] == [
-        f"main takes values at {away.node} (by redirect from {home.node})",
-        f"main takes values at {home.node} again, without a redirect",
+        f"main: redirected by {home.node} to {away.node} (Zabbix proxy group)",
+        f"main: no longer redirected, values go to {home.node} again",
     ]

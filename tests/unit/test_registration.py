@@ -114,7 +114,7 @@ def test_no_answer_is_said_once(logged: Callable[[], list[str]]) -> None:
         assert not subject.register()
     (line,) = logged()
     assert line.startswith(
-        f"d0 was not asked to register host 'web-01': 127.0.0.1:{trapper.port} closed the connection"
+        f"d0 was not asked to register host 'web-01': 127.0.0.1:{trapper.port}: it closed the connection"
     )
 
 

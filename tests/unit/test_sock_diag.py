@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.errors import KernelError, TornError
+from lab.seccomp import refuse_family
+from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel import sock_diag
 from sender.kernel.sock_diag import WAYS, SockDiag, by_family, one_walk
 from sender.model import TcpState
@@ -51,7 +54,7 @@ def test_the_moment_is_that_of_the_begin(now_ns: int, moment: tuple[int, int]) -
 
 def test_a_refusal_raises() -> None:
     """A protocol that the kernel does not serve is refused with errno, advice, and no count."""
-    with pytest.raises(KernelError, match=r"\(sock_diag\): ENOENT: .*modprobe tcp_diag"):
+    with pytest.raises(KernelError, match=r"\(sock_diag\): ENOENT .*modprobe tcp_diag"):
         SockDiag([[NOT_SERVED]]).sample()
 
 
@@ -138,7 +141,35 @@ def test_out_of_file_descriptors() -> None:
         "    print(error)"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.endswith("EMFILE: too many open files: raise LimitNOFILE= of the unit\n")
+    assert "EMFILE (Too many open files). Too many files are open: raise LimitNOFILE= of the unit." in done.stdout
+
+
+def test_a_netlink_socket_that_is_forbidden() -> None:
+    """Where the socket itself cannot be had (systemd's RestrictAddressFamilies), nobody says that the kernel refused."""
+
+    def sample() -> KernelError:
+        refuse_family(socket.AF_NETLINK, errno.EPERM)
+        with pytest.raises(KernelError) as raised:
+            SockDiag().sample()
+        return raised.value
+
+    with ThreadPoolExecutor(1) as thread:  # the filter holds for the one thread that sets it
+        error = thread.submit(sample).result()
+    assert not isinstance(error, RefusedError)
+    assert error.found.startswith("opening a netlink socket failed before the kernel was asked: EPERM (")
+    assert "SystemCallFilter=" in error.advice
+
+
+def test_a_socket_option_that_is_not_accepted() -> None:
+    """An errno of a socket option is no answer to a request: the message says which step failed, and advises nothing."""
+    before = len(list(OPEN.iterdir()))
+    with pytest.raises(KernelError) as raised:
+        SockDiag(silence_s=-1e-20).sample()  # whose rest, in whole microseconds, is a second: EDOM
+    assert not isinstance(raised.value, RefusedError)
+    assert raised.value.found.startswith("setting SO_RCVTIMEO of the netlink socket failed")
+    assert "EDOM" in raised.value.found
+    assert raised.value.advice == ""
+    assert len(list(OPEN.iterdir())) == before
 
 
 def test_a_limit_that_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

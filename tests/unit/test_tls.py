@@ -138,13 +138,13 @@ def refused(
 
 
 SAYS = {
-    "expired": "the server's certificate has expired; it must be renewed on the server",
-    "not yet": "the server's certificate is not valid yet; is this host's clock right?",
+    "expired": "the server's certificate has expired. Renew it",
+    "not yet": "the server's certificate is not valid yet. Is this host's clock right?",
     "another CA": "the server's certificate is not signed by a CA in ca_file",
     "issuer": f"the server's certificate has the issuer {ISSUER}, but server_cert_issuer is CN=ca",
     "subject": f"the server's certificate has the subject {SUBJECT}, but server_cert_subject is CN=zabbix server,",
-    "ours": "probably it does not accept the certificate in cert_file",
-    "ours expired": "probably it does not accept the certificate in cert_file",
+    "ours": "Probably it does not accept the certificate in cert_file",
+    "ours expired": "Probably it does not accept the certificate in cert_file",
 }
 
 
@@ -165,20 +165,20 @@ def test_a_key_or_an_identity_that_the_server_does_not_have(psk_file: Path, iden
     with Trapper(encrypted=psk_server(web=key)) as trapper:
         said = error(psk(psk_file, trapper.port, identity))
     assert f"127.0.0.1:{trapper.port}: the TLS handshake with connect: psk was broken off" in said
-    assert "probably the key in psk_file is not the one that Zabbix has for psk_identity" in said
+    assert "Probably the key in psk_file is not the one that Zabbix has for psk_identity" in said
 
 
 def test_a_server_without_encryption(psk_file: Path) -> None:
     """Who answers a handshake in plain text is said not to answer in TLS."""
     with Trapper(lambda _: b"SSH-2.0-OpenSSH_9.2p1\r\n" * 9, reads=5) as trapper:
-        assert "it does not answer in TLS; is the port right" in error(psk(psk_file, trapper.port))
+        assert "it does not answer in TLS. Is the port right" in error(psk(psk_file, trapper.port))
 
 
 def test_a_server_that_hangs_up(psk_file: Path, client: Pair, authority: Authority) -> None:
     """A connection closed in the handshake is no crash, with either kind of encryption."""
     with Trapper(lambda _: b"", reads=5) as trapper:
-        assert "broken off; probably the key" in error(psk(psk_file, trapper.port))
-        assert "broken off; probably it has no TLSCertFile=" in error(cert(client, authority.ca, trapper.port))
+        assert "broken off. Probably the key" in error(psk(psk_file, trapper.port))
+        assert "broken off. Probably it has no TLSCertFile=" in error(cert(client, authority.ca, trapper.port))
 
 
 BAD_KEYS = {
@@ -235,8 +235,8 @@ def test_a_credential_that_is_missing() -> None:
     file = Path("/run/credentials/none.service/psk")
     said = error(psk(file, 9))
     assert said == (
-        f"psk_file {file} cannot be read: No such file or directory; systemd puts the unit's LoadCredential= there while it "
-        "runs: without it, give the file's own path"
+        f"psk_file {file} cannot be read: No such file or directory. systemd puts the unit's LoadCredential= there while it "
+        "runs. Without it, give the file's own path."
     )
 
 
@@ -256,8 +256,8 @@ def test_a_file_that_may_not_be_read(psk_file: Path, nobody: None) -> None:
     if os.geteuid() != 65534:
         psk_file.chmod(0)
     said = error(psk(psk_file, 9))
-    assert f"psk_file {psk_file} cannot be read: Permission denied; " in said
-    assert "as whom this runs, must be able to: under systemd, hand it over with LoadCredential=" in said
+    assert f"psk_file {psk_file} cannot be read: Permission denied. Let " in said
+    assert "as whom this runs, read it. Under systemd, hand it over with LoadCredential=" in said
 
 
 def test_a_key_that_everybody_can_read(
@@ -291,7 +291,7 @@ def test_a_key_is_changed_without_a_restart(psk_file: Path) -> None:
             subject.send(ITEMS)
         assert len(reads) == 1
         context.keys = {"web": bytes(range(32))}
-        assert "probably the key" in error(subject)
+        assert "Probably the key" in error(subject)
         new = psk_file.with_suffix(".new")
         new.write_text(bytes(range(32)).hex())
         new.replace(psk_file)

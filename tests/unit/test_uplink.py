@@ -17,7 +17,7 @@ import pytest
 
 from lab.seccomp import refuse_family
 from lab.trapper import MUTE, RESET, Trapper, accept, counts, packet, redirect
-from sender.errors import DeliveryError
+from sender.errors import DeliveryError, Step
 from sender.items import to_request
 from sender.model import Item, Outcome
 from sender.settings.schema import Destination
@@ -114,44 +114,44 @@ def test_from_the_source_address() -> None:
 
 
 ANSWERS: dict[str, tuple[bytes, str]] = {
-    "nothing": (b"", " closed the connection without an answer; is the port right? 10051 is"),
-    "half a header": (b"ZBXD\x01", " does not answer like a Zabbix trapper, but b''; is the port right?"),
-    "half a body": (packet(b'{"resp', announced=90), "does not answer like a Zabbix trapper"),
+    "nothing": (b"", ": it closed the connection without an answer. Is the port right? "),
+    "half a header": (b"ZBXD\x01", ": its answer is not that of a Zabbix trapper: b''. Is the port right?"),
+    "half a body": (packet(b'{"resp', announced=90), "not that of a Zabbix trapper"),
     "another protocol": (
         b"SSH-2.0-OpenSSH_9.2p1\r\n",
-        "like a Zabbix trapper, but b'SSH-2.0-OpenS'; is the port right?",
+        "that of a Zabbix trapper: b'SSH-2.0-OpenS'. Is the port right?",
     ),
     "an agent": (packet(b"ZBX_NOTSUPPORTED\0Unsupported item key."), "ZBX_NOTSUPPORTED"),
-    "2 GB announced": (packet(b"", announced=2_000_000_000), "does not answer like a Zabbix trapper"),
-    "a large packet": (packet(bytes(4), flags=5), "does not answer like a Zabbix trapper"),
-    "no JSON": (packet(b"processed: 10"), "does not answer like a Zabbix trapper"),
-    "no UTF-8": (packet(b"\xff\xfe\xff"), "does not answer like a Zabbix trapper"),
-    "bad compression": (packet(b"not zlib", flags=3), "does not answer like a Zabbix trapper"),
-    "JSON too deep": (packet(b"[" * 60_000), "does not answer like a Zabbix trapper"),
+    "2 GB announced": (packet(b"", announced=2_000_000_000), "not that of a Zabbix trapper"),
+    "a large packet": (packet(bytes(4), flags=5), "not that of a Zabbix trapper"),
+    "no JSON": (packet(b"processed: 10"), "not that of a Zabbix trapper"),
+    "no UTF-8": (packet(b"\xff\xfe\xff"), "not that of a Zabbix trapper"),
+    "bad compression": (packet(b"not zlib", flags=3), "not that of a Zabbix trapper"),
+    "JSON too deep": (packet(b"[" * 60_000), "not that of a Zabbix trapper"),
     "digits that are none here": (
         packet('{"response":"success","info":"processed: \u0663; failed: 0; total: 3"}'.encode()),
-        "without saying what it took",
+        "without saying what it accepted",
     ),
-    "a number": (packet(b"7"), "does not answer like a Zabbix trapper, but b'"),
-    "null": (packet(b"null"), "does not answer like a Zabbix trapper, but b'"),
-    "nothing said": (packet(b"{}"), "did not take the values: {}"),
+    "a number": (packet(b"7"), "its answer is not that of a Zabbix trapper: b'"),
+    "null": (packet(b"null"), "its answer is not that of a Zabbix trapper: b'"),
+    "nothing said": (packet(b"{}"), "rejected the request: {}"),
     "failed, and more": (
         packet(b'{"response":"failed","info":{"a":[]}}'),
-        "did not take the values: {'info': {'a': []}",
+        "rejected the request: {'info': {'a': []}",
     ),
-    "success without info": (packet(b'{"response":"success"}'), "without saying what it took"),
-    "success with odd info": (packet(b'{"response":"success","info":"all well"}'), "without saying what it took"),
-    "success with a list": (packet(b'{"response":"success","info":[1]}'), "without saying what it took"),
+    "success without info": (packet(b'{"response":"success"}'), "without saying what it accepted"),
+    "success with odd info": (packet(b'{"response":"success","info":"all well"}'), "without saying what it accepted"),
+    "success with a list": (packet(b'{"response":"success","info":[1]}'), "without saying what it accepted"),
     "more than was sent": (counts(11, 0), "answered for more values than were sent"),
     "an attack on the log": (
         packet(b'{"response":"failed","info":"\\u001b[2J\\nINFO all is well"}'),
-        r"did not take the values: \x1b[2J\nINFO all is well",
+        r"rejected the request: \x1b[2J\nINFO all is well",
     ),
     "shutdown": (
         packet(b'{"response":"failed","info":"Zabbix server shutdown in progress"}'),
-        "did not take the values: Zabbix server shutdown in progress",
+        "rejected the request: Zabbix server shutdown in progress",
     ),
-    "a reset by whom nobody redirected to": (redirect(reset=True), "wants another node to be asked"),
+    "a reset by whom nobody redirected to": (redirect(reset=True), "asks us to use another node"),
     "a redirect without a revision": (redirect(address="127.0.0.1:1"), "cannot be followed: it has no revision"),
     "a redirect to a number": (redirect(revision=1, address=7), "redirects to 7, which cannot be followed: expected a"),
     "a redirect to nothing": (
@@ -165,19 +165,23 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
     "a redirect to no IPv6 address": (redirect(revision=1, address="[::x]:1"), "cannot be followed: expected a name"),
     "a redirect that takes hours to parse": (redirect(revision=1, address=":" * 60_000 + "]"), "expected a name or"),
     "a redirect with more in it": (redirect(revision=1, address="", target=1, self=2), "cannot be followed"),
-    "a redirect that is none": (packet(b'{"response":"failed","redirect":[1]}'), "take the values: {'redirect': [1]"),
-    "an empty redirect": (redirect(), "did not take the values: {'redirect': {}"),
+    "a redirect that is none": (
+        packet(b'{"response":"failed","redirect":[1]}'),
+        "rejected the request: {'redirect': [1]",
+    ),
+    "an empty redirect": (redirect(), "rejected the request: {'redirect': {}"),
 }
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_whatever_is_no_answer_is_a_delivery_error(name: str) -> None:
-    """Silence, garbage and refusals of the whole request raise DeliveryError, in words, naming the node."""
+    """Silence, garbage and a rejection of the whole request raise DeliveryError, in words, naming the node and the step."""
     answer, says = ANSWERS[name]
     with Trapper(lambda _: answer) as trapper, pytest.raises(DeliveryError) as raised:
         uplink(trapper.port).send(ITEMS)
     assert says in str(raised.value)
-    assert str(raised.value).startswith(f"127.0.0.1:{trapper.port}")
+    assert str(raised.value).startswith(f"127.0.0.1:{trapper.port}: {raised.value.found}")
+    assert (raised.value.node, raised.value.step) == (trapper.node, Step.PROTOCOL)
     assert "\n" not in str(raised.value)
 
 
@@ -206,11 +210,13 @@ def test_the_timeout_is_for_the_whole_answer(pause_s: float) -> None:
 
 
 def test_nobody_listens(dead_port: int) -> None:
-    """Every node that was tried is named, with what to look at."""
+    """Every node that was tried is named, and what to do is said once."""
     with pytest.raises(DeliveryError) as raised:
         uplink(dead_port, dead_port).send(ITEMS)
-    one = f"127.0.0.1:{dead_port}: connection refused; is zabbix_server (or the proxy) running there, and is this its"
-    assert str(raised.value).count(one) == 2
+    one = f"127.0.0.1:{dead_port}: connection refused"
+    assert str(raised.value) == f"{one}; {one}. Is a Zabbix server or proxy listening there?"
+    assert raised.value.advice == "Is a Zabbix server or proxy listening there?"
+    assert (raised.value.step, raised.value.node) == (Step.CONNECTION, "")
 
 
 def test_a_connection_that_breaks() -> None:
@@ -252,7 +258,7 @@ def test_a_trapper_that_stops_reading_in_the_middle_of_the_request() -> None:
 
 def test_an_unknown_name() -> None:
     """A name that does not resolve is said to be one: .invalid never resolves (RFC 2606)."""
-    with pytest.raises(DeliveryError, match=r"zbx\.invalid:10051: the name cannot be resolved \(.+\); look at `nodes`"):
+    with pytest.raises(DeliveryError, match=r"zbx\.invalid:10051: the name cannot be resolved \(.+\)\. Check `nodes`"):
         uplink(10051, address="zbx.invalid").send(ITEMS)
 
 
@@ -281,7 +287,7 @@ def test_too_many_open_files(dead_port: int) -> None:
     subject = uplink(dead_port)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
     try:
-        with pytest.raises(DeliveryError, match="no connection: Too many open files"):
+        with pytest.raises(DeliveryError, match=r"no connection: Too many open files\. Raise LimitNOFILE="):
             subject.send(ITEMS)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -292,7 +298,7 @@ def test_a_sandbox_without_ipv4(dead_port: int) -> None:
 
     def send() -> None:
         refuse_family(socket.AF_INET, errno.EPERM)
-        with pytest.raises(DeliveryError, match="no connection: Operation not permitted; look at this host's routes"):
+        with pytest.raises(DeliveryError, match=r"no connection: Operation not permitted\. Check this host's routes"):
             uplink(dead_port).send(ITEMS)
 
     with ThreadPoolExecutor(1) as thread:  # the filter holds for the one thread that sets it
@@ -364,8 +370,8 @@ def test_one_trouble_has_one_text() -> None:
                 subject.send(ITEMS)
             said.append(str(raised.value))
     assert said[0].startswith(one.node)
-    assert said[1].startswith(f"{one.node} closed the connection without an answer; is the port right?")
-    assert f"; {two.node} closed" in said[1]
+    assert said[1].startswith(f"{one.node}: it closed the connection without an answer; {two.node}: it closed")
+    assert said[1].count("Is the port right?") == 1
     assert set(said[1:]) == {said[1]}
 
 

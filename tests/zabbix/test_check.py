@@ -11,7 +11,7 @@ import pytest
 from lab.command import COMMAND, tcp_status_sender
 from lab.silence import silent_port
 from lab.zabbix_stack import free_ports
-from sender.commands.check.check import look
+from sender.commands.check.check import check_all
 from sender.commands.check.report import as_json
 from sender.items import DISCOVERIES, KEYS
 
@@ -80,7 +80,7 @@ def config(hosts: ZabbixStack, tmp_path: Path) -> Callable[..., Path]:
 
 def checks(path: Path) -> list[dict[str, Any]]:
     """What is found, as programs get it."""
-    findings: list[dict[str, Any]] = json.loads(as_json(look(path)))["checks"]
+    findings: list[dict[str, Any]] = json.loads(as_json(check_all(path)))["checks"]
     return findings
 
 
@@ -116,21 +116,21 @@ def test_all_is_well(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
     assert {value.key for value in values} == set(KEYS)
     assert len({(value.clock, value.ns) for value in values}) == 1
     done = tcp_status_sender("check", "--config", config("healthy"))
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "no check of 9 failed")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "9 checks: 9 ok")
 
 
 @pytest.mark.parametrize(
     ("host", "check", "found", "advice"),
     [
-        ("unknown", "host", "host [unknown] not found", "create the host"),
+        ("unknown", "host", "host [unknown] not found", "Create the host"),
         ("Healthy", "host", "host [Healthy] not found", "case matters"),
-        ("disabled", "host", "host [disabled] not monitored", "enable the host"),
-        ("of a proxy", "host", "host [of a proxy] not found", "or a proxy monitors"),
+        ("disabled", "host", "host [disabled] not monitored", "Enable the host"),
+        ("of a proxy", "host", "host [of a proxy] not found", "monitored by another server or by a proxy"),
         ("encrypted", "host", 'connection of type "unencrypted" is not allowed for', "'Connections from host'"),
-        ("bare", "keys", "probably the template is not linked to it", "link the template"),
-        ("one disabled", "keys", f"1 of {COUNT} keys are refused: tcp.status[LISTEN]", "enabled"),
-        ("one of another type", "keys", f"1 of {COUNT} keys are refused: tcp.status[CLOSE]", "of type Zabbix trapper"),
-        ("allowed hosts", "keys", f"1 of {COUNT} keys are refused: tcp.syn_sent.hosts", "'Allowed hosts'"),
+        ("bare", "keys", "probably the template is not linked to it", "Link the template"),
+        ("one disabled", "keys", f"1 of {COUNT} keys are rejected: tcp.status[LISTEN]", "enabled"),
+        ("one of another type", "keys", f"1 of {COUNT} keys are rejected: tcp.status[CLOSE]", "of type Zabbix trapper"),
+        ("allowed hosts", "keys", f"1 of {COUNT} keys are rejected: tcp.syn_sent.hosts", "'Allowed hosts'"),
     ],
 )
 def test_faults_in_zabbix(config: Callable[..., Path], host: str, check: str, found: str, advice: str) -> None:
@@ -206,7 +206,7 @@ def test_ports(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
 
     hosts.wait_until(has_items, "Zabbix has the items of the port", 60)
     failed = failure(checks(config("healthy", ports={**ports, "states": ["ESTABLISHED", "FIN_WAIT1"]})))
-    assert failed["found"] == f"refused: 1 of 5 values of port {port}"
+    assert failed["found"] == f"rejected: 1 of 5 values of port {port}"
     assert "be discovered" in failed["advice"]
 
 
@@ -217,7 +217,7 @@ def test_faults_on_the_way(hosts: ZabbixStack, config: Callable[..., Path]) -> N
     for destination, check, found in (
         ({"nodes": ["zbx.invalid"]}, "name", "the name cannot be resolved"),
         ({"nodes": [f"127.0.0.1:{closed}"]}, "connection", "connection refused"),
-        ({"nodes": [web]}, "protocol", "closed the connection without an answer"),
+        ({"nodes": [web]}, "protocol", "it closed the connection without an answer"),
         ({"source_ip": "192.0.2.10"}, "connection", "source_ip 192.0.2.10 is not an address of this host"),
     ):
         failed = failure(checks(config("healthy", destination)))

@@ -118,11 +118,11 @@ ENCRYPTION = "'Connections from host' (tab Encryption) allows what `tls` says he
 FAULTS: dict[str, tuple[Callable[[Site, Host], Path], str]] = {
     "wrong key": (
         lambda _, host: host.psk("psk host", OTHER),
-        "the TLS handshake with connect: psk was broken off; probably the key in psk_file is not the one",
+        "the TLS handshake with connect: psk was broken off. Probably the key in psk_file is not the one",
     ),
     "unknown identity": (
         lambda _, host: host.psk("psk host", KEY, identity="PSK of nobody"),
-        "broken off; probably the key in psk_file is not the one that Zabbix has for psk_identity, or no host there has this",
+        "broken off. Probably the key in psk_file is not the one that Zabbix has for psk_identity, or no host there has this",
     ),
     "key of another host": (lambda _, host: host.psk("other host", KEY), ENCRYPTION),
     "plain to a PSK host": (lambda _, host: host.configure("psk host"), ENCRYPTION),
@@ -173,7 +173,7 @@ def test_a_server_whose_certificate_has_expired_and_one_without(site: Site, host
                 f"TLSCAFile={site.authority.ca}\nTLSCertFile={old.cert}\nTLSKeyFile={old.key}\n",
                 "certificate has expired",
             ),
-            ("", "with connect: cert was broken off; probably it has no TLSCertFile="),
+            ("", "with connect: cert was broken off. Probably it has no TLSCertFile="),
         ):
             site.zabbix.stop_server()
             site.zabbix.settings = settings

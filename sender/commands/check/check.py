@@ -7,10 +7,11 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from sender.commands.check import destination as check_there
-from sender.commands.check import kernel as check_here
-from sender.commands.check import spool as check_spool
+from sender.commands.check.daemon_state import daemon_state
+from sender.commands.check.destination import Subject, check_destination
+from sender.commands.check.kernel import TrialSampler, check_kernel
 from sender.commands.check.report import CheckResult
+from sender.commands.check.spool import check_spool
 from sender.errors import ConfigError
 from sender.model import CountedPorts
 from sender.settings.schema import DEFAULT_PATH, load
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sender.settings.schema import Settings
 
 
-class _Notes(logging.Handler):
+class _Warnings(logging.Handler):
     """What the daemon would log as a warning meanwhile, such as a key file that everybody can read."""
 
     def __init__(self) -> None:
@@ -29,51 +30,58 @@ class _Notes(logging.Handler):
         self.texts: dict[str, None] = {}  # each once, in order
 
     def emit(self, record: logging.LogRecord) -> None:
-        """As in logging.Handler."""
+        """Keep the text of `record`; as in logging.Handler."""
         self.texts[record.getMessage()] = None
 
 
-def look(path: Path | None) -> list[CheckResult]:
-    """All that is to be found, with the configuration in `path`, or the one that the daemon would take."""
-    log, notes = logging.getLogger("sender"), _Notes()
-    log.addHandler(notes)
+def check_all(path: Path | None) -> list[CheckResult]:
+    """Return the results of every check, with the configuration in `path`, or the one that the daemon would take."""
+    log, warnings = logging.getLogger("sender"), _Warnings()
+    log.addHandler(warnings)
     try:
-        found = _look(path)
+        results = _check_all(path)
     finally:
-        log.removeHandler(notes)
-    return [*found, *(CheckResult(check="note", result="warn", found=text) for text in notes.texts)]
+        log.removeHandler(warnings)
+    return [*results, *(CheckResult(check="note", result="warn", found=text) for text in warnings.texts)]
 
 
-def _look(path: Path | None) -> list[CheckResult]:
+def _check_all(path: Path | None) -> list[CheckResult]:
     try:
         settings = load(path)
     except ConfigError as error:
         return _without_config(error)
-    source = str(path or (DEFAULT_PATH if os.path.lexists(DEFAULT_PATH) else f"the defaults: no {DEFAULT_PATH}"))
-    origin = "" if "host" in settings.model_fields_set else ", this machine's name"
-    found = [CheckResult(check="config", result="ok", found=f"{source}; host {settings.host!r}{origin}")]
-    found += [CheckResult(check="config", result="warn", found=remark) for remark in settings.remarks]
-    spool, daemon = check_spool.look(settings.spool.path, settings.spool.max_size)
-    samples = check_here.Samples(settings, daemon)
-    sample = samples.take()
-    found += [*samples.findings, spool]
-    subject = check_there.Subject(
+    daemon = daemon_state(settings.spool.path)
+    sampler = TrialSampler(settings, daemon)
+    sample = sampler.take()
+    results = [*_config(settings, path), *sampler.results]
+    results.append(check_spool(settings.spool.path, settings.spool.max_size, daemon))
+    subject = Subject(
         host=settings.host,
         metadata=_metadata(settings),
         sample=sample,
-        take=check_here.Samples(settings, daemon).take,
-        missing=samples.missing,
+        take=TrialSampler(settings, daemon).take,
+        missing=sampler.missing,
     )
     with ThreadPoolExecutor(len(settings.destinations)) as pool:
-        for there in pool.map(lambda each: check_there.look(each, subject), settings.destinations):
-            found += there
-    return found
+        for found in pool.map(lambda each: check_destination(each, subject), settings.destinations):
+            results += found
+    return results
+
+
+def _config(settings: Settings, path: Path | None) -> list[CheckResult]:
+    source = str(path or (DEFAULT_PATH if os.path.lexists(DEFAULT_PATH) else f"the defaults: no {DEFAULT_PATH}"))
+    origin = "" if "host" in settings.model_fields_set else ", this machine's name"
+    found = f"{source}; host {settings.host!r}{origin}"
+    return [
+        CheckResult(check="config", result="ok", found=found),
+        *(CheckResult(check="config", result="warn", found=remark) for remark in settings.remarks),
+    ]
 
 
 def _without_config(error: ConfigError) -> list[CheckResult]:
-    """What can be looked at all the same."""
+    """Return the problems of the configuration, and what can be checked all the same."""
     problems = [CheckResult(check="config", result="fail", found=problem) for problem in error.problems]
-    kernel, _ = check_here.kernel(CountedPorts(), interval_s=30)
+    kernel, _ = check_kernel(CountedPorts(), interval_s=30)
     why = "needs a configuration"
     return [
         *problems,
@@ -83,5 +91,5 @@ def _without_config(error: ConfigError) -> list[CheckResult]:
 
 
 def _metadata(settings: Settings) -> str:
-    """With which the daemon itself asks for active checks, if it is to."""
+    """Return the host metadata that the daemon would register with, "" where registration is off."""
     return settings.autoregistration.metadata if settings.autoregistration else ""

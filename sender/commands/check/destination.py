@@ -1,8 +1,8 @@
-"""What `check` looks at in one destination: each node, step by step; then the host, and every key, by a true sample.
+"""What `check` finds about one destination: each node, step by step; then the host, and every key, by a true sample.
 
-Zabbix says how many values it refused, never why. A host that is refused everything is asked for its active checks, the
-one request whose answer tells why (get_hostid_by_host(), src/zabbix_server/trapper/active.c). Where a registration action
-is enabled that request sets it to work, so it is made only then.
+Zabbix says how many values it rejected, never why. A host whose values are all rejected is asked for its active checks,
+the one request whose answer tells why (get_hostid_by_host(), src/zabbix_server/trapper/active.c). Where a registration
+action is enabled that request sets it to work, so it is made only then.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from sender.commands.check.report import CheckResult, is_well, split
-from sender.errors import DeliveryError
+from sender.commands.check.report import CheckResult, is_well
+from sender.delivery import advice
+from sender.delivery.probe import Part, Verdict, parts, probe, verdict
+from sender.errors import DeliveryError, Step
 from sender.settings.values import address
 from sender.text import some_of
 from sender.zabbix.uplink import Uplink
@@ -22,49 +23,35 @@ from sender.zabbix.uplink import Uplink
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sender.model import Item, Outcome
+    from sender.model import Item
     from sender.settings.schema import Destination
     from sender.settings.values import Node
 
-_STEPS = ("key files", "name", "connection", "TLS", "protocol")
 _PROBE_S = 30.0  # for trying keys one by one; one more answer may come after that
 _MAX_QUOTE = 200  # characters of an answer
-_TEMPLATE = "the template 'TCP states by Zabbix trapper'"
 
-_NOT_FOUND = (
-    "create the host under exactly this name (case matters), or correct `host` here; a host that is new is known within a "
-    "minute. One that another server or a proxy monitors is not known here either: then name that one in `nodes`"
-)
-_ADVICE = {
-    "not found": _NOT_FOUND,
-    "not monitored": "enable the host in Zabbix",
-    "monitored by": "name the proxy that monitors the host in `nodes`",
-    "connection of type": "change the host's 'Connections from host' (Encryption) in Zabbix, or `tls` here",
-    "identity": "the host's PSK identity in Zabbix and `tls.psk_identity` here must be the same",
-    "certificate": "the host's Issuer and Subject (Encryption) in Zabbix must be those of the certificate in `tls.cert_file`",
+_ADVICE = {  # by words of Zabbix's answer
+    "not found": f"{advice.NAME} {advice.DELAY}",
+    "not monitored": advice.ENABLE,
+    "monitored by": "Name the proxy that monitors the host in `nodes`.",
+    "connection of type": "Change the host's 'Connections from host' (Encryption) in Zabbix, or `tls` here.",
+    "identity": "The host's PSK identity in Zabbix and `tls.psk_identity` here must be the same.",
+    "certificate": (
+        "The host's Issuer and Subject (Encryption) in Zabbix must be those of the certificate in `tls.cert_file`."
+    ),
 }
-_NO_KEY = (
-    f"link {_TEMPLATE} to the host (`tcp-status-sender template` prints it); if it is linked, wait: a server takes up to a "
-    "minute to know, a proxy up to its ConfigFrequency, an hour before 6.4. Else look at the items: enabled, of type Zabbix "
-    "trapper, 'Allowed hosts' empty or with the address from which this host comes"
-)
-_SOME_KEYS = (
-    "look at these items of the host: enabled, of type Zabbix trapper, 'Allowed hosts' empty or with the address from which "
-    "this host comes. Where they are missing, import the template of this version again (`tcp-status-sender template`)"
-)
-_SOME_OF_PORTS = (
-    "look at the items of these ports: enabled, of type Zabbix trapper; where they are missing, let the item prototypes of "
-    "the states in `ports.states` be discovered"
-)
 _NEW_PORTS = (
-    "Zabbix makes them from the discovery that it got just now, within a minute or so, and the daemon holds their values "
-    "until then; those that the filter of the discovery rule leaves out never come"
+    "Zabbix creates them from the discovery that it got just now, within about a minute, and the daemon holds their values "
+    "until then. Those that the filter of the discovery rule leaves out never come."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Of whom it is asked: the host, its `metadata` for registration actions, one `sample`, and `take` for another."""
+    """What is checked: the host, its metadata for registration actions, one sample, and `take` for a fresh one.
+
+    `missing` are keys that no sample here has.
+    """
 
     host: str
     metadata: str
@@ -73,62 +60,80 @@ class Subject:
     missing: tuple[str, ...] = ()
 
 
-def look(destination: Destination, subject: Subject) -> list[CheckResult]:
-    """All that is to be found there, within a few times its timeout."""
+def check_destination(destination: Destination, subject: Subject) -> list[CheckResult]:
+    """Return the results of every check there, within a few times its timeout."""
     with ThreadPoolExecutor(len(destination.nodes)) as pool:
-        nodes = list(pool.map(lambda node: _node(destination, node), destination.nodes))
+        nodes = list(pool.map(lambda node: _check_node(destination, node), destination.nodes))
     good = tuple(node for node, found in zip(destination.nodes, nodes, strict=True) if is_well(found))
     if good and len(nodes) > 1:
         nodes = [_as_standby(found) for found in nodes]
-    found = [finding for node in nodes for finding in node]
-    why = "no sample to send" if good else "no node answers"
-    if not good or not subject.sample:
-        skipped = [CheckResult(check=check, result="skip", found=why) for check in ("host", "keys")]
+    results = [result for found in nodes for result in found]
+    if good and subject.sample:
+        results += check_values(destination.model_copy(update={"nodes": good}), subject)
     else:
-        skipped = _values(destination.model_copy(update={"nodes": good}), subject)
-    return [replace(each, destination=destination.name) for each in (*found, *skipped)]
+        why = "no sample to send" if good else "no node answers"
+        results += [CheckResult(check=check, result="skip", found=why) for check in ("host", "keys")]
+    return [replace(each, destination=destination.name) for each in results]
 
 
-def _as_standby(found: Sequence[CheckResult]) -> list[CheckResult]:
-    """Of a cluster, whose standby nodes do not listen."""
-    advice = "in an HA cluster, a node on standby does not answer; is this one?"
+def _as_standby(results: Sequence[CheckResult]) -> list[CheckResult]:
+    """Return the results of a node of a cluster, whose standby nodes do not listen."""
+    text = "In an HA cluster, a node on standby does not answer. Is this one on standby?"
     return [
-        replace(each, result="warn", advice=advice) if each.check == "connection" and each.result == "fail" else each
-        for each in found
+        replace(each, result="warn", advice=text) if each.check == "connection" and each.result == "fail" else each
+        for each in results
     ]
 
 
-def _node(destination: Destination, node: Node) -> list[CheckResult]:
-    done: list[CheckResult] = []
-    begin = time.perf_counter()
+class _Steps:
+    """The steps to one node, and how each ended."""
 
-    def watch(step: str, found: str) -> None:
-        nonlocal begin
-        if any(each.check == step for each in done):  # once more, after a redirect
-            return
-        now = time.perf_counter()
-        done.append(CheckResult(check=step, result="ok", found=found, node=str(node), seconds=now - begin))
-        begin = now
+    def __init__(self, node: Node) -> None:
+        self.results: dict[Step, CheckResult] = {}
+        self._node = str(node)
+        self._begin = time.perf_counter()
 
+    def done(self, step: Step, found: str) -> None:
+        """Note a step that worked; once more, after a redirect, it is no news."""
+        if step not in self.results:
+            now = time.perf_counter()
+            seconds, self._begin = now - self._begin, now
+            self._add(step, CheckResult(check="", result="ok", found=found, seconds=seconds))
+
+    def failed(self, error: DeliveryError) -> None:
+        """Note the step that failed, and those that could not be tried. Where a redirect led is the protocol's matter."""
+        is_elsewhere = error.node not in ("", self._node)
+        step, found = (Step.PROTOCOL, f"{error.node}: {error.found}") if is_elsewhere else (error.step, error.found)
+        self._add(step, CheckResult(check="", result="fail", found=found, advice=error.advice))
+        steps = list(Step)
+        for later in steps[steps.index(step) + 1 :]:
+            self._add(later, CheckResult(check="", result="skip", found=f"{step.value} failed"))
+
+    def _add(self, step: Step, result: CheckResult) -> None:
+        self.results[step] = replace(result, check=step.value, node=self._node)
+
+
+def _check_node(destination: Destination, node: Node) -> list[CheckResult]:
+    steps, version = _Steps(node), list[CheckResult]()
     alone = destination.model_copy(update={"nodes": (node,)})
     try:
-        _expect_trapper(node, Uplink(alone, watch).ask({"request": "sender data", "data": []}))
-        watch("protocol", "a Zabbix trapper answers")
+        _expect_trapper(Uplink(alone, steps.done).ask({"request": "sender data", "data": []}))
+        steps.done(Step.PROTOCOL, "a Zabbix trapper answers")
     except DeliveryError as error:
-        found, advice = split(DeliveryError(str(error).removeprefix(str(node)).lstrip(": ")))
-        failing, *later = _STEPS[len(done) :]
-        done.append(CheckResult(check=failing, result="fail", found=found, advice=advice, node=str(node)))
-        why = f"{failing} fail" if failing == "key files" else f"{failing} fails"
-        done += [CheckResult(check=step, result="skip", found=why, node=str(node)) for step in later]
+        steps.failed(error)
     else:
-        done += _version(Uplink(alone), node)
-    return [each for each in done if each.result == "fail" or each.check not in _needless(destination, node)]
+        version = _version(Uplink(alone), node)
+    needless = _needless(destination, node)
+    return [
+        *(each for step, each in steps.results.items() if each.result == "fail" or step not in needless),
+        *version,
+    ]
 
 
-def _needless(destination: Destination, node: Node) -> set[str]:
-    """Steps that are none here, and of no interest while they do not fail."""
-    needless = set() if destination.tls.connect != "unencrypted" else {"key files", "TLS"}
-    return needless | {"name"} if _is_address(node) else needless
+def _needless(destination: Destination, node: Node) -> set[Step]:
+    """Return the steps that are none here, and of no interest while they do not fail."""
+    needless = set() if destination.tls.connect != "unencrypted" else {Step.KEY_FILES, Step.TLS}
+    return needless | {Step.NAME} if _is_address(node) else needless
 
 
 def _is_address(node: Node) -> bool:
@@ -138,14 +143,14 @@ def _is_address(node: Node) -> bool:
         return False
 
 
-def _expect_trapper(node: Node, answer: dict[str, Any]) -> None:
-    """No values are a question without consequences. Raises DeliveryError when the answer is not a trapper's."""
+def _expect_trapper(answer: dict[str, Any]) -> None:
+    """Raise DeliveryError where this is no trapper's answer to no values, a question without consequences."""
     if answer.get("response") != "success" or not str(answer.get("info")).startswith("processed: 0"):
-        raise DeliveryError(f"{node}: it answers {_said(answer)}; is it starting or stopping?")
+        raise DeliveryError(f"it answers {_said(answer)}", advice="Is it starting or stopping?")
 
 
 def _version(uplink: Uplink, node: Node) -> list[CheckResult]:
-    """Zabbix tells it to those in its StatsAllowedIP."""
+    """Return the version, which Zabbix tells those in its StatsAllowedIP; nothing where it does not."""
     try:
         data = uplink.ask({"request": "zabbix.stats"}).get("data")
     except DeliveryError:
@@ -155,86 +160,87 @@ def _version(uplink: Uplink, node: Node) -> list[CheckResult]:
     return [CheckResult(check="version", result="ok", found=found, node=str(node))] if version else []
 
 
-def _values(destination: Destination, subject: Subject) -> list[CheckResult]:
+def check_values(destination: Destination, subject: Subject) -> list[CheckResult]:
+    """Return what becomes of a sample there: whether the host is known, and which keys are rejected."""
     uplink = Uplink(destination)
     try:
         outcome = uplink.send(subject.sample)
-        if not outcome.accepted:
-            return _host(uplink, subject)
+        if verdict(outcome) is Verdict.ALL:
+            return _check_host(uplink, subject)
         known = CheckResult(check="host", result="ok", found=f"{subject.host!r} is known and enabled")
-        keys = _probe(uplink, subject.take()) if outcome.rejected else []
+        keys = _check_keys(uplink, subject.take()) if outcome.rejected else []
     except DeliveryError as error:
-        found, advice = split(error)
-        return [CheckResult(check="keys", result="fail", found=found, advice=advice)]
+        node = error.node or None
+        return [CheckResult(check="keys", result="fail", found=error.found, advice=error.advice, node=node)]
     return [known, *(keys or [_all_keys(subject)])]
 
 
 def _all_keys(subject: Subject) -> CheckResult:
     found = f"each of {len(subject.sample)} keys is accepted"
-    if not subject.missing:
-        return CheckResult(check="keys", result="ok", found=found)
-    found += f"; not tried: {', '.join(subject.missing)}, as this user cannot see the daemon"
+    if subject.missing:
+        found += f"; not tried: {', '.join(subject.missing)}, as this user cannot see the daemon"
     return CheckResult(check="keys", result="ok", found=found)
 
 
-def _host(uplink: Uplink, subject: Subject) -> list[CheckResult]:
-    """Why a host is refused everything. Raises DeliveryError."""
+def _check_host(uplink: Uplink, subject: Subject) -> list[CheckResult]:
+    """Return why all values of a host are rejected. Raises DeliveryError."""
     request = {"request": "active checks", "host": subject.host}
     if subject.metadata:
         request["host_metadata"] = subject.metadata
     answer = uplink.ask(request)
-    refused = f"all {len(subject.sample)} values are refused"
+    rejected = f"all {len(subject.sample)} values are rejected"
     if answer.get("response") == "success":
         keys = CheckResult(
             check="keys",
             result="fail",
-            found=f"{refused}, though the host is there: probably the template is not linked to it",
-            advice=_NO_KEY,
+            found=f"{rejected}, though the host is there: probably the template is not linked to it",
+            advice=f"{advice.LINK} {advice.ITEMS}",
             keys=tuple(item.key for item in subject.sample),
         )
         return [CheckResult(check="host", result="ok", found=f"{subject.host!r} is known and enabled"), keys]
     said = _said(answer)
-    advice = next((advice for words, advice in _ADVICE.items() if words in said), "look at the host in Zabbix")
-    skipped = CheckResult(check="keys", result="skip", found="host fails")
-    return [CheckResult(check="host", result="fail", found=f"{refused}: {said}", advice=advice), skipped]
+    text = next((text for words, text in _ADVICE.items() if words in said), "Look at the host in Zabbix.")
+    skipped = CheckResult(check="keys", result="skip", found="host failed")
+    return [CheckResult(check="host", result="fail", found=f"{rejected}: {said}", advice=text), skipped]
 
 
 def _said(answer: dict[str, Any]) -> str:
     return str(answer.get("info") or answer)[:_MAX_QUOTE]
 
 
-def _probe(uplink: Uplink, sample: Sequence[Item]) -> list[CheckResult]:
-    """Which keys are refused, by sending them one by one, those of a port together. Raises DeliveryError."""
-    parts = [list(part) for _, part in groupby(sample, key=lambda item: item.port or item.key)]
-    tried: list[tuple[list[Item], Outcome]] = []
+def _check_keys(uplink: Uplink, sample: Sequence[Item]) -> list[CheckResult]:
+    """Return which keys are rejected, by sending them one by one, those of a port together. Raises DeliveryError."""
+    if not sample:
+        return [
+            CheckResult(check="keys", result="fail", found="some are rejected; there is no second sample to see which")
+        ]
+    untried, rejected = len(all_parts := parts(sample)), list[Part]()
     until = time.monotonic() + _PROBE_S
-    while len(tried) < len(parts) and time.monotonic() < until:
-        part = parts[len(tried)]
-        tried.append((part, uplink.send(part)))
-    refused = [(part, outcome) for part, outcome in tried if outcome.rejected]
-    single = [part[0].key for part, _ in refused if not part[0].port]
-    gone = [_port(part) for part, outcome in refused if part[0].port and not outcome.accepted]
-    some = [
-        f"{outcome.rejected} of {len(part)} values of port {_port(part)}"
-        for part, outcome in refused
-        if outcome.accepted and part[0].port
-    ]
-    findings = []
-    if single:
-        found = f"{len(single)} of {len(parts)} keys are refused: {some_of(single)}"
-        findings.append(CheckResult(check="keys", result="fail", found=found, advice=_SOME_KEYS, keys=tuple(single)))
+    for part in probe(all_parts, uplink.send):
+        untried -= 1
+        rejected += [part] if part.rejected else []
+        if time.monotonic() >= until:
+            break
+    results = _rejected(rejected, len(all_parts))
+    if untried:
+        found = f"{untried} of {len(all_parts)} keys and ports, as the answers come slowly"
+        results.append(CheckResult(check="keys", result="skip", found=found))
+    return results
+
+
+def _rejected(rejected: Sequence[Part], count: int) -> list[CheckResult]:
+    """Return a result for keys of the host, one for ports some of whose values are rejected, one for ports without items."""
+    keys = tuple(str(part) for part in rejected if not part.port)
+    some = [part for part in rejected if part.port and not part.lacks_items]
+    gone = [part.port for part in rejected if part.lacks_items]
+    results = []
+    if keys:
+        found = f"{len(keys)} of {count} keys are rejected: {some_of(keys)}"
+        results.append(CheckResult(check="keys", result="fail", found=found, advice=advice.ITEMS, keys=keys))
     if some:
-        findings.append(
-            CheckResult(check="keys", result="fail", found=f"refused: {some_of(some)}", advice=_SOME_OF_PORTS)
-        )
+        found = f"rejected: {some_of(some)}"
+        results.append(CheckResult(check="keys", result="fail", found=found, advice=advice.PORTS))
     if gone:
         found = f"there are no items of port {some_of(gone)} yet"
-        findings.append(CheckResult(check="keys", result="warn", found=found, advice=_NEW_PORTS))
-    if len(tried) < len(parts):
-        found = f"{len(parts) - len(tried)} of {len(parts)} keys and ports, as the answers come slowly"
-        findings.append(CheckResult(check="keys", result="skip", found=found))
-    return findings
-
-
-def _port(part: Sequence[Item]) -> str:
-    return part[0].port
+        results.append(CheckResult(check="keys", result="warn", found=found, advice=_NEW_PORTS))
+    return results

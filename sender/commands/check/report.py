@@ -1,4 +1,4 @@
-"""What `check` finds: values, and how they are shown to people and to programs. Knows nothing of how they are found."""
+"""What `check` finds: values, and how people and programs are shown them. Knows nothing of how they are found."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
+from sender.text import table
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Result = Literal["ok", "warn", "fail", "skip"]
 
 _HEAD = ("RESULT", "CHECK", "WHERE", "FOUND")
-_GAP = "  "
+_GAP = 2  # columns between two of the table
 _MIN_FOUND = 40  # columns; a narrower terminal breaks the lines itself
 _WORDS: dict[Result, str] = {"ok": "ok", "warn": "warn", "fail": "FAIL", "skip": "not tried"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One check and how it ended: with "fail" something does not work, with "warn" it works, but is to be looked at.
+    """One check and how it ended: with "fail" something does not work, with "warn" it works, but deserves a look.
 
-    `found` is what is so, `advice` what to do about it; `seconds` how long it took, where that matters. Where one
-    destination was checked, `destination` is its name and `node` the one of it; `keys` are item keys that were refused.
+    `found` says what is so, `advice` what to do about it, in whole sentences; `seconds` how long it took, where that
+    matters. Where one destination was checked, `destination` is its name and `node` the one of it; `keys` are the item
+    keys that were rejected.
     """
 
     check: str
@@ -36,48 +39,39 @@ class CheckResult:
     keys: tuple[str, ...] = ()
 
 
-def split(error: Exception) -> tuple[str, str]:
-    """What is so, and the advice about it, of an error that says both."""
-    found, _, advice = str(error).partition("; ")
-    return found, advice
+def is_well(results: Sequence[CheckResult]) -> bool:
+    """Return whether no check failed."""
+    return all(each.result != "fail" for each in results)
 
 
-def is_well(findings: Sequence[CheckResult]) -> bool:
-    """Whether nothing fails."""
-    return all(finding.result != "fail" for finding in findings)
+def as_json(results: Sequence[CheckResult]) -> str:
+    """Return the results for other programs."""
+    return json.dumps({"ok": is_well(results), "checks": [asdict(each) for each in results]}, indent=2)
 
 
-def as_json(findings: Sequence[CheckResult]) -> str:
-    """For other programs."""
-    return json.dumps({"ok": is_well(findings), "checks": [asdict(finding) for finding in findings]}, indent=2)
-
-
-def as_text(findings: Sequence[CheckResult], width: int) -> str:
-    """For people: a table in lines of at most `width` columns, the advice below each finding, and the sum."""
-    heads = [(_WORDS[each.result], each.check, _where(each)) for each in findings]
-    widths = [max(map(len, column)) for column in zip(_HEAD, *heads, strict=False)]
-    indent = sum(widths) + len(_GAP) * len(widths)
+def as_text(results: Sequence[CheckResult], width: int) -> str:
+    """Return the results for people: a table of at most `width` columns, advice below what was found, and a summary."""
+    heads = [(_WORDS[each.result], each.check, _where(each)) for each in results]
+    indent = sum(max(map(len, column)) + _GAP for column in zip(_HEAD, *heads, strict=False))
     room = max(width - indent, _MIN_FOUND)
-    lines = [_line(_HEAD[:-1], widths, _HEAD[-1])]
-    for head, finding in zip(heads, findings, strict=True):
-        first, *more = _wrapped(finding.found + _took(finding.seconds), room)
-        lines.append(_line(head, widths, first))
-        advice = _wrapped(f"-> {finding.advice}", room, indent="   ") if finding.advice else []
-        lines += [" " * indent + text for text in (*more, *advice)]
-    return "\n".join([*lines, "", _sum(findings)])
+    rows = []
+    for head, each in zip(heads, results, strict=True):
+        first, *more = _lines(each, room)
+        rows += [(*head, first), *(("", "", "", line) for line in more)]
+    return "\n".join([*table(_HEAD, rows), "", _summary(results)])
 
 
-def _where(finding: CheckResult) -> str:
-    return " ".join(filter(None, (finding.destination, finding.node))) or "here"
+def _where(result: CheckResult) -> str:
+    return " ".join(filter(None, (result.destination, result.node))) or "here"
 
 
-def _line(head: Sequence[str], widths: Sequence[int], found: str) -> str:
-    return _GAP.join([*(cell.ljust(width) for cell, width in zip(head, widths, strict=True)), found])
+def _lines(result: CheckResult, width: int) -> list[str]:
+    advice = _wrapped(f"-> {result.advice}", width, indent="   ") if result.advice else []
+    return [*(_wrapped(result.found + _took(result.seconds), width) or [""]), *advice]
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    lines = textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return lines or [""]
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _took(seconds: float | None) -> str:
@@ -86,10 +80,15 @@ def _took(seconds: float | None) -> str:
     return f" ({seconds:.1f} s)" if seconds >= 1 else f" ({seconds * 1000:.1f} ms)"
 
 
-def _sum(findings: Sequence[CheckResult]) -> str:
-    count = {result: sum(finding.result == result for finding in findings) for result in _WORDS}
-    tried = len(findings) - count["skip"]
-    if count["fail"]:
-        return f"{count['fail']} of {tried} checks failed"
-    warnings = f"; {count['warn']} to look at" if count["warn"] else ""
-    return f"no check of {tried} failed{warnings}"
+def _summary(results: Sequence[CheckResult]) -> str:
+    """Return how many checks there were, and how many ended in which way."""
+    count = {result: sum(each.result == result for each in results) for result in _WORDS}
+    warnings = "1 warning" if count["warn"] == 1 else f"{count['warn']} warnings"
+    parts: dict[Result, str] = {
+        "ok": f"{count['ok']} ok",
+        "warn": warnings,
+        "fail": f"{count['fail']} failed",
+        "skip": f"{count['skip']} not tried",
+    }
+    named = ", ".join(text for result, text in parts.items() if count[result])
+    return f"{len(results)} {'check' if len(results) == 1 else 'checks'}: {named}"

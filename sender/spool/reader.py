@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sender.spool.cursors import Cursor
 from sender.spool.database import NEWEST, SINCE, reading
+from sender.spool.rows import COLUMNS, cursor_of, moment, number
+
+if TYPE_CHECKING:
+    from sender.spool.cursors import Cursor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,16 +22,16 @@ class Waiting:
 
 
 def read_status(path: str) -> dict[str, Waiting]:
-    """What waits in the spool at `path`, by destination, whether a daemon uses it or not. Changes nothing.
+    """Return what waits in the spool at `path`, by destination, whether a daemon uses it or not. Changes nothing.
 
     Raises SpoolError when the file cannot be read, DamagedError when it makes no sense.
     """
     with reading(path) as db:
-        newest = db.execute(NEWEST).fetchone()[0]
+        rows = db.execute(f"SELECT {COLUMNS} FROM destination").fetchall()  # noqa: S608
         found = {}
-        for row in db.execute("SELECT * FROM destination").fetchall():
-            progress = Cursor(*row)
+        for progress in map(cursor_of, rows):
             oldest = db.execute(SINCE, [progress.settled]).fetchone()
-            values = newest - progress.settled
-            found[progress.name] = Waiting(progress=progress, values=values, since=oldest and oldest[0])
+            values = number(db.execute(NEWEST).fetchone()[0]) - progress.settled
+            since = moment(oldest[0]) if oldest else None
+            found[progress.name] = Waiting(progress=progress, values=values, since=since)
     return found

@@ -97,8 +97,7 @@ def _run(arguments: argparse.Namespace) -> int:
     output = logging.StreamHandler()
     output.setFormatter(_Journal() if _is_journal() else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[output])
-    for library in ("apscheduler", "zabbix_utils"):  # their everyday news are none to an admin
-        logging.getLogger(library).setLevel(logging.ERROR)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # its everyday news are none to an admin
     if arguments.once:
         return run.dry_once(settings()) if arguments.dry_run else run.once(settings())
     return run.dry(settings(), settings) if arguments.dry_run else run.live(settings(), settings)

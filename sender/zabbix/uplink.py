@@ -1,6 +1,6 @@
 """One destination: one chunk, one request, one Outcome. Knows its nodes, whose turn it is, and redirects.
 
-Of zabbix_utils nothing is used here, and in protocol.py next to nothing. Its Sender has a time limit that starts again
+Of zabbix_utils nothing is used here, nor in protocol.py. Its Sender has a time limit that starts again
 with every byte that drips in; it needs to know IPv6 beforehand; it runs in a circle of redirects and stays for good where
 one led; it hides what was accepted before an error; and most errors come out of it as they are. Here whatever goes wrong
 becomes a DeliveryError.

@@ -18,7 +18,7 @@ ORDER = ["vocabulary", *FOLDERS, "entrance"]
 ENTRANCE = {"__main__", "cli"}
 OWNERS = {
     "pyroute2": {"kernel/sock_diag"},
-    "zabbix_utils": {"commands/provision/api", "zabbix/protocol"},
+    "zabbix_utils": {"commands/provision/api"},
     "apscheduler": {"daemon/daemon"},
     "signal": {"daemon/daemon"},
     "fcntl": {"spool/lock"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
 import struct
 import tracemalloc
 import zlib
@@ -10,6 +12,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zabbix_utils.common import ZabbixProtocol
 
 from sender.zabbix.protocol import from_packet, missing, to_packet
 
@@ -17,6 +20,8 @@ REQUEST = {"request": "sender data", "data": []}
 BODY = b'{"request": "sender data", "data": []}'
 PLAIN = b"ZBXD\x01\x26\x00\x00\x00\x00\x00\x00\x00" + BODY
 ANSWER = b'{"response":"success"}'
+FOREIGN = logging.getLogger("zabbix_utils")
+VALUES = {"request": "sender data", "data": [{"host": "web-01", "key": "tcp.status[LISTEN]", "value": "Grüße"}] * 99}
 
 
 def packet(body: bytes, *, flags: int = 1, announced: int | None = None) -> bytes:
@@ -135,3 +140,24 @@ def test_what_is_packed_is_unpacked(said: dict[str, str | int], compression: boo
     made = to_packet(said, compression=compression)
     assert missing(made) == 0
     assert from_packet(made) == json.loads(json.dumps(said))
+
+
+@pytest.mark.parametrize("compression", [False, True])
+def test_zabbix_utils_reads_what_is_written_here(compression: bool) -> None:  # noqa: FBT001
+    """The reader of Zabbix's own library takes a packet whole, and finds in it what was to be sent."""
+    left, right = socket.socketpair()
+    with left, right:
+        left.sendall(to_packet(VALUES, compression=compression))
+        left.shutdown(socket.SHUT_WR)
+        body = ZabbixProtocol.parse_sync_packet(right, FOREIGN, ValueError)
+        assert right.recv(1) == b""
+    assert json.loads(body) == VALUES
+
+
+@pytest.mark.parametrize("compression", [False, True])
+def test_what_zabbix_utils_writes_is_read_here(compression: bool) -> None:  # noqa: FBT001
+    """A packet of Zabbix's own library is whole, not a byte less, and holds what was put into it."""
+    made = ZabbixProtocol.create_packet(VALUES, FOREIGN, compression=compression)
+    assert missing(made) == 0
+    assert missing(made[:-1]) == 1
+    assert from_packet(made) == VALUES

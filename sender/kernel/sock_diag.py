@@ -1,7 +1,7 @@
-"""The kernel's TCP sockets, counted in one walk of its tables. The only importer of pyroute2.
+"""The kernel's TCP sockets, counted in one walk of its tables.
 
-pyroute2 makes the socket and the requests. The answer, one message per socket, is decoded by tally and census, in place
-in one reused buffer: an object per message costs 70 times as much. A refusal always raises, in whatever message it hides
+pyroute2 encodes the requests. The answer, one message per socket, is decoded by `dump` and `counts`, in place in one
+reused buffer: an object per message costs 70 times as much. A refusal always raises, in whatever message it hides
 (pyroute2's own DiagSocket shows some of them as "no sockets").
 """
 
@@ -11,34 +11,32 @@ import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from socket import AF_INET, AF_INET6, AF_NETLINK, IPPROTO_TCP, MSG_TRUNC, SO_RCVTIMEO, SOCK_RAW, SOL_SOCKET
+from socket import AF_INET, AF_INET6, AF_NETLINK, IPPROTO_TCP, MSG_TRUNC, SO_RCVTIMEO, SOCK_RAW, SOL_SOCKET, socket
 from typing import TYPE_CHECKING
-
-from pyroute2 import netns
-from pyroute2.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
-from pyroute2.netlink.diag import SOCK_DIAG_BY_FAMILY, inet_addr_codec, inet_diag_req
 
 from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel.counts import SocketCounts
 from sender.kernel.dump import SLACK, DumpReader
 from sender.kernel.refusals import refusal, socket_failure
+from sender.kernel.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
 from sender.model import CountedPorts, Snapshot, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from socket import socket
 
 TCPDIAG_GETSOCK = 18  # include/uapi/linux/inet_diag.h
+SOCK_DIAG_BY_FAMILY = 20  # include/uapi/linux/sock_diag.h
 ALL_STATES = 0x3FFE  # bits 1 to 13, include/net/tcp_states.h: up to TCP_BOUND_INACTIVE, which Linux < 6.8 ignores
 LISTEN_ONLY = 1 << TcpState.LISTEN
 TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace
 
+_ANY = bytes(48)  # struct inet_diag_sockid: whatever addresses and ports
 _BUFFER = 65536  # the kernel sends a dump in datagrams of at most 32 KiB: netlink_recvmsg(), net/netlink/af_netlink.c
 _ATTEMPTS = 3
 _TRUNCATED = int(MSG_TRUNC)  # an enum member's & is not an int's: it takes as long as receiving a datagram
 
 
-class _TcpDiagReq(inet_addr_codec):
+class _TcpDiagReq(nlmsg):
     """`struct inet_diag_req` of linux/inet_diag.h, the older request; its dump covers IPv4 and IPv6 in one walk."""
 
     fields = (
@@ -46,14 +44,22 @@ class _TcpDiagReq(inet_addr_codec):
         ("idiag_src_len", "B"),
         ("idiag_dst_len", "B"),
         ("idiag_ext", "B"),
-        ("idiag_sport", ">H"),
-        ("idiag_dport", ">H"),
-        ("idiag_src", ">4I"),
-        ("idiag_dst", ">4I"),
-        ("idiag_if", "I"),
-        ("idiag_cookie", "Q"),
+        ("id", "48s"),  # struct inet_diag_sockid
         ("idiag_states", "I"),
         ("idiag_dbs", "I"),
+    )
+
+
+class _InetDiagReq(nlmsg):
+    """`struct inet_diag_req_v2` of linux/inet_diag.h, of one address family; pyroute2's own comes with its sockets."""
+
+    fields = (
+        ("sdiag_family", "B"),
+        ("sdiag_protocol", "B"),
+        ("idiag_ext", "B"),
+        ("__pad", "B"),
+        ("idiag_states", "I"),
+        ("id", "48s"),  # struct inet_diag_sockid
     )
 
 
@@ -64,13 +70,14 @@ def one_walk() -> bytes:
 
 def by_family(family: int, protocol: int = IPPROTO_TCP, states: int = ALL_STATES) -> bytes:
     """Return a request for every socket of one address family (AF_INET, AF_INET6) in these states, a bit for each."""
-    request = inet_diag_req()
+    request = _InetDiagReq()
     request["sdiag_family"] = family
     request["sdiag_protocol"] = protocol
     return _encoded(request, SOCK_DIAG_BY_FAMILY, states)
 
 
 def _encoded(request: nlmsg, kind: int, states: int) -> bytes:
+    request["id"] = _ANY
     request["idiag_states"] = states
     request["header"]["type"] = kind
     request["header"]["flags"] = NLM_F_REQUEST | NLM_F_DUMP
@@ -168,7 +175,7 @@ class SockDiag:
     def _open(self) -> socket:
         """Return a netlink socket. Raises KernelError: an errno of it is no answer to a request."""
         try:
-            sock: socket = netns.create_socket(family=AF_NETLINK, socket_type=SOCK_RAW, proto=NETLINK_SOCK_DIAG)
+            sock = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG)
         except OSError as error:
             raise socket_failure("opening a netlink socket", error) from error
         try:

@@ -17,7 +17,7 @@ FOLDERS = re.findall(r"^\| `(\w+)/` \|", documents.sections("CONTRIBUTING.md")["
 ORDER = ["vocabulary", *FOLDERS, "entrance"]
 ENTRANCE = {"__main__", "cli"}
 OWNERS = {
-    "pyroute2": {"kernel/sock_diag"},
+    "pyroute2": {"kernel/netlink"},
     "zabbix_utils": {"commands/provision/api"},
     "apscheduler": {"daemon/daemon"},
     "signal": {"daemon/daemon"},

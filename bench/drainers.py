@@ -15,6 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, cast
 
 from bench.contenders import SENDER, peak_mb
+from lab.command import unit_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,7 +95,8 @@ def daemon(zabbix: ZabbixStack, directory: Path, backlog: Backlog, *, compressio
     backlog.write_config(config, zabbix.trapper_port, spool, compression=compression)
     begin = time.perf_counter()
     command = ["setpriv", "--pdeathsig", "KILL", str(SENDER), "run", "--config", str(config), "--log-level", "debug"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, ExitStack() as stack:
+    environment = {**os.environ, **unit_environment()}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process, ExitStack() as stack:
         stack.callback(process.kill)
         log = cast("IO[str]", process.stderr)
         wait_for(log, r"tcp-status-sender \S+ (started)", 1)

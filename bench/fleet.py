@@ -25,6 +25,7 @@ from bench.drain import missing
 from bench.fleet_hosts import SHARE, resident_mb
 from bench.fleet_report import Run, report
 from bench.fleet_server import SETTINGS, Watch
+from lab.command import unit_environment
 from lab.namespace import Namespace, entered
 from lab.relay import Relay
 from lab.zabbix_stack import ZabbixStack
@@ -101,7 +102,8 @@ def start_real(stack: ExitStack, directory: Path, namespace: int, settings: dict
     config.write_text(json.dumps({**settings, "host": REAL, "spool": {"path": str(directory / "real.db")}}))
     command = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/proc/{namespace}/ns/net"]
     log = stack.enter_context((directory / "real.log").open("w"))
-    process = subprocess.Popen([*command, str(SENDER), "run", "--config", str(config)], stderr=log)
+    environment = {**os.environ, **unit_environment()}
+    process = subprocess.Popen([*command, str(SENDER), "run", "--config", str(config)], stderr=log, env=environment)
     stack.callback(process.wait, 10)
     stack.callback(process.terminate)
     return process.pid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.command import COMMAND
+from lab.command import COMMAND, unit_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,9 @@ class Daemon:
         with self._log.open("ab") as log:
             # It dies with the test, even where the test has no time to end it.
             command = ["setpriv", "--pdeathsig", "KILL", COMMAND, "run", "--config", str(self._config)]
-            self._process = subprocess.Popen(self._disk.inside(*command) if self._disk else command, stderr=log)
+            environment = {**os.environ, **unit_environment()}
+            inside = self._disk.inside(*command) if self._disk else command
+            self._process = subprocess.Popen(inside, stderr=log, env=environment)
         deadline = time.monotonic() + timeout_s
         while self.log.count(_STARTED) <= len(self.lives):
             assert self._process.poll() is None, f"it ended ({self._process.returncode})"

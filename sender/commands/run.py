@@ -24,10 +24,9 @@ _LOG = logging.getLogger(__name__)
 
 def live(settings: Settings, load: Callable[[], Settings]) -> int:
     """Sample and deliver until stopped; `load` reads the configuration anew. Raises TakenError."""
-    from sender.daemon import daemon, malloc
+    from sender.daemon import daemon
     from sender.daemon.pipeline import Pipeline
 
-    malloc.limit_arenas()
     daemon.run(Pipeline(settings, load=load))
     return 0
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from sender.errors import DeliveryError, Step
 from sender.settings import values as fields
-from sender.zabbix.psk import PskContext
 
 if TYPE_CHECKING:
     import socket
@@ -100,6 +99,8 @@ class TlsConnector:
         if len(identity.encode()) > _MAX_IDENTITY:
             found = f"psk_identity has more than {_MAX_IDENTITY} bytes in UTF-8, which TLS cannot carry"
             raise _key_files_error(found, "Choose a shorter one, in Zabbix and here.")
+        from sender.zabbix.psk import PskContext
+
         context = PskContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             context.set_psk(identity, _psk_key(self._settings.psk_file or Path()))

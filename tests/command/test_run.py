@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.command import COMMAND, tcp_status_sender, until
+from lab.command import COMMAND, tcp_status_sender, unit_environment, until
 from lab.trapper import Trapper, counts
 from sender import __version__
 from sender.items import DISCOVERIES, KEYS
@@ -169,8 +169,12 @@ def test_a_hangup_applies_the_changed_file(
     ]
 
 
-def test_threads_share_their_memory(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
-    """However many threads it had, glibc has one arena for all: each would keep what was once needed by one of them."""
+def test_threads_share_their_memory(
+    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the unit sets, glibc has one arena for all threads: each would keep what one of them once needed."""
+    for name, value in unit_environment().items():
+        monkeypatch.setenv(name, value)
     with Trapper() as one, Trapper() as other:
         path = config(one.port, other.port)
         process = start("run", "--config", path)

@@ -28,7 +28,7 @@ OWNERS = {
     "argparse": {"commands/arguments"},
     "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api"},
     "_ssl": {"zabbix/psk"},
-    "ctypes": {"zabbix/psk", "daemon/malloc"},
+    "ctypes": {"zabbix/psk"},
     "rich": {"commands/show"},
 }
 MOST_LINES = 300

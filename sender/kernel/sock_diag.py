@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel.counts import SocketCounts
 from sender.kernel.dump import SLACK, DumpReader
-from sender.kernel.refusals import refusal, socket_failure
 from sender.kernel.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
+from sender.kernel.refusals import refusal, socket_failure
 from sender.model import CountedPorts, Snapshot, TcpState
 
 if TYPE_CHECKING:

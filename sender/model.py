@@ -48,7 +48,7 @@ class Listener:
 
     @property
     def pused(self) -> float:
-        """How full the queue is, in percent; over 100 at most by one connection, which the kernel takes past the limit."""
+        """Return how full the queue is, in percent; over 100 by one connection at most, which the kernel takes past the limit."""
         return 100 * self.waiting / max(self.limit, 1)
 
 
@@ -58,7 +58,7 @@ class Snapshot:
 
     `clock` (s since 1970) and `ns` (1 to 999,999,999) are the moment at which the dump began; `duration_s` is how long
     the dump took; `states` holds every state, those without sockets as 0. `local` and `remote` have the counts that were
-    wanted, by port and state, those that are not 0; `listeners` those of every port, where any were wanted;
+    wanted and are not 0, by port and state; `listeners` those of every port, where any were wanted;
     `syn_sent_hosts` is the number of different remote addresses in SYN_SENT, `time_wait_limit` the kernel's own for
     sockets in TIME_WAIT (None where it does not say).
     """
@@ -67,8 +67,8 @@ class Snapshot:
     ns: int
     duration_s: float
     states: Mapping[TcpState, int]
-    local: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    remote: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    local: Mapping[tuple[int, TcpState], int] = field(default_factory=dict)
+    remote: Mapping[tuple[int, TcpState], int] = field(default_factory=dict)
     listeners: Mapping[int, Listener] = field(default_factory=dict)
     syn_sent_hosts: int = 0
     time_wait_limit: int | None = None

@@ -1,4 +1,4 @@
-"""The verb `show`: this host's sockets for people, as tables with bars, once or again and again. Knows how it looks."""
+"""The command `show`: this host's sockets as tables with bars, once or again and again. Owns how they look."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bisect import bisect
 from collections import deque
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,37 +16,24 @@ from rich.table import Table
 from rich.text import Text
 
 from sender.kernel.sock_diag import SockDiag
-from sender.model import Listener, TcpState
+from sender.model import Listener
 from sender.sampling.ports import PortTracker, service_of
+from sender.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sender.model import ReportedPorts, Snapshot
+    from sender.model import ReportedPorts, Snapshot, TcpState
     from sender.settings.schema import Settings
 
 _BAR, _LINE, _SHORT = 24, 40, 10  # columns, and of both on a terminal of less than
 _WIDE = 120
 _BLOCKS, _SPARKS = " ▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█"
-_IN_ASCII = {ord(block): "#" for block in "▌▋▊▉█"} | {ord(block): " " for block in "▏▎▍▁▂▃▄▅▆▇"}
+_IN_ASCII = {ord(block): "#" for block in "▌▋▊▉█"} | {ord(block): " " for block in "▏▎▍▁▂▃▄▅▆▇"} | {ord("…"): "~"}
 _KEPT = 120  # samples for the lines of --watch
 _PIPED_COLUMNS = 140  # where there is no terminal to ask
 _FULL, _NEARLY = 100.0, 80.0  # % of an accept queue, as in the template
-
-# What a state means when it is high, in the order of the kernel's numbers; and the colour that it has in the template.
-_STATES = {
-    TcpState.ESTABLISHED: ("#2E9E5B", "open; the load, or clients that never close"),
-    TcpState.SYN_SENT: ("#8E44AD", "asked, not answered: a peer or a firewall is mute, or something scans from here"),
-    TcpState.SYN_RECV: ("#F59E0B", "answered, not confirmed: a SYN flood, or packets get lost on the way to clients"),
-    TcpState.FIN_WAIT1: ("#14B8A6", "closed here, not acknowledged: peers that have vanished"),
-    TcpState.FIN_WAIT2: ("#0F6E8C", "closed here, not there: programs at the other end are slow to close"),
-    TcpState.TIME_WAIT: ("#4A9BD9", "closed; kept for a minute: many short connections, normal unless ports run out"),
-    TcpState.CLOSE: ("#B8BF4A", "bound, neither listening nor connected"),
-    TcpState.CLOSE_WAIT: ("#E03C31", "closed there, not here: a program on this host leaks connections"),
-    TcpState.LAST_ACK: ("#D6409F", "closed by both, not acknowledged: peers that have vanished"),
-    TcpState.LISTEN: ("#7F8C8D", "waiting for connections"),
-    TcpState.CLOSING: ("#8D5B3A", "closed by both at once; normally 0"),
-}
+_RED, _AMBER, _GREEN = "#E03C31", "#F59E0B", "#2E9E5B"  # of an accept queue: full, nearly full, neither
 
 
 class _Monitor:
@@ -58,15 +45,15 @@ class _Monitor:
         self._ports = PortTracker(settings.ports, {})
         self._history: deque[Snapshot] = deque(maxlen=_KEPT)
 
-    def look(self) -> tuple[Snapshot, ReportedPorts]:
-        """Raises KernelError."""
+    def sample(self) -> tuple[Snapshot, ReportedPorts]:
+        """Take a sample, and return it with the ports that it reports. Raises KernelError."""
         snapshot = self._kernel.sample(self._ports.wanted)
         self._history.append(snapshot)
         return snapshot, self._ports.track(snapshot, now=time.monotonic(), wants_discovery=False)
 
     def draw(self, console: Console, rows: int | None = None) -> Group:
-        """A new sample as a page, of the ports only the busiest where all take more than `rows`. Raises KernelError."""
-        snapshot, tracked = self.look()
+        """Return a new sample as a page of at most `rows`, if need be with only the busiest ports. Raises KernelError."""
+        snapshot, tracked = self.sample()
         every = len(tracked.local) + len(tracked.remote)
 
         def page(ports: int) -> Group:
@@ -79,7 +66,11 @@ class _Monitor:
 
     def _page(self, snapshot: Snapshot, tracked: ReportedPorts, columns: int, hidden: int) -> Group:
         note = f"{hidden} more ports, less busy: a higher terminal has room for them" if hidden else ""
-        page: list[Text | Table] = [_title(self._settings.host, snapshot), Text(note), self._states(snapshot, columns)]
+        page: list[Text | Table] = [
+            _title(self._settings.host, snapshot),
+            Text(note),
+            state_table(self._history, columns),
+        ]
         if tracked.local:
             page += [Text(), _local(snapshot, tracked, columns)]
         if tracked.remote:
@@ -88,26 +79,9 @@ class _Monitor:
             page += [Text(), Text(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")]
         return Group(*page)
 
-    def _states(self, snapshot: Snapshot, columns: int) -> Table:
-        bars, points = (_BAR, _LINE) if columns >= _WIDE else (_SHORT, _SHORT)
-        table = _table(
-            "STATE", ">SOCKETS", "", *(["LAST MINUTES"] if len(self._history) > 1 else []), "WHEN IT IS HIGH"
-        )
-        most = max(snapshot.states.values())
-        for state, (colour, meaning) in _STATES.items():
-            count = snapshot.states[state]
-            past = [Text(_spark([each.states[state] for each in self._history], points), style=colour)]
-            bar = Text(_bar(count, most, bars), style=colour)
-            style = "bold" if count else "dim"
-            line = past if len(self._history) > 1 else []
-            table.add_row(
-                Text(state.name, style), Text(f"{count:,}", style), bar, *line, _cut(Text(meaning, style="dim"))
-            )
-        return table
-
 
 def _busiest(snapshot: Snapshot, tracked: ReportedPorts, room: int) -> ReportedPorts:
-    """So many of the ports: those with nearly full accept queues, then those with the most sockets; in their order."""
+    """Return `room` of the ports: nearly full accept queues first, then the most sockets; in the order of the ports."""
 
     def idle(place: tuple[str, int]) -> tuple[float, int]:
         where, port = place
@@ -125,17 +99,17 @@ def _busiest(snapshot: Snapshot, tracked: ReportedPorts, room: int) -> ReportedP
 
 
 def once(settings: Settings, *, as_json: bool) -> int:
-    """Show one sample; the exit code. Raises KernelError."""
+    """Show one sample, and return the exit code. Raises KernelError."""
     monitor = _Monitor(settings)
     if as_json:
-        print(json.dumps(_plain(settings.host, *monitor.look()), indent=2))
+        print(json.dumps(_plain(settings.host, *monitor.sample()), indent=2))
     else:
         _print(_console(), monitor)
     return 0
 
 
-def watch(settings: Settings, every_s: float) -> int:
-    """Show sample after sample, in place, until Ctrl-C; the exit code. Raises KernelError."""
+def watch(settings: Settings, every_s: float) -> NoReturn:
+    """Show sample after sample, in place, until Ctrl-C. Raises KernelError."""
     monitor, console = _Monitor(settings), _console()
     if not console.is_terminal or console.is_dumb_terminal:  # one page after the other
         while True:
@@ -175,8 +149,28 @@ def _title(host: str, snapshot: Snapshot) -> Text:
     return title
 
 
+def state_table(samples: Sequence[Snapshot], columns: int) -> Table:
+    """Return every state with its sockets in the newest of `samples`, and with a line of the counts in all of them."""
+    bars, points = (_BAR, _LINE) if columns >= _WIDE else (_SHORT, _SHORT)
+    has_past = len(samples) > 1
+    table = _table("STATE", ">SOCKETS", "", *(["LAST MINUTES"] if has_past else []), "MEANING, AND CAUSE OF MANY")
+    newest = samples[-1].states
+    most = max(newest.values())
+    for state, about in STATES.items():
+        count, colour, style = newest[state], f"#{about.colour}", "bold" if newest[state] else "dim"
+        past = [Text(_spark([each.states[state] for each in samples], points), style=colour)] if has_past else []
+        table.add_row(
+            Text(state.name, style),
+            Text(f"{count:,}", style),
+            Text(_bar(count, most, bars), style=colour),
+            *past,
+            _cut(Text(f"{about.meaning}; {about.when_high}", style="dim")),
+        )
+    return table
+
+
 def _table(*columns: str) -> Table:
-    """Those with > are numbers. Where there is little room the last column gives way, if it is words: each cell is `_cut`."""
+    """Return an empty table; a column with > holds numbers. In little room the last one gives way, if its cells are `_cut`."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
         is_number, is_last = name.startswith(">"), name == columns[-1]
@@ -208,7 +202,7 @@ def _local(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Table:
 def _queue(listener: Listener | None) -> Sequence[str | Text]:
     if listener is None:
         return "-", "-", _cut(Text("nobody listens", style="dim"))
-    style = "#E03C31" if listener.pused >= _FULL else "#F59E0B" if listener.pused > _NEARLY else "#2E9E5B"
+    style = _RED if listener.pused >= _FULL else _AMBER if listener.pused > _NEARLY else _GREEN
     words = " full: connections are dropped" if listener.pused >= _FULL else ""
     bar = _cut(Text(_bar(min(listener.pused, _FULL), _FULL, 12) + words, style=style))
     return f"{listener.waiting:,}", f"{listener.limit:,}", bar
@@ -223,7 +217,7 @@ def _remote(snapshot: Snapshot, tracked: ReportedPorts) -> Table:
 
 
 def _bar(count: float, most: float, columns: int) -> str:
-    """As long as its share of `most`; what is not 0 is never nothing."""
+    """Return a bar as long as the share of `most`; only a 0 has none."""
     eighths = round(8 * columns * count / most) if most else 0
     if count and not eighths:
         eighths = 1
@@ -231,14 +225,14 @@ def _bar(count: float, most: float, columns: int) -> str:
 
 
 def _spark(counts: Sequence[int], points: int) -> str:
-    """The last of `counts`, between their lowest and highest."""
+    """Return a line of the last `points` counts, drawn between their lowest and highest."""
     shown = list(counts)[-points:]
     low, span = min(shown), max(shown) - min(shown)
     return "".join(_SPARKS[round(7 * (count - low) / span) if span else 0] for count in shown)
 
 
 def _plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
-    """For programs."""
+    """Return the sample for programs."""
     return {
         "host": host,
         "clock": snapshot.clock,
@@ -268,5 +262,5 @@ def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[s
     }
 
 
-def _plain_states(port: int, counts: Mapping[tuple[int, int], int], tracked: ReportedPorts) -> dict[str, int]:
+def _plain_states(port: int, counts: Mapping[tuple[int, TcpState], int], tracked: ReportedPorts) -> dict[str, int]:
     return {state.name: counts.get((port, state), 0) for state in tracked.states}

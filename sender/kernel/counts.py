@@ -11,7 +11,7 @@ from collections import Counter
 from functools import lru_cache
 from itertools import compress, repeat
 from socket import AF_INET, AF_INET6, htons, ntohs
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sender.model import CountedPorts, Listener, TcpState
 
@@ -57,14 +57,14 @@ class SocketCounts:
         self._hosts: set[tuple[int, bytes]] = set()
 
     @property
-    def local(self) -> dict[tuple[int, int], int]:
-        """Return the number of sockets by local port and state."""
-        return {(ntohs(port), state): count for (port, state), count in self._local.items()}
+    def local(self) -> dict[tuple[int, TcpState], int]:
+        """Return the sockets by local port and state."""
+        return _by_port(self._local)
 
     @property
-    def remote(self) -> dict[tuple[int, int], int]:
-        """Return the number of sockets by remote port and state."""
-        return {(ntohs(port), state): count for (port, state), count in self._remote.items()}
+    def remote(self) -> dict[tuple[int, TcpState], int]:
+        """Return the sockets by remote port and state."""
+        return _by_port(self._remote)
 
     @property
     def syn_sent_hosts(self) -> int:
@@ -132,6 +132,12 @@ def _add(
     else:
         pairs = compress(zip(ports, states, strict=True), map(wanted.__contains__, ports))
     counts.update(pairs)
+
+
+def _by_port(counts: Counter[tuple[int, int]]) -> dict[tuple[int, TcpState], int]:
+    """Return the counts by port in this machine's byte order. To whoever looks one up, a state is its number."""
+    found = {(ntohs(port), state): count for (port, state), count in counts.items()}
+    return cast("dict[tuple[int, TcpState], int]", found)
 
 
 def _address(family: int, packed: bytes) -> tuple[int, bytes]:

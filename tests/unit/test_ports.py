@@ -28,7 +28,7 @@ def subject(seen: Mapping[int, float] | None = None, **keys: Any) -> PortTracker
     return PortTracker(settings(**keys), dict(seen or {}), service=lambda port: f"s{port}")
 
 
-def sample(*listening: int, loopback: tuple[int, ...] = (), local: Mapping[tuple[int, int], int] = {}) -> Snapshot:
+def sample(*listening: int, loopback: tuple[int, ...] = (), local: Mapping[tuple[int, TcpState], int] = {}) -> Snapshot:
     """A snapshot in which these ports are listened on."""
     listeners = {port: Listener(limit=128, is_loopback=port in loopback) for port in (*listening, *loopback)}
     states = dict.fromkeys(TcpState, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sender import __version__
@@ -15,18 +16,25 @@ if TYPE_CHECKING:
     from sender.model import Snapshot, Vitals
 
 
+TEMPLATE = "TCP states by Zabbix trapper"  # the template that has these keys, as both its files name it
+
+
 def _count(state: TcpState) -> Callable[[Snapshot, Vitals], str]:
     return lambda snapshot, _vitals: str(snapshot.states[state])
+
+
+def _known(figure: int | None) -> str | None:
+    return None if figure is None else str(figure)
 
 
 PORT = "{#PORT}"  # the low-level discovery macro that stands in a prototype's key for the port
 LOCAL, REMOTE = "tcp.port.discovery", "tcp.remote.discovery"
 
-KEYS: Mapping[str, Callable[[Snapshot, Vitals], str]] = {
+KEYS: Mapping[str, Callable[[Snapshot, Vitals], str | None]] = {
     **{f"tcp.status[{state.name}]": _count(state) for state in TcpState},
     "tcp.status[TOTAL]": lambda snapshot, _vitals: str(sum(snapshot.states.values())),
     "tcp.syn_sent.hosts": lambda snapshot, _vitals: str(snapshot.syn_sent_hosts),
-    "tcp.limit[TIME_WAIT]": lambda snapshot, _vitals: str(snapshot.time_wait_limit),
+    "tcp.limit[TIME_WAIT]": lambda snapshot, _vitals: _known(snapshot.time_wait_limit),
     "tcp.sender.version": lambda _snapshot, _vitals: __version__,
     "tcp.sender.uptime": lambda _snapshot, vitals: str(vitals.uptime_s),
     "tcp.sender.sample.time": lambda snapshot, _vitals: f"{snapshot.duration_s:.6f}",
@@ -34,14 +42,17 @@ KEYS: Mapping[str, Callable[[Snapshot, Vitals], str]] = {
     "tcp.sender.dropped": lambda _snapshot, vitals: str(vitals.dropped),
     "tcp.sender.rejected": lambda _snapshot, vitals: str(vitals.rejected),
 }
-"""Every key of the host as a whole, in the order in which they are sent, and the value of each as Zabbix takes it."""
+"""Every key of the host as a whole, in the order in which they are sent, and the value of each as Zabbix takes it.
 
-QUEUE_KEYS: Mapping[str, Callable[[Listener], str]] = {
+None stands for a figure that the kernel does not have: it is not sent, and never 0 in its place.
+"""
+
+QUEUE_KEYS: Mapping[str, Callable[[Listener], str | None]] = {
     "tcp.listen.queue[{#PORT}]": lambda listener: str(listener.waiting),
     "tcp.listen.queue.max[{#PORT}]": lambda listener: str(listener.limit),
     "tcp.listen.queue.pused[{#PORT}]": lambda listener: f"{listener.pused:.2f}",
 }
-"""The keys about the accept queue of a local port, and the value of each."""
+"""The keys about the accept queue of a local port, and the value of each, None as in KEYS."""
 
 DISCOVERIES: Mapping[str, Sequence[str]] = {
     LOCAL: (*(f"tcp.status[{state.name},{PORT}]" for state in TcpState), *QUEUE_KEYS),
@@ -70,19 +81,21 @@ def local_port(port: str) -> int | None:
 def to_items(
     snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: ReportedPorts | None = None
 ) -> tuple[Item, ...]:
-    """Every value of one sample, each with the snapshot's own `clock` and `ns`; discovery ahead of the ports it names."""
+    """Return every value of one sample with the snapshot's own `clock` and `ns`; discovery stands before its ports."""
     tracked = tracked or ReportedPorts()
-    values = [(key, value(snapshot, vitals)) for key, value in KEYS.items()]
-    if snapshot.time_wait_limit is None:
-        values = [(key, value) for key, value in values if key != "tcp.limit[TIME_WAIT]"]
-    values += [*tracked.discovery.items(), *_port_values(snapshot, tracked)]
+    values = chain(
+        ((key, value(snapshot, vitals)) for key, value in KEYS.items()),
+        tracked.discovery.items(),
+        _port_values(snapshot, tracked),
+    )
     return tuple(
         Item(host=host, key=key, value=value, clock=snapshot.clock, ns=snapshot.ns, port=port_of(key))
         for key, value in values
+        if value is not None
     )
 
 
-def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[str, str]]:
+def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[str, str | None]]:
     nobody = Listener()
     for port in tracked.local:
         for state in tracked.states:
@@ -96,7 +109,7 @@ def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[s
 
 
 def to_request(items: Sequence[Item]) -> dict[str, Any]:
-    """The body of a "sender data" request (Zabbix manual: Appendix, Protocols, Zabbix sender protocol)."""
+    """Return the body of a "sender data" request (Zabbix manual: Appendix, Protocols, Zabbix sender protocol)."""
     data = [  # not asdict, which takes ten times as long
         {"host": item.host, "key": item.key, "value": item.value, "clock": item.clock, "ns": item.ns} for item in items
     ]

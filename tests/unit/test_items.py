@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from sender import __version__
-from sender.items import KEYS, to_items, to_request
-from sender.model import Snapshot, TcpState, Vitals
+from sender.items import KEYS, QUEUE_KEYS, to_items, to_request
+from sender.model import ReportedPorts, Snapshot, TcpState, Vitals
+
+if TYPE_CHECKING:
+    import pytest
 
 NAMES = "ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING"
 STATES = NAMES.split()
@@ -41,6 +45,17 @@ def test_each_value_is_that_of_its_key() -> None:
         "tcp.sender.dropped": "2",
         "tcp.sender.rejected": "3",
     }
+
+
+def test_a_figure_that_is_unknown_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever key has no value has no item, be it of the host or of a port: least of all one with "None" or 0."""
+    monkeypatch.setitem(KEYS, "tcp.another", lambda _snapshot, _vitals: None)
+    monkeypatch.setitem(QUEUE_KEYS, "tcp.another[{#PORT}]", lambda _listener: None)
+    items = to_items(SNAPSHOT, Vitals(), host="web-01", tracked=ReportedPorts(local=[443]))
+    keys = {item.key for item in items}
+    assert not keys & {"tcp.another", "tcp.another[443]", "tcp.limit[TIME_WAIT]"}
+    assert len(keys) == len(KEYS) - 2 + len(QUEUE_KEYS) - 1
+    assert "None" not in {item.value for item in items}
 
 
 def test_every_item_carries_host_and_moment() -> None:

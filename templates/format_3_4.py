@@ -9,7 +9,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from templates.model import GROUP, HISTORY, NAME, calls
+from sender.items import TEMPLATE
+from templates.model import GROUP, HISTORY, calls
 from templates.xml import document
 
 if TYPE_CHECKING:
@@ -62,15 +63,15 @@ def expression(text: str) -> str:
     for call in calls(text):
         period, _, shift = call.arguments.partition(":now-")
         arguments = period + {"": "", "count": ",,,"}.get(call.function if shift else "", ",") + shift
-        text = text.replace(call.text, f"{{{NAME}:{call.key}.{call.function}({arguments})}}", 1)
+        text = text.replace(call.text, f"{{{TEMPLATE}:{call.key}.{call.function}({arguments})}}", 1)
     return text
 
 
 def _template(template: Template) -> Tree:
     applications = (*_APPLICATIONS.values(), _PORT_APPLICATION)
     return {
-        "template": NAME,
-        "name": NAME,
+        "template": TEMPLATE,
+        "name": TEMPLATE,
         "description": template.description,
         "groups": [{"name": GROUP[0]}],
         "applications": [{"name": name} for name in applications],
@@ -155,7 +156,7 @@ def _graph(graph: Graph) -> Tree:
                 "yaxisside": "0",
                 "calc_fnc": _FUNCTIONS[line.function],
                 "type": "0",
-                "item": {"host": NAME, "key": line.key},
+                "item": {"host": TEMPLATE, "key": line.key},
             }
             for n, line in enumerate(graph.lines)
         ],
@@ -209,7 +210,7 @@ def _cell(widget: Widget, x: int, y: int, columns: int) -> Tree:
     return {
         "resourcetype": _RESOURCES[widget.kind],
         "style": "0",
-        "resource": {"name": widget.shows, "host": NAME},
+        "resource": {"name": widget.shows, "host": TEMPLATE},
         "width": "500",
         "height": "150",
         "x": str(x),

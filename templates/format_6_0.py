@@ -9,8 +9,9 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING
 
+from sender.items import TEMPLATE
 from templates.items import ITEMS
-from templates.model import GROUP, HISTORY, NAME, calls
+from templates.model import GROUP, HISTORY, calls
 from templates.xml import document, without_empty
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def identity(what: str) -> str:
 def expression(text: str) -> str:
     """A trigger's expression with the template in it."""
     for call in calls(text):
-        text = text.replace(call.text, call.text.replace("//", f"/{NAME}/", 1))
+        text = text.replace(call.text, call.text.replace("//", f"/{TEMPLATE}/", 1))
     return text
 
 
@@ -59,9 +60,9 @@ def event_name(trigger: Trigger) -> str:
 
 def _template(template: Template) -> Tree:
     return {
-        "uuid": identity(NAME),
-        "template": NAME,
-        "name": NAME,
+        "uuid": identity(TEMPLATE),
+        "template": TEMPLATE,
+        "name": TEMPLATE,
         "description": template.description,
         "groups": [{"name": GROUP[0]}],
         "items": [_item(key, item, template.triggers) for key, item in template.items.items()],
@@ -160,7 +161,7 @@ def _graph(graph: Graph, rule: str) -> Tree:
                         "drawtype": line.draw,
                         "color": line.colour,
                         "calc_fnc": "" if line.function == "AVG" else line.function,
-                        "item": {"host": NAME, "key": line.key},
+                        "item": {"host": TEMPLATE, "key": line.key},
                     }
                 )
                 for n, line in enumerate(graph.lines)
@@ -215,9 +216,9 @@ def _fields(widget: Widget) -> list[Tree]:
     if widget.kind == "ITEM":
         # 7.0 would show a count with two decimals.
         whole = [] if ITEMS[widget.shows].value_type else [_field("INTEGER", "decimal_places", "0")]
-        item = _field("ITEM", "itemid", {"host": NAME, "key": widget.shows})
+        item = _field("ITEM", "itemid", {"host": TEMPLATE, "key": widget.shows})
         return [*whole, _field("INTEGER", "show", _VALUE), item]
-    graph = {"host": NAME, "name": widget.shows}
+    graph = {"host": TEMPLATE, "name": widget.shows}
     if widget.kind == "GRAPH_CLASSIC":
         return [_field("GRAPH", "graphid", graph)]
     return [

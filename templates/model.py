@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-NAME = "TCP states by Zabbix trapper"
 GROUP = ("Templates/Operating systems", "846977d1dfed4968bc5f8bdb363285bc")  # the group and uuid of Zabbix's own
 HISTORY = "14d"  # longer than the daemon holds values back: Zabbix silently drops what is older than an item's history
 MACRO = re.compile(r"\{\$[A-Z_.]+(?::\"[^\"]*\")?\}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sender.items import TEMPLATE
 from templates.format_6_0 import event_name
-from templates.model import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _HEAD = f"""\
 # The template
 
-**{NAME}**, written by `make template` from the source in `templates/`; this page too.
+**{TEMPLATE}**, written by `make template` from the source in `templates/`; this page too.
 
 | Zabbix | command | file |
 |---|---|---|

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sender import __version__
 from sender.commands import template
+from sender.items import TEMPLATE
 from sender.settings.schema import DEFAULT_PATH
 
 
@@ -102,7 +103,7 @@ _STATUS = (
     "what was dropped or refused since the daemon's start. Works while the daemon runs and when it does not."
 )
 _TEMPLATE = (
-    "Prints the template 'TCP states by Zabbix trapper' for import into Zabbix (Configuration or Data collection > "
+    f"Prints the template '{TEMPLATE}' for import into Zabbix (Configuration or Data collection > "
     "Templates > Import). Format 6.0 suits 6.0, 6.4 and 7.x, format 3.4 the versions from 3.4 to 5.4."
 )
 

@@ -18,6 +18,7 @@ from sender.commands.provision import credentials
 from sender.commands.provision.api import checked_url, is_in_clear
 from sender.commands.provision.credentials import Login, Psk
 from sender.errors import ConfigError
+from sender.items import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,7 +181,7 @@ def test_no_repr_shows_a_secret() -> None:
 def test_the_template_s_names_are_those_in_the_file() -> None:
     """The names by which provisioning looks for template and group."""
     root = ET.fromstring(template.text("6.0"))  # noqa: S314  our own file
-    assert root.findtext("templates/template/template") == template.NAME
+    assert root.findtext("templates/template/template") == TEMPLATE
     assert [group.findtext("name") for group in root.iterfind("groups/group")] == [template.GROUP]
 
 
@@ -370,7 +371,7 @@ def test_an_api_that_breaks_down_ends_it(web: Web) -> None:
     code, said = run("--host", "a", url=web.url)
     assert code == 1
     first, second = said.splitlines()
-    assert first == f"template {template.NAME!r}: nothing to do"
+    assert first == f"template {TEMPLATE!r}: nothing to do"
     assert second.startswith(
         f"tcp-status-sender: {web.url}: template.get: does not answer as Zabbix's API does; is this"
     )

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sender.commands import template
 from sender.commands.provision.credentials import Psk
 from sender.commands.provision.provision import Provision, Wanted
 from sender.errors import ApiError, ApiRefusedError
+from sender.items import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +162,7 @@ def test_what_changes_in_the_template_is_named() -> None:
     }
     zabbix = Zabbix(configuration_importcompare={"templates": {"updated": [parent]}})
     named = ", ".join(f"item 'item {n}' updated" for n in range(5))
-    assert lines(zabbix, is_template_kept=False) == [f"template {template.NAME!r}: updated: {named} and 2 more"]
+    assert lines(zabbix, is_template_kept=False) == [f"template {TEMPLATE!r}: updated: {named} and 2 more"]
     assert [method for method, _ in zabbix.changes] == ["configuration.import"]
 
 
@@ -172,7 +172,7 @@ def test_what_only_looks_changed_is_no_change() -> None:
     page = changed("page", before={"widgets": [one, other]}, after={"widgets": [other, one]})
     rule = changed("rule", before={"lifetime": "7d"}, after={})
     zabbix = Zabbix(configuration_importcompare={"dashboards": {"updated": [page]}, "rules": {"updated": [rule]}})
-    assert lines(zabbix, is_template_kept=False) == [f"template {template.NAME!r}: nothing to do"]
+    assert lines(zabbix, is_template_kept=False) == [f"template {TEMPLATE!r}: nothing to do"]
     assert zabbix.changes == []
 
 

@@ -17,7 +17,7 @@ from lab.command import COMMAND, bare_environment
 from lab.documents import shell
 from lab.https import Https
 from sender.commands import template
-from sender.items import KEYS
+from sender.items import KEYS, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +124,7 @@ def new_token(zabbix: ZabbixStack, user_id: str) -> str:
 
 def the_template(zabbix: ZabbixStack) -> Any:
     """Ours, as the API has it."""
-    (found,) = zabbix.api.template.get(filter={"host": [template.NAME]}, selectMacros="extend")
+    (found,) = zabbix.api.template.get(filter={"host": [TEMPLATE]}, selectMacros="extend")
     return found
 
 
@@ -203,7 +203,7 @@ def test_a_fleet_by_the_commands_of_its_page(zabbix: ZabbixStack, token: str, tm
     made = run(provision)
     assert (made.returncode, made.stderr) == (0, "")
     first, *hosts, last = made.stdout.splitlines()
-    assert first == f"template {template.NAME!r}: imported"
+    assert first == f"template {TEMPLATE!r}: imported"
     assert hosts == [f"host {name!r}: created in group 'Linux servers', with the template" for name in FLEET]
     assert last == "20 hosts: 20 created"
 
@@ -231,7 +231,7 @@ def test_twice_changes_nothing(zabbix: ZabbixStack, provision: Provision) -> Non
     assert provision.with_psk(*arguments) == Done(
         0,
         [
-            f"template {template.NAME!r}: nothing to do",
+            f"template {TEMPLATE!r}: nothing to do",
             "host 'twice-1': nothing to do",
             "host 'twice-2': nothing to do",
             "2 hosts: 2 as wanted",
@@ -249,7 +249,7 @@ def test_a_dry_run_changes_nothing(zabbix: ZabbixStack, provision: Provision) ->
     assert done == Done(
         0,
         [
-            f"template {template.NAME!r}: would be imported",
+            f"template {TEMPLATE!r}: would be imported",
             "group 'Dry': would be created",
             f"host 'dry-1': would be changed: template linked, put into group 'Dry', PSK 'PSK dry-1' set {STILL}",
             "host 'dry-2': would be created in group 'Dry', with the template, only with PSK 'PSK dry-2'",
@@ -269,7 +269,7 @@ def test_the_template_is_the_one_that_the_web_interface_imports(zabbix: ZabbixSt
         text = str(zabbix.api.configuration.export(format="xml", prettyprint=True, options=options))
         return re.sub("<date>.*</date>", "", text)
 
-    assert provision("--template-only") == Done(0, [f"template {template.NAME!r}: imported"])
+    assert provision("--template-only") == Done(0, [f"template {TEMPLATE!r}: imported"])
     ours = exported()
     zabbix.api.template.delete(the_template(zabbix)["templateid"])
     zabbix.import_template(template.text("6.0"))
@@ -285,11 +285,11 @@ def test_a_template_that_was_changed_is_brought_back(zabbix: ZabbixStack, provis
     added = zabbix.api.item.create(**item)["itemids"]
     try:
         done = provision("--template-only")
-        assert done == Done(0, [f"template {template.NAME!r}: updated: template {template.NAME!r} updated"])
+        assert done == Done(0, [f"template {TEMPLATE!r}: updated: template {TEMPLATE!r} updated"])
         macros = {macro["macro"]: macro["value"] for macro in the_template(zabbix)["macros"]}
         assert macros["{$TCP.NODATA.TIMEOUT}"] == "10m"
         assert zabbix.api.item.get(itemids=added)
-        assert provision("--template-only") == Done(0, [f"template {template.NAME!r}: nothing to do"])
+        assert provision("--template-only") == Done(0, [f"template {TEMPLATE!r}: nothing to do"])
     finally:
         zabbix.api.item.delete(*added)
 
@@ -305,7 +305,7 @@ def test_a_host_keeps_what_it_has(zabbix: ZabbixStack, provision: Provision) -> 
     ]
     host = the_host(zabbix, "kept")
     assert host["in"] == ["Linux servers", "Zabbix servers"]
-    assert host["has"] == [template.NAME, "Theirs"]
+    assert host["has"] == [TEMPLATE, "Theirs"]
     assert (host["tls_connect"], host["tls_accept"]) == ("1", "3")
     assert len(zabbix.api.hostinterface.get(hostids=host["hostid"])) == 1
 
@@ -370,7 +370,7 @@ PERMISSIONS: dict[str, tuple[int, dict[str, int], dict[str, int], tuple[str, ...
         {"Linux servers": WRITE},
         {},
         ("--keep-template",),
-        f"there is no template {template.NAME!r} that this user may read",
+        f"there is no template {TEMPLATE!r} that this user may read",
     ),
     "no right to the group": (
         ADMIN,
@@ -443,7 +443,7 @@ def test_a_user_and_a_password_serve_too(zabbix: ZabbixStack) -> None:
         return subprocess.run(command, check=False, capture_output=True, text=True, env=login)
 
     done = log_in("zabbix")
-    assert (done.returncode, done.stdout) == (0, f"template {template.NAME!r}: nothing to do\n")
+    assert (done.returncode, done.stdout) == (0, f"template {TEMPLATE!r}: nothing to do\n")
     assert zabbix.query(sessions) == before
     done = log_in("rosebud")
     assert done.returncode == 1
@@ -459,7 +459,7 @@ def test_https_is_verified(zabbix: ZabbixStack, provision: Provision, tmp_path: 
         assert "its certificate cannot be trusted: self-signed certificate" in done.lines[0]
         assert "--ca-file" in done.lines[0]
         done = provision("--template-only", "--ca-file", https.certificate, url=https.url)
-        assert done == Done(0, [f"template {template.NAME!r}: nothing to do"])
+        assert done == Done(0, [f"template {TEMPLATE!r}: nothing to do"])
 
 
 def test_a_wrong_address_is_said(zabbix: ZabbixStack, provision: Provision) -> None:

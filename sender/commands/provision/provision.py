@@ -14,6 +14,7 @@ from sender.commands import template
 from sender.commands.provision import plan as host_plan
 from sender.commands.provision.plan import Plan, Target
 from sender.errors import ApiError, ApiRefusedError
+from sender.items import TEMPLATE
 from sender.text import some_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Provision:
     def lines(self) -> Iterator[Line]:
         """Do it, and say so line by line. A host that is refused does not stop the others."""
         if not self._wanted.is_template_kept:
-            yield Line(text=f"template {template.NAME!r}: {self._import()}")
+            yield Line(text=f"template {TEMPLATE!r}: {self._import()}")
         if self._wanted.hosts:
             yield from self._hosts()
         if self._is_dry:
@@ -163,10 +164,10 @@ class Provision:
 
     def _carriers(self) -> tuple[str, ...]:
         """The ids of our template, and of all templates that it is linked to, by which a host may have it too."""
-        ids = self._templates({"filter": {"host": [template.NAME]}})
+        ids = self._templates({"filter": {"host": [TEMPLATE]}})
         if not ids and not self._is_dry:
             raise ApiError(
-                f"there is no template {template.NAME!r} that this user may read; import it (without --keep-template)"
+                f"there is no template {TEMPLATE!r} that this user may read; import it (without --keep-template)"
             )
         new = ids
         while new:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sender.commands import arguments as usage
 from sender.commands import template
 from sender.errors import ConfigError, SenderError
-from sender.settings import values as fields
+from sender.settings import values
 from sender.settings.schema import load
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ def _run(arguments: argparse.Namespace) -> int:
     def settings() -> Settings:
         settings = load(arguments.config)
         logging.getLogger().setLevel((arguments.log_level or settings.log_level).upper())
-        for remark in settings.remarks:
-            if remark not in said:
-                _LOG.warning("%s", remark)
-        said.update(settings.remarks)
+        for warning in settings.warnings:
+            if warning not in said:
+                _LOG.warning("%s", warning)
+        said.update(settings.warnings)
         return settings
 
     output = logging.StreamHandler()
@@ -174,7 +174,7 @@ def _host_names(arguments: argparse.Namespace) -> tuple[str, ...]:
             problems.append(f"--hosts {arguments.hosts}: holds no name; expected one per line")
     for name in names:
         try:
-            fields.host_name(name)
+            values.host_name(name)
         except ValueError as error:
             problems.append(f"host {name!r}: {error}")
     if problems:

@@ -1,13 +1,18 @@
-"""The values that travel through the house: frozen, and without behaviour that could fail. Imports nothing of ours."""
+"""The values that travel through the house: frozen and pure. Imports nothing of ours."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+PORTS = range(1, 65536)
+TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 
 
 class TcpState(IntEnum):
@@ -131,3 +136,33 @@ class Chunk:
 
     items: tuple[Item, ...]
     last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One trapper: a host name or an IP address, and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: object) -> Node:
+        """Return the node of `name`, `name:port`, `192.0.2.1:port`, `2001:db8::1` or `[2001:db8::1]:port`.
+
+        Raises ValueError, which says what is expected.
+        """
+        form = r"\[(?P<v6>[^]\s]+)\](:(?P<p6>[0-9]+))?|(?P<bare>[^\s\[\]]*:[^\s\[\]]*:[^\s\[\]]*)"
+        form += r"|(?P<name>[^\s:/\[\],;]+)(:(?P<port>[0-9]+))?"
+        match = re.fullmatch(form, text) if isinstance(text, str) and text.isprintable() else None
+        port = int((match["p6"] or match["port"] or TRAPPER_PORT) if match else 0)
+        if not match or port not in PORTS:
+            raise ValueError("expected a name or an address, with a port from 1 to 65535 or without (then 10051)")
+        if not match["name"]:
+            try:
+                ipaddress.IPv6Address(match["v6"] or match["bare"])
+            except ipaddress.AddressValueError as error:
+                raise ValueError(f"expected a name or an address, but for an IPv6 address: {error}") from error
+        return cls(address=match["v6"] or match["bare"] or match["name"], port=port)

@@ -1,7 +1,7 @@
 """zabbix_agentd.conf and zabbix_agent2.conf, read as the agents read them and put into the words of our own configuration.
 
-Knows the files' format, what each parameter means here, and what cannot be honoured. What a value must be like is for
-config.py to say, about this file as about its own. Of key files only the names are read.
+Knows the files' format, what each parameter means here, and what is not supported. What a value must be like is for
+schema.py to say, about this file as about its own. Of key files only the names are read.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sender.settings.values import TRAPPER_PORT, Node, shown
+from sender.model import TRAPPER_PORT, Node
+from sender.settings import files
+from sender.settings.values import TLS_MAY, TLS_NEEDS, shown
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
     from pathlib import Path
 
-_MAX_BYTES = 1_000_000
 _MAX_DEPTH = 10  # files within files; MAX_INCLUDE_LEVEL, src/libs/zbxconf/cfg.c
 _BLANK = b" \t\r\n"  # what the agent strips, ZBX_CFG_RTRIM_CHARS
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 1, 60  # ours; the agent's own ends at 30
@@ -34,11 +35,6 @@ _TLS = {
     "server_cert_issuer": "TLSServerCertIssuer",
     "server_cert_subject": "TLSServerCertSubject",
 }
-_NEEDED = {
-    "psk": ("psk_identity", "psk_file"),
-    "cert": ("ca_file", "cert_file", "key_file"),
-}
-_OPTIONAL = {"cert": ("server_cert_issuer", "server_cert_subject")}
 _REVOKED = "a server's certificate is accepted even if it was revoked"
 _CIPHERS = "the ciphers are those of this program"
 # TLSCipherAll and its like are about connections that the agent takes, and this program makes them only.
@@ -66,19 +62,19 @@ class _Entry(NamedTuple):
 
 @dataclass(slots=True)
 class AgentConfig:
-    """What an agent's file says: `settings` by keys of ours, lines for what is wrong, and for what is not honoured."""
+    """What an agent's file says: `settings` by keys of ours, lines for what is wrong, and for what is not supported."""
 
     path: Path
     settings: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     _entries: dict[str, _Entry] = field(default_factory=dict)
     _is_whole: bool = True  # no file of it is missing
     _is_circle: bool = False
 
     @classmethod
     def read(cls, path: Path, *, without: Container[str] = ()) -> AgentConfig:
-        """Read `path` and what it includes, and leave out the settings in `without`. Raises nothing."""
+        """Return what `path` and the files that it includes say, without the settings in `without`. Raises nothing."""
         found = cls(path)
         found._take_in(path, depth=1)
         if found._is_whole and "host" not in without:
@@ -90,7 +86,7 @@ class AgentConfig:
         return found
 
     def place(self, location: Sequence[str | int]) -> str | None:
-        """`FILE: Parameter` from which the key at `location` was made; None where it was not made here."""
+        """Return the `FILE: Parameter` from which the key at `location` was made; None where it was not made here."""
         if not location or location[0] not in self.settings:
             return None
         parameter = next(_PARAMETERS[str(part)] for part in reversed(location) if part in _PARAMETERS)
@@ -105,11 +101,13 @@ class AgentConfig:
         return entry.value if entry else None
 
     def _take_in(self, path: Path, depth: int) -> None:
-        """Of a parameter that stands twice, the last one counts."""
+        """Read one file. Of a parameter that stands twice, the last one counts."""
         try:
-            content = _content(path)
+            content = files.content(path)
         except OSError as error:
-            self._miss(f"{path}: {_why(error)}; expected a Zabbix agent's configuration that this user can read")
+            self._miss(
+                f"{path}: {files.why_unreadable(error)}; expected a Zabbix agent's configuration that this user can read"
+            )
             return
         for number, line in enumerate(content.split(b"\n"), start=1):
             text = line.partition(b"\0")[0].strip(_BLANK)
@@ -130,13 +128,13 @@ class AgentConfig:
 
     def _include(self, value: str, depth: int, where: str) -> None:
         try:
-            files = list(_included(self.path.parent, value))
+            included = list(_included(self.path.parent, value))
         except OSError as error:
             self._miss(
-                f"{where}, which {_why(error)}; expected a file, a directory, or a directory with a pattern: *.conf"
+                f"{where}, which {files.why_unreadable(error)}; expected a file, a directory, or a directory with a pattern: *.conf"
             )
             return
-        for file in files:
+        for file in included:
             if self._is_circle:
                 return
             if depth == _MAX_DEPTH:
@@ -146,26 +144,26 @@ class AgentConfig:
                 self._take_in(file, depth + 1)
 
     def _miss(self, problem: str) -> None:
-        """Without the whole file, what it lacks cannot be told."""
+        """Note a problem without which the file would be whole. What it lacks cannot be told then."""
         self._is_whole = False
         self.problems.append(problem)
 
     def _find_host(self) -> None:
-        """The first of Hostname; without it, what HostnameItem gives, if that is this machine's host name."""
+        """Take the first name in Hostname; without it, HostnameItem counts only where it is this machine's host name."""
         names = self._get("Hostname")
         if names is not None:
             self.settings["host"], *others = (name.strip(" \t") for name in names.split(","))
             if others:
                 first = shown(self.settings["host"])
-                self.remarks.append(
-                    f"{self._at('Hostname')}: only {first} is honoured, not {', '.join(map(shown, others))}"
+                self.warnings.append(
+                    f"{self._at('Hostname')}: only {first} is used, not {', '.join(map(shown, others))}"
                 )
         elif (item := self._get("HostnameItem")) not in (None, "system.hostname"):
-            instead = "this machine's host name is taken; set Hostname, or `host` in our own file"
-            self.remarks.append(f"{self._at('HostnameItem')}: {shown(item)} is not honoured, {instead}")
+            instead = "this machine's host name is used; set Hostname, or `host` in our own file"
+            self.warnings.append(f"{self._at('HostnameItem')}: {shown(item)} is not supported, {instead}")
 
     def _find_destinations(self) -> None:
-        """One for each entry of ServerActive, all with the same other settings, as the agent has them."""
+        """Make a destination of each entry of ServerActive, all with the same other settings, as the agent has them."""
         clusters = [entry.strip(" \t") for entry in (self._get("ServerActive") or "").split(",")]
         if clusters == [""]:
             self.problems.append(f"{self._at('ServerActive')}: {_NO_SERVER}")
@@ -181,11 +179,11 @@ class AgentConfig:
         ]
 
     def _say_what_is_unused(self) -> None:
-        """Whoever took a copy of our example, destinations and all, believes that the agent's encryption is in force."""
+        """Warn whoever has `destinations` in our own file, and believes that the agent's encryption is in force."""
         unused = [name for name in (*_OF_DESTINATIONS, *_TLS.values()) if self._get(name)]
         if unused:
-            self.remarks.append(
-                f"{self.path}: {', '.join(unused)}: not honoured, since `destinations` stands in our own file, and wins"
+            self.warnings.append(
+                f"{self.path}: {', '.join(unused)}: not used, because `destinations` stands in our own file"
             )
 
     def _common(self) -> dict[str, Any]:
@@ -200,40 +198,27 @@ class AgentConfig:
         return common
 
     def _tls(self) -> dict[str, str]:
-        """What TLSConnect asks for. The agent has more where its TLSAccept does, which is not about connections from here."""
+        """Return what TLSConnect asks for. TLSAccept asks for keys, too, but is not about connections from here."""
         connect = self._get("TLSConnect")
         if connect in (None, "unencrypted"):
             return {}
-        needed, optional = _NEEDED.get(connect, ()), _OPTIONAL.get(connect, ())
+        needed, optional = TLS_NEEDS.get(connect, ()), TLS_MAY.get(connect, ())
         missing = [_TLS[key] for key in needed if not self._get(_TLS[key])]
-        self.problems += [f"{self._at(each)}: is missing; expected with TLSConnect={connect}" for each in missing]
+        self.problems += [f"{self._at(each)}: missing (required with TLSConnect={connect})" for each in missing]
         for parameter, so in _UNSUPPORTED.get(connect, {}).items():
             if self._get(parameter):
-                self.remarks.append(f"{self._at(parameter)}: is not honoured; {so}")
+                self.warnings.append(f"{self._at(parameter)}: is not supported; {so}")
         values = {key: value for key in (*needed, *optional) if (value := self._get(_TLS[key]))}
         relative = [_TLS[key] for key, value in values.items() if key.endswith("_file") and not value.startswith("/")]
         self.problems += [f"{self._at(each)}: is not an absolute path; expected one" for each in relative]
         return {} if missing or relative else {"connect": connect, **values}
 
 
-_NO_SERVER = "is missing; expected the servers or proxies to send to, or `destinations` in our own file"
-
-
-def _content(path: Path) -> bytes:
-    """Raises OSError."""
-    with path.open("rb") as file:
-        content = file.read(_MAX_BYTES + 1)  # no more: it might be /dev/zero
-    if len(content) > _MAX_BYTES:
-        raise OSError(errno.EFBIG, f"it has more than {_MAX_BYTES} bytes")
-    return content
-
-
-def _why(error: OSError) -> str:
-    return "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+_NO_SERVER = "missing; expected the servers or proxies to send to, or `destinations` in our own file"
 
 
 def _included(base: Path, value: str) -> Iterator[Path]:
-    """The file, all files of the directory, or those whose names fit, in the directory's own order. Raises OSError."""
+    """Yield the file, all files of the directory, or those whose names fit, in the directory's own order. Raises OSError."""
     path = base / value
     if "*" in str(path.parent):
         raise OSError(errno.EINVAL, "a pattern can only stand for file names")
@@ -249,7 +234,7 @@ def _included(base: Path, value: str) -> Iterator[Path]:
 
 
 def _name(number: int, first: str) -> str:
-    """A destination's name, made from its first node."""
+    """Return a destination's name, made from its first node."""
     try:
         node = Node.parse(first)
     except ValueError:  # which is said of the node

@@ -1,4 +1,4 @@
-"""One YAML file as it stands, or a ConfigError in words. The only importer of yaml; knows no key."""
+"""One YAML file as it stands, or a ConfigError. The only importer of yaml; knows no key."""
 
 from __future__ import annotations
 
@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sender.errors import ConfigError
+from sender.settings import files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_MAX_BYTES = 1_000_000
-
 
 def read(path: Path) -> tuple[Any, list[str]]:
-    """What the file holds, and a line for each key that stands twice. Raises ConfigError for what is no such file."""
+    """Return what the file holds, and a line for each key that stands twice. Raises ConfigError for what is no such file."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_BYTES + 1)  # no more: it might be /dev/zero
-        if len(raw) > _MAX_BYTES:
-            raise ConfigError([f"{path}: has more than {_MAX_BYTES} bytes; expected a YAML file of some lines"])
-        text = raw.decode()
-    except FileNotFoundError as error:
-        raise ConfigError([f"{path}: does not exist; expected a YAML file"]) from error
+        text = files.content(path).decode()
     except OSError as error:
-        raise ConfigError(
-            [f"{path}: cannot be read: {error.strerror}; expected a YAML file that this user can read"]
-        ) from error
+        why = files.why_unreadable(error)
+        raise ConfigError([f"{path}: {why}; expected a YAML file that this user can read"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: is not text: byte {error.start} is not UTF-8; expected a YAML file"]) from error
     try:
@@ -53,7 +45,7 @@ class _Loader(yaml.SafeLoader):
         self.duplicates: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002  PyYAML's own signature
-        """As in PyYAML, and noting what stands twice."""
+        """Do as PyYAML does, and note what stands twice."""
         seen: set[str] = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:

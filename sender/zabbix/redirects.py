@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sender.errors import DeliveryError
-from sender.settings.values import Node
+from sender.model import Node
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sender.errors import DeliveryError, Step
-from sender.settings import values as fields
+from sender.settings.files import KEY_BYTES, head, is_open_to_all, psk_digits
 
 if TYPE_CHECKING:
     import socket
@@ -54,7 +54,7 @@ class TlsConnector:
         self._context: ssl.SSLContext | None = None
         self._stamp: object = None  # of the files that the context was made of
         for name, path in self._files(_SECRET):
-            if fields.is_open_to_all(path):
+            if is_open_to_all(path):
                 _LOG.warning("%s: every user of this host can read %s %s; `chmod 600` it", destination, name, path)
 
     def prepare(self) -> None:
@@ -192,8 +192,7 @@ def _stamp(name: str, path: Path) -> tuple[int, ...]:
 def _read(name: str, path: Path) -> bytes:
     """Return at most as much as a key file may have, and enough to see that it has more. Raises DeliveryError."""
     try:
-        with path.open("rb") as file:
-            return file.read(2 * fields.PSK_DIGITS.stop)
+        return head(path, KEY_BYTES)
     except OSError as error:
         raise _unreadable(name, path, error) from error
 
@@ -222,7 +221,7 @@ def _key_files_error(found: str, advice: str = "") -> DeliveryError:
 def _psk_key(path: Path) -> bytes:
     """Return the key in a file. Raises DeliveryError."""
     try:
-        return bytes.fromhex(fields.psk_digits(_read("psk_file", path).decode(errors="replace")))
+        return bytes.fromhex(psk_digits(_read("psk_file", path).decode(errors="replace")))
     except ValueError as error:
         raise _key_files_error(f"psk_file {path} {error}") from None
 

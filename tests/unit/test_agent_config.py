@@ -1,4 +1,4 @@
-"""An agent's configuration file: read as the agent reads it; ours beside it wins, and what is not honoured is named."""
+"""An agent's configuration file: read as the agent reads it; ours beside it wins, and what is not supported is named."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def problems(path: Path) -> list[str]:
     return [problem.replace(f"{path.parent}/", "") for problem in raised.value.problems]
 
 
-def remarks(path: Path) -> list[str]:
-    """What is not honoured, each line without the directory of the files."""
-    return [remark.replace(f"{path.parent}/", "") for remark in load(path).remarks]
+def warnings(path: Path) -> list[str]:
+    """Return what is not supported, each line without the directory of the files."""
+    return [warning.replace(f"{path.parent}/", "") for warning in load(path).warnings]
 
 
 def sent_to(settings: Settings) -> dict[str, list[str]]:
@@ -89,7 +89,7 @@ UserParameter=tcp.status[*],netstat -an | grep -c $1
         )
         assert each.tls.ca_file is None
     assert settings.interval == Settings().interval
-    assert settings.remarks == ()
+    assert settings.warnings == ()
 
 
 def test_certificates(agent: Callable[..., Path]) -> None:
@@ -112,7 +112,7 @@ def test_what_is_ours_wins(agent: Callable[..., Path]) -> None:
     path = agent("Hostname=web:01,b\nServerActive=zbx\n", "host: web-02\n")
     settings = load(path)
     assert (settings.host, sent_to(settings)) == ("web-02", {"main": ["zbx:10051"]})
-    assert settings.remarks == ()
+    assert settings.warnings == ()
     path = agent("Hostname=web-01\nTLSConnect=psk\nTLSCRLFile=/x\n", "destinations: [{name: a, nodes: [zbx-a]}]\n")
     settings = load(path)
     assert (settings.host, sent_to(settings)) == ("web-01", {"a": ["zbx-a:10051"]})
@@ -211,9 +211,9 @@ def test_everything_at_once(agent: Callable[..., Path]) -> None:
     ])  # fmt: skip
 
 
-MISSING = "is missing; expected the servers or proxies to send to, or `destinations` in our own file"
+MISSING = "missing; expected the servers or proxies to send to, or `destinations` in our own file"
 NAMES = "a pattern can only stand for file names"
-NO_ITEM = "is not honoured, this machine's host name is taken; set Hostname, or `host` in our own file"
+NO_ITEM = "is not supported, this machine's host name is used; set Hostname, or `host` in our own file"
 PATTERN = "expected a file, a directory, or a directory with a pattern: *.conf"
 
 
@@ -234,13 +234,13 @@ PATTERN = "expected a file, a directory, or a directory with a pattern: *.conf"
         (
             f"{SERVER}TLSConnect=psk\nTLSPSKIdentity=\n",
             [
-                "agent.conf: TLSPSKIdentity: is missing; expected with TLSConnect=psk",
-                "agent.conf: TLSPSKFile: is missing; expected with TLSConnect=psk",
+                "agent.conf: TLSPSKIdentity: missing (required with TLSConnect=psk)",
+                "agent.conf: TLSPSKFile: missing (required with TLSConnect=psk)",
             ],
         ),
         (
             f"{SERVER}TLSConnect=cert\nTLSCAFile=/x\nTLSCertFile=/y\n",
-            ["agent.conf: TLSKeyFile: is missing; expected with TLSConnect=cert"],
+            ["agent.conf: TLSKeyFile: missing (required with TLSConnect=cert)"],
         ),
         (
             f"{SERVER}TLSConnect=psk\nTLSPSKIdentity=x\nTLSPSKFile=secret\n",
@@ -297,7 +297,7 @@ def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("Hostname=a, b,c\n", ["agent.conf: Hostname: only 'a' is honoured, not 'b', 'c'"]),
+        ("Hostname=a, b,c\n", ["agent.conf: Hostname: only 'a' is used, not 'b', 'c'"]),
         (
             "HostnameItem=system.run[hostname -f]\n",
             [f"agent.conf: HostnameItem: 'system.run[hostname -f]' {NO_ITEM}"],
@@ -305,32 +305,32 @@ def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
         (
             "TLSConnect=cert\nTLSCAFile=/x\nTLSCertFile=/y\nTLSKeyFile=/z\nTLSCRLFile=/c\nTLSCipherAll=x\nTLSCipherCert=y\n",
             [
-                "agent.conf: TLSCRLFile: is not honoured; a server's certificate is accepted even if it was revoked",
-                "agent.conf: TLSCipherCert: is not honoured; the ciphers are those of this program",
+                "agent.conf: TLSCRLFile: is not supported; a server's certificate is accepted even if it was revoked",
+                "agent.conf: TLSCipherCert: is not supported; the ciphers are those of this program",
             ],
         ),
         (
             "TLSConnect=psk\nTLSPSKIdentity=x\nTLSPSKFile=/y\nTLSCRLFile=/c\nTLSCipherPSK13=x\n",
-            ["agent.conf: TLSCipherPSK13: is not honoured; the ciphers are those of this program"],
+            ["agent.conf: TLSCipherPSK13: is not supported; the ciphers are those of this program"],
         ),
         ("TLSConnect=unencrypted\nTLSAccept=psk\nTLSPSKIdentity=x\nTLSPSKFile=/y\nTLSCipherPSK=x\n", []),
     ],
 )
-def test_what_is_not_honoured_is_named(agent: Callable[..., Path], text: str, found: list[str]) -> None:
-    """A parameter that would change what is sent, to whom or how, and that is not honoured, is named; no other one is."""
-    assert remarks(agent(SERVER + text)) == found
+def test_what_is_not_supported_is_named(agent: Callable[..., Path], text: str, found: list[str]) -> None:
+    """A parameter that would change what is sent, to whom or how, and that is not supported, is named; no other one is."""
+    assert warnings(agent(SERVER + text)) == found
 
 
 def test_what_ours_overrides_is_named(agent: Callable[..., Path]) -> None:
     """Nobody is to believe that the agent's servers and encryption are in force where `destinations` stands beside it."""
     text = SERVER + "Timeout=3\nTLSConnect=psk\nTLSPSKIdentity=x\nTLSPSKFile=/y\n"
-    assert remarks(agent(text, beside="destinations: [{nodes: [a]}]\n")) == [
+    assert warnings(agent(text, beside="destinations: [{nodes: [a]}]\n")) == [
         (
-            "agent.conf: ServerActive, Timeout, TLSConnect, TLSPSKIdentity, TLSPSKFile: not honoured, since `destinations` stands "
-            "in our own file, and wins"
+            "agent.conf: ServerActive, Timeout, TLSConnect, TLSPSKIdentity, TLSPSKFile: not used, because `destinations` stands "
+            "in our own file"
         )
     ]
-    assert remarks(agent("Hostname=a\n", beside="destinations: [{nodes: [a]}]\n")) == []
+    assert warnings(agent("Hostname=a\n", beside="destinations: [{nodes: [a]}]\n")) == []
 
 
 def test_a_destination_has_a_short_name(agent: Callable[..., Path]) -> None:

@@ -24,7 +24,7 @@ OWNERS = {
     "fcntl": {"spool/lock"},
     "sqlite3": {"spool/database"},
     "yaml": {"settings/yaml_file"},
-    "pydantic": {"settings/schema", "settings/values"},
+    "pydantic": {"settings/schema", "settings/fields"},
     "argparse": {"commands/arguments"},
     "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api"},
     "_ssl": {"zabbix/psk"},

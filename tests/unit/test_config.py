@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.errors import ConfigError
+from sender.model import Node
 from sender.settings import schema as config
 from sender.settings.schema import Destination, PortSettings, Settings, SpoolSettings, load
-from sender.settings.values import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,11 +106,12 @@ def test_a_mere_name_is_a_credential(write: Callable[[str | bytes], Path], monke
     ("tls", "problem"),
     [
         ("{connect: tls}", ".connect: is 'tls'; expected 'unencrypted', 'psk' or 'cert'"),
-        ("{connect: psk}", ": is a mapping; expected also psk_identity, psk_file, with connect: psk"),
-        ("{connect: cert, ca_file: /a}", ": is a mapping; expected also cert_file, key_file, with connect: cert"),
+        ("{connect: psk}", ": psk_identity, psk_file are missing (required with connect: psk)"),
+        ("{connect: psk, psk_identity: a}", ": psk_file is missing (required with connect: psk)"),
+        ("{connect: cert, ca_file: /a}", ": cert_file, key_file are missing (required with connect: cert)"),
         (
             "{psk_identity: a}",
-            ": is a mapping; expected no psk_identity, which have no effect with connect: unencrypted",
+            ": psk_identity has no effect with connect: unencrypted; expected another `connect`, or no such key",
         ),
         ("{psk_fil: a}", ".psk_fil: unknown key; did you mean 'psk_file'?"),
         (
@@ -195,7 +196,9 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         ("host: " + "[" * 5000, "is not YAML: maximum recursion depth exceeded"),
         ("? [a]\n: b\n", "line 1, column 3: is not YAML: found unhashable key"),
         ("host:\n", "host: is empty; expected text"),
-        ("host: ' a'\n", "host: is ' a'; expected a technical host name"),
+        ("host: ' a'\n", "host: ' a' starts or ends with a space; expected none there"),
+        ("host: 'web 01 '\n", "host: 'web 01 ' starts or ends with a space; expected none there"),
+        (f"host: {'x' * 129}\n", "host: has 129 characters; expected at most 128"),
         ("host: ''\n", "host: is ''; expected a technical host name"),
         ("host: a:b\n", "host: is 'a:b'; expected a technical host name"),
         ("interval: 0\n", "interval: is 0; expected a duration from 1s to 1h"),
@@ -211,7 +214,7 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         ("destinations: [{nodes: zbx}]\n", "destinations[0].nodes: is 'zbx'; expected a list"),
         (
             "destinations: [{nodes: [a]}, {nodes: [b]}]\n",
-            "destinations: is a list; expected a `name` of its own for each, but two are named 'main'",
+            "destinations: two are named 'main'; expected a `name` of its own for each",
         ),
         ('destinations: [{"no\\nname": a, nodes: [b]}]\n', r"destinations[0].no\nname: unknown key"),
         ('destinations: [{name: "\\e[2J", nodes: [b]}]\n', "destinations[0].name: is '\\x1b[2J'; expected printable"),
@@ -236,7 +239,13 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         ("ports: {limit: 50.0}\n", "ports.limit: is 50.0; expected a number of ports from 1 to 1000"),
         ("ports: {listening: 1}\n", "ports.listening: is 1; expected true or false"),
         ("ports: {listen: true}\n", "ports.listen: unknown key; did you mean 'listening'?"),
-        ("destinations: [{name: a}]\n", "destinations[0].nodes: is missing; expected for every destination"),
+        ("destinations: [{name: '', nodes: [a]}]\n", "destinations[0].name: is ''; expected at least 1 character"),
+        (
+            f"destinations: [{{name: {'x' * 65}, nodes: [a]}}]\n",
+            f"destinations[0].name: is '{'x' * 65}'; expected at most 64 characters",
+        ),
+        ("autoregistration: {}\n", "autoregistration.metadata: missing; expected what a registration action looks for"),
+        ("destinations: [{name: a}]\n", "destinations[0].nodes: missing; every destination needs at least one node"),
         (
             "destinations: [{nodes: [a], timeout: 61s}]\n",
             "destinations[0].timeout: is '61s'; expected a duration from 1s to 1m",
@@ -251,7 +260,7 @@ def test_one_mistake(write: Callable[[str | bytes], Path], text: str | bytes, pr
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """A file that was asked for by name must exist."""
-    assert problems(tmp_path / "none.yaml") == ["does not exist; expected a YAML file"]
+    assert problems(tmp_path / "none.yaml") == ["does not exist; expected a YAML file that this user can read"]
 
 
 def test_a_default_file_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -272,7 +281,9 @@ def test_a_default_file_that_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_an_endless_file_is_an_error() -> None:
     """A file without an end, such as a device, is given up after a million bytes."""
-    assert problems(Path("/dev/zero")) == ["has more than 1000000 bytes; expected a YAML file of some lines"]
+    assert problems(Path("/dev/zero")) == [
+        "cannot be read: it has more than 1000000 bytes; expected a YAML file that this user can read"
+    ]
 
 
 def test_aliases_do_not_multiply(write: Callable[[str | bytes], Path]) -> None:

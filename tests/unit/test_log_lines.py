@@ -17,7 +17,7 @@ GAP = "…"
 
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 PASSED_ON = {("warning", GAP), ("log", GAP)}
-"""Lines that are made elsewhere: remarks on an agent's file, and what `_say` is given."""
+"""Lines that are made elsewhere: warnings about an agent's file, and what `_say` is given."""
 
 
 def said(node: ast.expr) -> str:
@@ -46,7 +46,7 @@ def logged() -> Iterator[tuple[str, str]]:
                 yield LEVELS[level], said(call.args[0])
             case ["self", "_say"] if len(call.args) == 2:
                 yield ast.unparse(call.args[0]).removeprefix("logging.").lower(), said(call.args[1])
-            case ["self", "remarks", "append"]:
+            case ["self", "warnings", "append"]:
                 yield "warning", said(call.args[0])
 
 

@@ -19,9 +19,8 @@ from lab.seccomp import refuse_family
 from lab.trapper import MUTE, RESET, Trapper, accept, counts, packet, redirect
 from sender.errors import DeliveryError, Step
 from sender.items import to_request
-from sender.model import Item, Outcome
+from sender.model import Item, Node, Outcome
 from sender.settings.schema import Destination
-from sender.settings.values import Node
 from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ def _config(settings: Settings, path: Path | None) -> list[CheckResult]:
     found = f"{source}; host {settings.host!r}{origin}"
     return [
         CheckResult(check="config", result="ok", found=found),
-        *(CheckResult(check="config", result="warn", found=remark) for remark in settings.remarks),
+        *(CheckResult(check="config", result="warn", found=warning) for warning in settings.warnings),
     ]
 
 

@@ -23,9 +23,8 @@ from sender.zabbix.uplink import Uplink
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sender.model import Item
+    from sender.model import Item, Node
     from sender.settings.schema import Destination
-    from sender.settings.values import Node
 
 _PROBE_S = 30.0  # for trying keys one by one; one more answer may come after that
 _MAX_QUOTE = 200  # characters of an answer

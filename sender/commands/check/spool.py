@@ -70,7 +70,7 @@ def _denied(path: str, place: Path) -> CheckResult:
 
 def _is_writable(path: str, place: Path) -> bool:
     parts = [Path(path + end) for end in ("", "-wal", "-shm", ".lock")]
-    is_open = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)  # noqa: PTH112  as in fields.spool_path
+    is_open = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)  # noqa: PTH112  as in values.spool_path
     return is_open and all(os.access(part, os.R_OK | os.W_OK) for part in parts if os.path.lexists(part))
 
 

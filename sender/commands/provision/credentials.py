@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sender.errors import ConfigError
-from sender.settings import values as fields
+from sender.settings import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,7 +77,7 @@ def open_to_all(paths: Iterable[Path]) -> list[str]:
     return [
         f"warning: every user of this machine can read {path}; `chmod 600` it"
         for path in paths
-        if fields.is_open_to_all(path)
+        if files.is_open_to_all(path)
     ]
 
 
@@ -90,7 +90,7 @@ def _psk(identity: str, path: Path) -> Psk:
     if not identity.isprintable() or not 1 <= len(identity) <= _MAX_IDENTITY:
         raise ConfigError([f"--psk-identity: expected 1 to {_MAX_IDENTITY} printable characters"])
     try:
-        return Psk(identity=identity, key=fields.psk_digits(_text(f"--psk-file {path}", path)))
+        return Psk(identity=identity, key=files.psk_digits(_text(f"--psk-file {path}", path)))
     except ValueError as error:
         raise ConfigError([f"--psk-file {path}: {error}"]) from None
 

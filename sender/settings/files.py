@@ -1,0 +1,61 @@
+"""Files that people write: the bounded read of one, who may read it, and the form of a key. Knows no key of a configuration.
+
+Raises OSError for what cannot be read, ValueError for what is no key; neither quotes what a file holds.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_BYTES = 1_000_000  # of a configuration
+PSK_DIGITS = range(32, 513)  # Zabbix manual: Encryption, Using pre-shared keys: 128 to 2048 bits
+KEY_BYTES = 2 * PSK_DIGITS.stop  # enough to see that a file holds more than a key
+_OTHERS_READ = 0o004
+
+
+def head(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file, at most so many: it might be /dev/zero. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+def content(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Return what a file holds. Raises OSError, also for one that holds more than `most` bytes."""
+    found = head(path, most + 1)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes")
+    return found
+
+
+def why_unreadable(error: OSError) -> str:
+    """Return in words what `head` or `content` raised."""
+    return "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Return whether every user can read a file; False for one that cannot be looked at: whoever reads it says why."""
+    try:
+        return bool(path.stat().st_mode & _OTHERS_READ)
+    except OSError:
+        return False
+
+
+def psk_digits(text: str) -> str:
+    """Return the hexadecimal digits of a pre-shared key as zabbix_agentd has it in a file: in one line."""
+    digits = text.strip()
+    if not digits:
+        why = "is empty"
+    elif not re.fullmatch("[0-9A-Fa-f]+", digits):
+        why = "has more in it than one line of hexadecimal digits"
+    elif len(digits) % 2:
+        why = "has an odd number of hexadecimal digits: one is missing, or one too many"
+    elif len(digits) not in PSK_DIGITS:
+        why = f"has {'too few' if len(digits) < PSK_DIGITS.start else 'too many'} hexadecimal digits"
+    else:
+        return digits
+    raise ValueError(f"{why}; expected 32 to 512 digits, such as `openssl rand -hex 32` prints")

@@ -110,7 +110,7 @@ def kept(run: Run) -> list[tuple[str, str]]:
         ("samples taken in all", f"{run.total('samples'):,.0f}"),
         ("values taken", f"{run.total('values'):,.0f}"),
         ("values acknowledged", f"{run.total('accepted'):,.0f}"),
-        ("values refused", f"{run.total('rejected'):,.0f}"),
+        ("values rejected", f"{run.total('rejected'):,.0f}"),
         ("values offered before Zabbix had the items of new ports, and again", f"{early:,.0f}"),
         ("requests without an answer, sent again", f"{run.total('unanswered'):,.0f}"),
         ("rows in the database", f"{run.rows:,}"),

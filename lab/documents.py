@@ -37,7 +37,7 @@ def blocks(document: str, heading: str, language: str) -> list[str]:
 
 
 def shell(document: str, heading: str) -> list[str]:
-    """Return the commands under a heading, block by block. A test that takes them runs every one of them.
+    """Return the commands under a heading, block by block. Whichever tests take them, between them they run every one.
 
     Document and heading are literals wherever this is called: by that, a test tells which commands nobody runs.
     """

@@ -15,18 +15,21 @@ if TYPE_CHECKING:
 _HEAD = f"""\
 # The template
 
-**{TEMPLATE}**, written by `make template` from the source in `templates/`; this page too.
+**{TEMPLATE}**. `make template` writes it, and this page, from the source in `templates/`.
 
 | Zabbix | command | file |
 |---|---|---|
 | 6.0, 6.4, 7.x | `tcp-status-sender template` | `templates/tcp_states_template.xml` |
 | 3.4 to 5.4 | `tcp-status-sender template --format 3.4` | `templates/tcp_states_template_3.4.xml` |
 
-The older file has the same items, triggers and graphs. What Zabbix did not know then is different: applications in
-place of the items' tags, a screen in place of the dashboard, and prototypes that are not created as shipped are created
-disabled. Event names, operational data and the descriptions of macros are missing. A server that was upgraded to 6.0 or
-later takes the newer file over the older one; 7.0 does so only with *Delete missing* ticked for triggers in the import's
-dialog, which also deletes triggers that you have added to the template.
+The older file has the same items, triggers and graphs. What Zabbix did not know then is different:
+
+- It has applications instead of tags, and a screen instead of the dashboard.
+- Prototypes that are not created as shipped are created disabled.
+- Event names, operational data and the descriptions of macros are missing.
+
+After an upgrade of the server to 6.0 or later, import the newer file over the older one. In 7.0 tick *Delete missing* for
+triggers in the import's dialog. This also deletes triggers that you have added to the template.
 """
 
 
@@ -37,10 +40,10 @@ def write(template: Template) -> str:
         "## Items\n",
         _items(template.items),
         *(_rule(rule) for rule in template.rules),
-        "## Triggers\n\nEvery threshold is a macro; those of a port take the port as context, such as",
+        "## Triggers\n\nEvery threshold is a macro. To set one for a single port, use the port as context:",
         '`{$TCP.CLOSE_WAIT.MAX.WARN:"443"}`.\n',
         _triggers(template.all_triggers()),
-        "## Runbooks\n\nThey are the descriptions of the triggers, as Zabbix shows them beside a problem.\n",
+        "## Runbooks\n\nThese are the descriptions of the triggers. Zabbix shows them beside a problem.\n",
         *(_runbook(trigger) for trigger in template.all_triggers()),
         "## Macros\n",
         _table(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
+from lab.documents import REPOSITORY, shell
 from lab.namespace import entered
 from lab.program import POLL_S, finish
 from lab.systemd import System
@@ -17,9 +18,9 @@ from lab.trapper import RESET, Trapper, accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 NAME = "tcp-status-sender"
-REPOSITORY = Path(__file__).parents[2]
 CONFIG = f"/etc/{NAME}/config.yaml"
 SPOOL = f"/var/lib/{NAME}/spool.db"
 PLACES = (
@@ -33,12 +34,14 @@ PLACES = (
     f"/usr/lib/sysusers.d/{NAME}.conf",
 )
 NEXT = "9.8.7"
+NOT_CLONED = (".git", ".venv", ".matrix", "dist", ".*_cache", ".hypothesis", ".coverage*")
 
 
-def built(folder: Path) -> Path:
-    """The package of this repository; packed in a hurry."""
-    finish(["env", "DPKG_DEB_COMPRESSOR_TYPE=none", str(REPOSITORY / "packaging/debian/build"), str(folder)])
-    (package,) = folder.glob("*.deb")
+def built(clone: Path, command: str) -> Path:
+    """Build the package in a clone of this repository, packed in a hurry, and return where it is."""
+    shutil.copytree(REPOSITORY, clone, ignore=shutil.ignore_patterns(*NOT_CLONED))
+    finish(["env", "--chdir", str(clone), "DPKG_DEB_COMPRESSOR_TYPE=none", "MAKEFLAGS=", "sh", "-euc", command])
+    (package,) = clone.glob("dist/*.deb")
     return package
 
 
@@ -72,8 +75,15 @@ def dpkg(system: System, *arguments: str) -> str:
     return system.run("sh", "-c", 'dpkg "$@" </dev/null 2>&1', "dpkg", *arguments)
 
 
-def installed(system: System, package: Path) -> str:
-    """Copy it to the machine and install it there; what dpkg says."""
+def installed(system: System, package: Path, command: str) -> None:
+    """Copy the package to the machine and install it there, by a command that expects it in dist/."""
+    system.path("/run/dist").mkdir()
+    system.path(f"/run/dist/{package.name}").write_bytes(package.read_bytes())
+    system.run("env", "--chdir=/run", "DEBIAN_FRONTEND=noninteractive", "sh", "-euc", command)
+
+
+def upgraded(system: System, package: Path) -> str:
+    """Copy the package to the machine, install it over the one there, and return what dpkg says."""
     system.path("/run/it.deb").write_bytes(package.read_bytes())
     return dpkg(system, "--force-confold", "--install", "/run/it.deb")
 
@@ -92,20 +102,21 @@ def samples(trapper: Trapper) -> list[int]:
 
 def test_the_life_of_the_package(tmp_path: Path) -> None:
     """It runs when it is installed, as its own user; an upgrade keeps configuration, key and all samples; purged, it is gone."""
-    package = built(tmp_path / "built")
+    build, install = shell("README.md", "Quick start")[0].splitlines()
+    package = built(tmp_path / "clone", build)
     upgrade = its_next(package, tmp_path / "next")
     with System(tmp_path) as system, entered(system.pid):
         trapper = Trapper()
         system.run("rm", "-rf", f"/usr/local/bin/{NAME}", f"/etc/{NAME}", "/usr/sbin/policy-rc.d")
         assert left(system) == []
         with trapper:
-            life(system, trapper, package, upgrade)
+            installed(system, package, install)
+            life(system, trapper, upgrade)
 
 
-def life(system: System, trapper: Trapper, package: Path, upgrade: Path) -> None:
+def life(system: System, trapper: Trapper, upgrade: Path) -> None:
     """All of it."""
     # Installed, it runs at once, with the example as its configuration.
-    installed(system, package)
     assert system.show(NAME, "ActiveState") == "active"
     assert system.show(NAME, "UnitFileState") == "enabled"
     assert system.path(CONFIG).read_bytes() == (REPOSITORY / "config.example.yaml").read_bytes()
@@ -131,7 +142,7 @@ def life(system: System, trapper: Trapper, package: Path, upgrade: Path) -> None
     trapper.answer = lambda _: RESET
     last = max(samples(trapper))
     until(lambda: time.time() > last + 3, "samples that wait")
-    said = installed(system, upgrade)
+    said = upgraded(system, upgrade)
     assert "Configuration file" in said
     assert yaml.safe_load(system.path(CONFIG).read_text()) == config
     assert system.show(NAME, "MainPID") != process

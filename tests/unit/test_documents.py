@@ -24,7 +24,7 @@ def test_the_table_of_items_is_complete() -> None:
     """Every key that is sent has its line in a table, in the order in which it is sent; those of a port with STATE and PORT."""
     host, ports = list(KEYS), [key for keys in DISCOVERIES.values() for key in keys]
     general = dict.fromkeys(re.sub(r"\[[A-Z_0-9]+,", "[STATE,", key).replace("{#PORT}", "PORT") for key in ports)
-    shown = re.findall(r"^\| `(tcp\.[^`]+)` \|", documents.text("README.md"), re.MULTILINE)
+    shown = re.findall(r"^\| `(tcp\.[^`]+)` \|", documents.text("docs/items.md"), re.MULTILINE)
     assert shown == [*host, *DISCOVERIES, *general]
 
 
@@ -37,8 +37,8 @@ def test_every_configuration_is_valid(page: str) -> None:
 
 
 def test_every_setting_is_listed() -> None:
-    """The README's list of settings is that of the configuration."""
-    section = documents.sections("README.md")["Configuration"]
+    """The list of settings is that of the configuration."""
+    section = documents.sections("docs/configuring.md")["Settings"]
     assert sorted(re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)) == sorted(Settings.model_fields)
 
 
@@ -65,7 +65,7 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 
 def test_every_page_can_be_found() -> None:
-    """Each page in docs/ has its line in the README's list."""
+    """Each page in docs/ has its link in the README's list."""
     section = documents.sections("README.md")["Documents"]
     assert {f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")} <= set(
         re.findall(r"\(([^)]+)\)", section)

@@ -1,4 +1,4 @@
-"""The README's commands, in order, by a new user: from a machine without anything to an alert in a real Zabbix.
+"""The commands of the quick start, in order, by a new user: from a bare machine to an alert in a real Zabbix.
 
 The machine is one with a systemd, and a network of its own in which the names of the README lead to the Zabbix of the
 tests. Of the README's text only the address of the web interface is changed, and of the configuration the interval.
@@ -131,13 +131,15 @@ def no_host(zabbix: ZabbixStack) -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_host")
 def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None:
-    """Installed, configured, checked and running as a service: values arrive, and a leak is a problem until it ends."""
-    install, provision, example, check, service, leak = shell("README.md", "Quick start")
+    """Installed by pip, configured, checked and running as a service: values arrive; a leak is a problem until it ends.
+
+    tests/systemd/test_deb.py installs the package.
+    """
+    _package, install, provision, check, service, leak = shell("README.md", "Quick start")
     (settings,) = blocks("README.md", "Quick start", "yaml")
 
     machine.run_online(install)
     assert f"host '{HOST}': created" in machine.run(provision)
-    machine.run(example)
     machine.edit(**yaml.safe_load(settings))
     zabbix.wait_for_items(HOST)
     assert "FAIL" not in machine.run(check)
@@ -154,8 +156,9 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
         assert problems() == ["TCP port 8765 unknown: Many connections in CLOSE_WAIT (over 100 for 15m)"]
     zabbix.wait_until(lambda: not problems(), "it is none any more", timeout_s=120)
 
-    keys, restart = shell("README.md", "Encryption")
-    (settings,), (drop_in,) = blocks("README.md", "Encryption", "yaml"), blocks("README.md", "Encryption", "ini")
+    keys, restart = shell("docs/configuring.md", "Pre-shared key")
+    (settings,) = blocks("docs/configuring.md", "Pre-shared key", "yaml")
+    (drop_in,) = blocks("docs/configuring.md", "Pre-shared key", "ini")
     assert "changed: PSK 'PSK web-01' set" in machine.run(keys)
     machine.edit(**yaml.safe_load(settings))
     machine.write(f"{DROP_IN}/override.conf", drop_in)

@@ -17,11 +17,10 @@ PAGE = Path(__file__).with_name("tcp-status-sender.1")
 # What --help does not say; roff, man(7).
 SUMMARY = r"count TCP sockets by state and push the counts to Zabbix"
 DEFAULTS = r"""
-All settings stand in one file, which explains each of them;
-without it, defaults hold that suit a host with its own Zabbix.
-Each command says with
+All settings are in one file, which explains each of them.
+Without it, the defaults suit a host with its own Zabbix.
 .B \-\-help
-what is said here.
+of each command says the same as this page.
 """
 REST = r"""
 .SH FILES
@@ -30,7 +29,7 @@ REST = r"""
 The configuration.
 .TP
 .I /var/lib/tcp\-status\-sender/spool.db
-The spool: the samples that wait, in systemd's
+The spool: the queued samples, in systemd's
 .BR StateDirectory= .
 .TP
 .I tcp\-status\-sender.service
@@ -44,14 +43,16 @@ shows the log.
 .SH ENVIRONMENT
 .TP
 .B ZABBIX_API_TOKEN
-The API token with which
-.B provision
-logs in, where
+The API token for
+.BR provision ,
+if
 .B \-\-token\-file
-names none.
+is not given.
 .TP
 .BR ZABBIX_USER ", " ZABBIX_PASSWORD
-With these it logs in where there is no token.
+User and password for
+.BR provision ,
+if there is no token.
 .TP
 .B STATE_DIRECTORY
 The directory of the spool; systemd sets it.
@@ -59,10 +60,10 @@ Default:
 .IR /var/lib/tcp\-status\-sender .
 .TP
 .B CREDENTIALS_DIRECTORY
-Where a key is looked for that the configuration gives as a mere name; systemd sets it
+The directory of keys that the configuration gives by name only; systemd sets it
 .RB ( LoadCredential= ).
 .SH EXAMPLES
-The request that Zabbix would get, without sending it; needs no configuration:
+Print the request that Zabbix would get, without sending it. Needs no configuration:
 .PP
 .in +4n
 .EX
@@ -70,7 +71,7 @@ tcp\-status\-sender run \-\-dry\-run \-\-once
 .EE
 .in
 .PP
-Why no values arrive:
+Find out why no values arrive:
 .PP
 .in +4n
 .EX

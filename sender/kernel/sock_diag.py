@@ -7,11 +7,10 @@ reused buffer: an object per message costs 70 times as much. A refusal always ra
 
 from __future__ import annotations
 
-import struct
 import time
 from contextlib import suppress
 from pathlib import Path
-from socket import AF_INET, AF_INET6, AF_NETLINK, IPPROTO_TCP, MSG_TRUNC, SO_RCVTIMEO, SOCK_RAW, SOL_SOCKET, socket
+from socket import AF_INET, AF_INET6, AF_NETLINK, IPPROTO_TCP, MSG_TRUNC, SOCK_RAW, socket
 from typing import TYPE_CHECKING
 
 from sender.errors import KernelError, RefusedError, TornError
@@ -166,7 +165,7 @@ class SockDiag:
         with self._open() as sock:
             try:
                 self._exchange(sock, reader)
-            except BlockingIOError as error:
+            except TimeoutError as error:
                 silence = f"the kernel stopped answering for {self._silence_s:g} s in its dump of TCP sockets"
                 raise KernelError(silence) from error
             except OSError as error:
@@ -178,12 +177,9 @@ class SockDiag:
             sock = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG)
         except OSError as error:
             raise socket_failure("opening a netlink socket", error) from error
-        try:
-            # Not settimeout(), which would cost a poll() before every recv.
-            sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _timeval(self._silence_s))
-        except OSError as error:
-            sock.close()
-            raise socket_failure("setting SO_RCVTIMEO of the netlink socket", error) from error
+        # Not SO_RCVTIMEO, whose number and struct the platform decides (32 bits with 64-bit time have another). The poll()
+        # that this costs before each recv cannot be measured beside what the kernel does within it.
+        sock.settimeout(self._silence_s)
         return sock
 
     def _exchange(self, sock: socket, reader: DumpReader) -> None:
@@ -202,11 +198,6 @@ class SockDiag:
         if flags & _TRUNCATED:
             raise TornError(f"the kernel's dump of TCP sockets holds a datagram of more than {_BUFFER} bytes")
         return size
-
-
-def _timeval(seconds: float) -> bytes:
-    """Return a `struct timeval`, as SO_RCVTIMEO takes it."""
-    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 def _time_wait_limit() -> int | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HEADER = struct.Struct("<4sBII")
 RESET = b"reset"  # an answer that is none: the connection is reset instead
-MUTE = b"mute"  # nor this: nothing is said until the client gives up
+MUTE = b"mute"  # nor this: nothing is said until the client gives up, or the context ends
 
 
 def packet(body: bytes, *, flags: int = 1, announced: int | None = None) -> bytes:
@@ -66,6 +66,7 @@ class Trapper:
         self.requests: list[dict[str, Any]] = []
         self.peers: list[str] = []
         self.closing = threading.Event()
+        self._mute: list[socket.socket] = []
         self.received = threading.Condition()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.create_server((address, 0), family=family)
@@ -81,6 +82,9 @@ class Trapper:
         self.closing.set()
         self.refuse()
         self._listener.close()
+        for connection in self._mute:
+            with suppress(OSError):  # the client has given up before
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 
@@ -130,7 +134,8 @@ class Trapper:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     return
                 if reply is MUTE:
-                    while connection.recv(65536):
+                    self._mute.append(connection)
+                    while not self.closing.is_set() and connection.recv(65536):
                         pass
                     return
                 for piece in [reply] if isinstance(reply, bytes) else reply:

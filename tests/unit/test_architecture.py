@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -34,6 +35,7 @@ OWNERS = {
 MOST_LINES = 300
 
 
+@cache
 def imports(module: str) -> set[str]:
     """Return the modules that `module` needs when it runs, those for type checking left out."""
     tree = ast.parse((SOURCE / f"{module}.py").read_text())

@@ -1,11 +1,13 @@
-"""A Zabbix that has some of the items, as a delivery sees it: a function that takes values. Knows no network."""
+"""A Zabbix that has some of the items, as a delivery sees it (a function that takes values), and samples for it. No network."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
+from sender import items
 from sender.errors import DeliveryError
+from sender.items import LOCAL, REMOTE
 from sender.model import Item, Outcome
 from sender.spool.sample import Limits
 
@@ -13,6 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LIMITS = Limits(max_age_s=1e10, max_bytes=2**28)  # of a spool whose samples are numbered by their clocks
+PORT_KEYS = ("tcp.status[ESTABLISHED,{}]", "tcp.listen.queue[{}]")
+
+
+def sample(clock: int, *ports: int, discovery: bool = False, host: str = "web-01") -> list[Item]:
+    """Return one value of the host, both discoveries if wanted, and two of each port."""
+    keys = ["tcp.status[TOTAL]", *((LOCAL, REMOTE) if discovery else ())]
+    keys += [key.format(port) for port in ports for key in PORT_KEYS]
+    return [Item(host=host, key=key, value=str(clock), clock=clock, ns=1, port=items.port_of(key)) for key in keys]
 
 
 class Zabbix:

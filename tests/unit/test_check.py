@@ -4,54 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.command import tcp_status_sender
-from lab.silence import silent_port
-from lab.trapper import MUTE, Trapper, accept, counts, packet, redirect
-from sender.commands.check.check import check_all
+from lab.findings import checks, one, results
+from lab.trapper import Trapper, accept, counts, packet, redirect
 from sender.commands.check.daemon_state import daemon_state
 from sender.commands.check.kernel import check_kernel
-from sender.commands.check.report import CheckResult, as_json, as_text
+from sender.commands.check.report import CheckResult, as_text
 from sender.items import DISCOVERIES, KEYS
 from sender.model import CountedPorts
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
 FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
-
-
-def checks(config: Path, code: int) -> list[dict[str, Any]]:
-    """What is found, as programs get it; something must fail if, and only if, the exit code is to be 1."""
-    found = json.loads(as_json(check_all(config)))
-    assert found["ok"] == (not code), found
-    findings: list[dict[str, Any]] = found["checks"]
-    return findings
-
-
-def results(findings: list[dict[str, Any]]) -> dict[str, str]:
-    """The result of each check, of which there must be one each."""
-    assert len({each["check"] for each in findings}) == len(findings)
-    return {each["check"]: each["result"] for each in findings}
-
-
-def one(findings: list[dict[str, Any]], result: str) -> dict[str, Any]:
-    """The one finding with this result."""
-    (finding,) = [each for each in findings if each["result"] == result]
-    return finding
 
 
 def answering(**others: Any) -> Callable[[dict[str, Any]], bytes]:
@@ -78,82 +50,10 @@ def refusing(*parts: str) -> Callable[[dict[str, Any]], bytes]:
     return answer
 
 
-@pytest.fixture
-def dead_port() -> Iterator[int]:
-    """A port on which nobody listens, and nobody else can."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
-
-
-def test_all_is_well(config: Callable[..., Path]) -> None:
-    """Exit code 0; every check has a line; the destination got one sample, with each key once and the host's own values."""
-    with Trapper() as trapper:
-        path = config(trapper.port)
-        done = tcp_status_sender("check", "--config", path)
-        values = trapper.values
-        found = json.loads(tcp_status_sender("check", "--json", "--config", path).stdout)
-    assert found["ok"]
-    assert done.stdout.count("\nok ") == len(found["checks"]) == 8
-    assert (done.returncode, done.stderr) == (0, "")
-    head, *lines, empty, last = done.stdout.splitlines()
-    assert head.split() == ["RESULT", "CHECK", "WHERE", "FOUND"]
-    assert [line.split()[:2] for line in lines if not line.startswith(" ")] == [
-        ["ok", check] for check in ("config", "kernel", "ports", "spool", "connection", "protocol", "host", "keys")
-    ]
-    assert (empty, last) == ("", "8 checks: 8 ok")
-    text = " ".join(done.stdout.split())
-    assert f"{path}; host 'web-01'" in text
-    assert re.search(r"kernel here [0-9,]+ sockets, IPv4 and IPv6 in one walk, every 1 s \([0-9.]+ ms\)", text)
-    assert f"connection d0 127.0.0.1:{trapper.port} 127.0.0.1 (" in text
-    assert f"each of {FIRST} keys is accepted" in text
-    assert [value["key"] for value in values] == [*KEYS, *DISCOVERIES]
-    assert abs(values[0]["clock"] - time.time()) < 60
-
-
-def test_a_bad_configuration(tmp_path: Path) -> None:
-    """Each of its problems is a failed check; the kernel is looked at all the same."""
-    path = tmp_path / "config.yaml"
-    path.write_text("intervall: 3\nlog_level: loud\n")
-    assert tcp_status_sender("check", "--config", path).returncode == 1
-    config, other, kernel, spool, destinations = checks(path, 1)
-    assert config["found"] == f"{path}: log_level: is 'loud'; expected 'debug', 'info', 'warning' or 'error'"
-    assert other["found"] == f"{path}: intervall: unknown key; did you mean 'interval'?"
-    assert [each["result"] for each in (config, other, kernel, spool, destinations)] == [
-        *("fail", "fail", "ok", "skip", "skip")
-    ]
-
-
 def test_without_a_file(tmp_path: Path) -> None:
     """A file that is not there is one problem, in one line."""
     finding = one(checks(tmp_path / "none.yaml", 1), "fail")
     assert (finding["check"], finding["found"].startswith(f"{tmp_path}/none.yaml: ")) == ("config", True)
-
-
-def test_where_the_kernel_refuses(config: Callable[..., Path]) -> None:
-    """The kernel's refusal is a failed check; destinations are looked at all the same, though there is nothing to send."""
-    with Trapper() as trapper:
-        program = (
-            "import errno, socket, sys\n"
-            "from lab.seccomp import refuse_family\n"
-            "from sender.cli import main\n"
-            "refuse_family(socket.AF_NETLINK, errno.EAFNOSUPPORT)\n"
-            f"sys.exit(main(['check', '--json', '--config', {str(config(trapper.port))!r}]))"
-        )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
-        assert not [request for request in trapper.requests if request.get("data")]
-    findings = json.loads(done.stdout)["checks"]
-    assert (done.returncode, done.stderr) == (1, "")
-    assert results(findings) == {
-        "config": "ok",
-        "kernel": "fail",
-        "spool": "ok",
-        "connection": "ok",
-        "protocol": "ok",
-        "host": "skip",
-        "keys": "skip",
-    }
-    assert "add it to RestrictAddressFamilies= of the unit" in one(findings, "fail")["advice"]
 
 
 def test_a_kernel_that_is_too_slow() -> None:
@@ -192,22 +92,6 @@ def test_a_port_that_is_refused(config: Callable[..., Path], dead_port: int) -> 
     failed = one(checks(config(dead_port), 1), "fail")
     assert (failed["check"], failed["found"]) == ("connection", "connection refused")
     assert failed["advice"] == "Is a Zabbix server or proxy listening there?"
-
-
-def test_a_firewall_and_a_mute_server(config: Callable[..., Path]) -> None:
-    """None of many holds another up: they are found within one timeout, not one after the other, each at its step."""
-    with Trapper(lambda _: MUTE) as mute, silent_port() as silent:
-        nodes = [f"127.0.0.1:{port}" for port in (silent, mute.port)]
-        destinations = [{"name": f"{node} {n}", "nodes": [node], "timeout": 2} for node in nodes for n in range(5)]
-        path = config(destinations=destinations)
-        begin = time.monotonic()
-        findings = checks(path, 1)
-        assert time.monotonic() - begin < 10
-    failed = [(each["check"], each["found"]) for each in findings if each["result"] == "fail"]
-    assert failed == [
-        *[("connection", "no connection within 2 s")] * 5,
-        *[("protocol", "connected, but no whole answer within 2 s")] * 5,
-    ]
 
 
 @pytest.mark.parametrize(
@@ -275,24 +159,6 @@ def test_a_redirect_to_nowhere(config: Callable[..., Path], dead_port: int) -> N
     assert failed["check"] == circle["check"] == "protocol"
     assert f"127.0.0.1:{dead_port} (redirected by {trapper.node}): connection refused" in failed["found"]
     assert "a loop" in circle["found"]
-
-
-def test_key_files(config: Callable[..., Path], tmp_path: Path) -> None:
-    """A key file that is missing fails before any node is asked; one that everybody can read is to be looked at, once."""
-    file = tmp_path / "psk"
-    tls = {"connect": "psk", "psk_identity": "identity", "psk_file": str(file)}
-    with Trapper() as trapper:
-        path = config(destinations=[{"nodes": [trapper.node], "tls": tls}])
-        missing = one(checks(path, 1), "fail")
-        file.write_text("5a" * 16)
-        file.chmod(0o644)
-        findings = checks(path, 1)
-    assert (missing["check"], missing["found"]) == (
-        *("key files", f"psk_file {file} cannot be read: No such file or directory"),
-    )
-    assert one(findings, "fail")["check"] == "TLS"
-    assert one(findings, "warn")["found"] == f"main: every user of this host can read psk_file {file}; `chmod 600` it"
-    assert "5a5a" not in json.dumps(findings)
 
 
 def test_the_version_where_it_is_told(config: Callable[..., Path]) -> None:
@@ -382,28 +248,6 @@ def test_ports_over_the_limit(config: Callable[..., Path]) -> None:
     assert (finding["check"], "Raise `ports.limit`" in finding["advice"]) == ("ports", True)
 
 
-def test_a_daemon_that_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
-    """It keeps its spool, undisturbed; what the sample says of it is true: its uptime, and what waits."""
-    with Trapper() as alive, Trapper(lambda _: b"") as dead:
-        path = config(alive.port, dead.port)
-        process = start("run", "--config", path)
-        alive.wait_for(4)
-        asked = len(alive.requests)
-        findings = checks(path, 1)
-        sample = next(request["data"] for request in alive.requests[asked:] if len(request.get("data", [])) == FIRST)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-    values = {value["key"]: int(value["value"]) for value in sample if value["key"].startswith("tcp.sender.u")}
-    backlog = next(int(value["value"]) for value in sample if value["key"] == "tcp.sender.backlog")
-    (spool,) = [each for each in findings if each["check"] == "spool"]
-    assert (spool["result"], spool["found"]) == (
-        *("ok", f"{path.parent}/spool.db is in use by the daemon, process {process.pid}"),
-    )
-    assert 2 <= values["tcp.sender.uptime"] <= 60
-    assert backlog >= 2 * len(KEYS)
-
-
 @pytest.mark.parametrize(
     ("path", "result", "found"),
     [
@@ -462,26 +306,3 @@ def test_narrow_terminals() -> None:
     assert all(not line[:column].strip() for line in lines[2:-2])
     assert sum(line[column:].startswith("-> do this") for line in lines) == 1
     assert lines[-1] == "1 check: 1 failed"
-
-
-def test_a_full_disk_under_the_output(config: Callable[..., Path]) -> None:
-    """Output that cannot be written is an error in one line, exit code 1."""
-    with Trapper() as trapper, Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "sender", "check", "--config", str(config(trapper.port))]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (
-        *(1, "tcp-status-sender: cannot write the output: No space left on device\n"),
-    )
-
-
-def test_an_interrupted_check_leaves_no_traceback(
-    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
-) -> None:
-    """Ctrl-C while a destination says nothing ends it with exit code 130."""
-    with Trapper(lambda _: MUTE) as mute:
-        process = start("check", "--config", config(destinations=[{"nodes": [f"127.0.0.1:{mute.port}"], "timeout": 3}]))
-        mute.wait_for(1)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert process.stderr
-        assert process.stderr.read() == ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -162,24 +161,6 @@ def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix, 
     assert delivery.drain()
     assert not delivery.wants_discovery
     assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2, 3]
-
-
-def test_held_values_go_without_another_sample(spool: Spool, zabbix: Zabbix) -> None:
-    """With an interval of an hour, a new port does not wait for the next sample, only for its items."""
-    zabbix.lacks = of_443
-    now = [0.0]
-    delivery = Delivery("main", zabbix.send, spool, monotonic=lambda: now[0])
-    spool.append(sample(1))
-    thread = threading.Thread(target=delivery.run, daemon=True)
-    thread.start()
-    with zabbix.news:
-        assert zabbix.news.wait_for(lambda: len(zabbix.taken) == 1, 20)
-    zabbix.lacks = lambda _: False
-    now[0] = 100.0
-    with zabbix.news:
-        assert zabbix.news.wait_for(lambda: len(zabbix.taken) == 3, 20)
-    delivery.stop()
-    thread.join()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import threading
 import time
 from contextlib import contextmanager
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.command import tcp_status_sender, until
-from lab.trapper import MUTE, Trapper, accept, packet
+from lab.registering import KNOWN, METADATA, NOT_FOUND, REQUEST, failed, says
+from lab.trapper import MUTE, Trapper
 from sender.delivery.registration import Pace, Registration, Registrations
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
@@ -20,30 +18,12 @@ from sender.settings.schema import Settings
 from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-METADATA = "Linux tcp-status-sender"
-REQUEST = {"request": "active checks", "host": "web-01", "host_metadata": METADATA}
 QUICK = Pace(again_s=0.01, soon_s=0.1, late_s=3600)
 HASTY = Pace(again_s=0.01, soon_s=0.02, late_s=0.03)
 ITEMS = [Item(host="web-01", key="tcp.status[TOTAL]", value="1", clock=1_700_000_000, ns=1)]
 OF_A_PORT = [Item(host="web-01", key="tcp.listen.queue[80]", value="1", clock=1_700_000_000, ns=1, port="80")]
-
-
-def says(**answer: Any) -> Callable[[dict[str, Any]], bytes]:
-    """A trapper's answer to everything."""
-    return lambda _: packet(json.dumps(answer).encode())
-
-
-def failed(info: Any) -> Callable[[dict[str, Any]], bytes]:
-    """The answer of a trapper that does not like it."""
-    return says(response="failed", info=info)
-
-
-NOT_FOUND = failed("host [web-01] not found")
-KNOWN = says(response="success", data=[])
 
 
 def settings(*ports: int, metadata: str | None = METADATA) -> Settings:
@@ -223,46 +203,3 @@ def test_who_may_not_know_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert subject.wakes == 1
     subject.send(ITEMS)
     assert subject.wakes == 2
-
-
-def by_kind(values: Callable[[dict[str, Any]], Any], checks: Callable[[dict[str, Any]], Any]) -> Callable[..., Any]:
-    """The answer of a trapper that does not treat values and other requests alike."""
-    return lambda request: values(request) if "data" in request else checks(request)
-
-
-def test_values_do_not_wait_for_it(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
-    """Where one destination is away and the other leaves the registration without an answer, values arrive on time."""
-    with Trapper(by_kind(accept, lambda _: MUTE)) as trapper, Trapper(lambda _: b"") as dead:
-        process = start("run", "--config", config(trapper.port, dead.port, autoregistration={"metadata": METADATA}))
-        trapper.wait_for(4)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 0
-    assert trapper.requests.count(REQUEST) == 1
-    assert REQUEST in dead.requests
-    clocks = sorted({value["clock"] for request in trapper.requests for value in request.get("data", [])})
-    assert clocks == list(range(clocks[0], clocks[-1] + 1))
-
-
-def test_a_destination_that_comes_back_is_asked_again(
-    start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]
-) -> None:
-    """A destination that was away at the start is asked soon after it takes values."""
-    with Trapper(lambda _: b"") as trapper:
-        process = start("run", "--config", config(trapper.port, autoregistration={"metadata": METADATA}))
-        log = until(process, "delivery to d0 fails")
-        trapper.answer = by_kind(accept, KNOWN)
-        log += until(process, "d0 knows host 'web-01'")
-        assert log.count("d0 was not asked to register host 'web-01'") == 1
-        assert trapper.requests.count(REQUEST) == 2
-
-
-def test_once_asks_first(config: Callable[..., Path]) -> None:
-    """`run --once` has the host registered, too, before it sends; without the key nobody is asked anything."""
-    with Trapper(by_kind(accept, NOT_FOUND)) as trapper:
-        assert tcp_status_sender("run", "--once", "--config", config(trapper.port)).returncode == 0
-        assert REQUEST not in trapper.requests
-        trapper.requests.clear()
-        path = config(trapper.port, autoregistration={"metadata": METADATA})
-        assert tcp_status_sender("run", "--once", "--config", path).returncode == 0
-    assert trapper.requests[0] == REQUEST
-    assert [request["request"] for request in trapper.requests] == ["active checks", "sender data"]

@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import logging
-import random
 import sqlite3
-import subprocess
-import sys
 from collections import defaultdict
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.spools import NOW, WEEK, numbers, opened, sample, settle
 from sender.errors import TakenError
-from sender.model import Chunk, Item, Outcome
+from sender.model import Item, Outcome
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
-from sender.text import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-NOW = 1_795_400_000
-WEEK = Limits(max_age_s=7 * 86400, max_bytes=2**28)
-
-
-def sample(number: int, *, host: str = "web-01", values: int = 2, value: str = "1") -> tuple[Item, ...]:
-    """A sample whose clock is NOW and its number."""
-    return tuple(
-        Item(host=host, key=f"key[{n}]", value=value, clock=NOW + number, ns=number + 1) for n in range(values)
-    )
-
-
-def numbers(chunk: Chunk | None) -> list[int]:
-    """The samples in a chunk, one number per value."""
-    return [item.clock - NOW for item in chunk.items] if chunk else []
-
-
-def settle(spool: Spool, name: str, outcome: Outcome | None = None, error: str = "") -> Chunk:
-    """Read all that waits, as one chunk, and settle it: accepted, unless told otherwise."""
-    chunk = spool.read(name, max_values=10**9)
-    assert chunk is not None
-    spool.settle(name, chunk, outcome or Outcome(accepted=len(chunk.items)), error)
-    return chunk
-
-
-def opened(path: Path | str, *names: str, limits: Limits = WEEK, elapsed: Callable[[], float] = lambda: 0.0) -> Spool:
-    """A spool for these destinations (main, if none is given) at a moment shortly after NOW, from which on time elapses."""
-    return Spool(str(path), names or ["main"], limits, now=lambda: NOW + 1000 + elapsed(), elapsed=elapsed)
+    from pathlib import Path
 
 
 @pytest.fixture(params=[":memory:", "file"])
@@ -159,33 +128,6 @@ def test_past_its_age_the_oldest_falls_out(spool: Callable[..., Spool], caplog: 
     assert subject.read("main", max_values=100) is None
     assert subject.dropped == 12
     assert len(caplog.records) == 2
-
-
-def test_past_its_size_the_oldest_fall_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The file stays within max_size however long a destination is away; the newest are kept; each lost value counts."""
-    path = tmp_path / "spool.db"
-    subject = opened(path, limits=Limits(max_age_s=1e9, max_bytes=2**20))
-    for number in range(4000):
-        subject.append(sample(number, values=20, value=random.randbytes(300).hex()))  # noqa: S311  no secret
-    kept = numbers(settle(subject, "main"))
-    subject.close()
-    assert path.stat().st_size <= 2**20
-    assert kept[-1] == 3999
-    assert kept == [number for number in range(kept[0], 4000) for _ in range(20)]
-    assert subject.dropped == kept[0] * 20 > 0
-    assert len(caplog.records) == 1
-
-
-def test_space_is_given_back(tmp_path: Path) -> None:
-    """After a backlog was delivered, the file is as small as at the beginning."""
-    path = tmp_path / "spool.db"
-    subject = opened(path)
-    for number in range(2000):
-        subject.append(sample(number, values=20))
-    settle(subject, "main")
-    subject.close()
-    assert path.stat().st_size < 40_000
-    assert not Path(f"{path}-wal").exists()
 
 
 def test_what_falls_out_in_flight_is_lost_only_if_it_fails(spool: Callable[..., Spool]) -> None:
@@ -347,32 +289,6 @@ def test_each_gets_every_sample_once_in_order(
         got[name] += numbers(subject.read(name, max_values=10**9))
         assert got[name] == everything
     subject.close()
-
-
-def test_what_waits_at_a_start_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A start after a crash says so, and every start says how much waits for whom, since when."""
-    caplog.set_level(logging.INFO)
-    path = tmp_path / "spool.db"
-    code = f"""
-import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_spool import opened, sample
-spool = opened({str(path)!r}, "a", "b")
-spool.append(sample(1))
-print(os.getpid())
-sys.stdout.flush()
-os.kill(os.getpid(), 9)
-"""
-    killed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False)
-    subject = opened(path, "a", "b")
-    settle(subject, "a")
-    subject.close()
-    opened(path, "a", "b").close()
-    left, a, b, again = (record.getMessage() for record in caplog.records)
-    process = killed.stdout.strip()
-    assert left == f"the last daemon (process {process}) did not end in order: killed, or a power failure"
-    assert a == f"2 values from {moment(NOW + 1)} on wait for a"
-    assert b == again == f"2 values from {moment(NOW + 1)} on wait for b"
 
 
 def test_the_time_of_success_and_the_cause_of_failure_are_noted(tmp_path: Path) -> None:

@@ -4,61 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import re
 import shutil
 import sqlite3
-import string
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.spools import NOW, WEEK, append, drain, opened, value
 from sender.errors import TakenError
-from sender.model import Item, Outcome
+from sender.model import Outcome
 from sender.spool.reader import read_status
 from sender.spool.sample import Limits
-from sender.spool.spool import Spool
 from sender.text import moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-NOW = 1_795_400_000
-LIMITS = Limits(max_age_s=7 * 86400, max_bytes=2**28)
-
-
-def opened(path: Path, *names: str, limits: Limits = LIMITS) -> Spool:
-    """A spool for these destinations (main, if none is given) at a moment shortly after NOW."""
-    return Spool(str(path), names or ["main"], limits, now=lambda: NOW + 1000.0)
-
-
-def value(number: int) -> str:
-    """The same for the same number, and of a length that compression does not change much."""
-    return "".join(random.Random(number).choices(string.ascii_letters, k=150))  # noqa: S311  no secret
-
-
-def append(spool: Spool, *numbers: int) -> None:
-    """One sample of two values for each number."""
-    for number in numbers:
-        spool.append(
-            [
-                Item(host="web-01", key=f"key[{n}]", value=value(2 * number + n), clock=NOW + number, ns=1)
-                for n in range(2)
-            ]
-        )
-
-
-def drain(spool: Spool, name: str = "main") -> list[int]:
-    """The numbers of all samples that wait, in order, which are settled by this."""
-    numbers = []
-    while chunk := spool.read(name, max_values=100):
-        numbers += [item.clock - NOW for item in chunk.items[::2]]
-        spool.settle(name, chunk, Outcome(accepted=len(chunk.items)))
-    return numbers
 
 
 @pytest.fixture
@@ -67,12 +30,20 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "spool.db"
 
 
-@pytest.fixture
-def filled(path: Path) -> Path:
-    """A closed spool in which 300 samples wait for main."""
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a closed spool in which 300 samples wait for main; it is copied, never opened."""
+    path = tmp_path_factory.mktemp("template") / "spool.db"
     spool = opened(path)
     append(spool, *range(300))
     spool.close()
+    return path
+
+
+@pytest.fixture
+def filled(path: Path, template: Path) -> Path:
+    """Return a spool like it, of the test's own."""
+    shutil.copy(template, path)
     return path
 
 
@@ -112,43 +83,6 @@ def test_a_damaged_file_is_kept_and_a_new_one_begun(
     (message,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
     assert message.startswith(f"spool {filled} is not usable: ")
     assert message.endswith(f"it is kept as {aside}")
-
-
-def test_one_damaged_page_costs_what_is_on_it(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What lies before it and behind it is saved, in order; what is lost is counted."""
-    spool = opened(path)
-    append(spool, *range(2000))
-    spool.close()
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 10 // 4096 * 4096)  # a page of SQLite's
-        file.write(os.urandom(4096))
-    spool = opened(path)
-    append(spool, 2000)
-    found = drain(spool)
-    spool.close()
-    assert found == sorted(set(found))
-    assert (found[0], found[-1]) == (0, 2000)
-    assert 1900 < len(found) < 2001
-    assert spool.dropped == 2 * (2001 - len(found))
-    assert f"of 4000 values that waited in it, {2 * len(found) - 2} could be saved" in caplog.text
-
-
-def test_what_is_saved_fits_into_memory(path: Path) -> None:
-    """Of what lies behind a damaged page, the newest is saved, half of what memory may hold; the rest is counted, once."""
-    spool = opened(path)
-    append(spool, *range(2000))
-    spool.close()
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 10 // 4096 * 4096)  # a page of SQLite's
-        file.write(os.urandom(4096))
-    spool = opened(path, limits=Limits(max_age_s=7 * 86400, max_bytes=2**28, max_held=100_000))
-    append(spool, 2000)
-    found = drain(spool)
-    spool.close()
-    behind = [number for number in found if number > 1000]
-    assert found == [*range(len(found) - len(behind)), *range(behind[0], 2001)]
-    assert 100 < len(behind) < 400
-    assert spool.dropped == 2 * (2001 - len(found))
 
 
 def test_a_changed_byte_is_not_sent(filled: Path) -> None:
@@ -213,24 +147,6 @@ def test_damage_is_noticed_though_all_is_in_memory(
     assert read_status(str(path))["main"].values == 202
     assert drain(spool) == list(range(101))
     spool.close()
-
-
-@pytest.mark.parametrize("doing", [[], ["VACUUM"]])
-def test_somebody_else_may_make_it_shorter(path: Path, caplog: pytest.LogCaptureFixture, doing: list[str]) -> None:
-    """What an admin does with sqlite3 leaves a sound file, though a shorter one: nothing is wrong, and nothing is said."""
-    spool = opened(path)
-    append(spool, *range(1000))
-    assert drain(spool) == list(range(1000))
-    append(spool, 1000)
-    before = path.stat().st_size
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        for statement in (*doing, "PRAGMA wal_checkpoint(TRUNCATE)"):
-            db.execute(statement)
-    assert path.stat().st_size < before
-    append(spool, 1001)
-    assert drain(spool) == [1000, 1001]
-    spool.close()
-    assert caplog.records == []
 
 
 def test_what_memory_cannot_hold_is_not_said_to_be_saved(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -410,7 +326,7 @@ def test_a_file_that_goes_before_anything_was_in_it(path: Path, caplog: pytest.L
     """Nothing is lost, and nothing is said."""
     spool = opened(path)
     path.unlink()
-    spool.serve(["main"], LIMITS)
+    spool.serve(["main"], WEEK)
     append(spool, 1)
     assert drain(spool) == [1]
     spool.close()
@@ -453,22 +369,3 @@ def test_samples_are_rescued_though_nobody_knows_who_had_them(filled: Path, capl
     assert drain(spool) == drain(spool, "other") == list(range(301))
     spool.close()
     assert "how many values waited in it cannot be told, 600 could be saved; it is kept as" in caplog.text
-
-
-def test_a_journal_that_is_lost_while_nobody_looks_is_noticed(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """SQLite takes a journal that is gone or damaged for one that ends there: what was in it is missed all the same."""
-    code = f"""
-import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import pathlib, test_spool_trouble
-spool = test_spool_trouble.opened(pathlib.Path({str(path)!r}))
-test_spool_trouble.append(spool, *range(5))
-os.kill(os.getpid(), 9)
-"""
-    subprocess.run([sys.executable, "-c", code], check=False)
-    os.truncate(f"{path}-wal", 0)
-    spool = opened(path)
-    append(spool, 5)
-    assert drain(spool) == [5]
-    spool.close()
-    assert f"spool {path} has lost its journal, and with it the newest values, up to 10" in caplog.text

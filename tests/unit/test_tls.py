@@ -2,91 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import socket
 import stat
-import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.certificates import Authority, Pair
+from lab.certificates import Authority, Pair, lock
 from lab.tls_server import cert_server, psk_server
-from lab.trapper import MUTE, Trapper, counts
-from sender.errors import DeliveryError
-from sender.model import Item, Outcome
-from sender.settings.schema import Destination
+from lab.trapper import Trapper
+from lab.uplinks import ISSUER, ITEMS, KEY, SUBJECT, cert, error, psk
+from sender.model import Outcome
 from sender.zabbix.tls import distinguished
-from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-KEY = bytes(range(100, 132))
-ITEMS = tuple(Item(host="web-01", key=f"key[{n}]", value=str(n), clock=1_700_000_000, ns=n + 1) for n in range(10))
-LONG = [Item(host="web-01", key="key", value="x" * 5_000_000, clock=1_700_000_000, ns=1)]
-ISSUER, SUBJECT = "CN=CA,OU=R\\+D,O=Example\\, Inc.,DC=example,DC=com", "CN=Zabbix server,O=Example\\, Inc."
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs what is trusted."""
-    return Authority(tmp_path_factory.mktemp("ca") / "trusted", ISSUER)
-
-
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs what is not."""
-    return Authority(tmp_path_factory.mktemp("ca") / "stranger", "CN=Stranger")
-
-
-@pytest.fixture(scope="module")
-def server(authority: Authority) -> Pair:
-    """A server's certificate as it should be."""
-    return authority.issue("server", SUBJECT)
-
-
-@pytest.fixture(scope="module")
-def client(authority: Authority) -> Pair:
-    """The certificate of this host as it should be."""
-    return authority.issue("client", "CN=web-01")
-
-
-@pytest.fixture
-def psk_file(tmp_path: Path) -> Path:
-    """The key, as the agent has it in its file."""
-    path = tmp_path / "psk"
-    path.touch(mode=0o600)
-    path.write_text(KEY.hex() + "\n")
-    return path
-
-
-def psk(path: Path, port: int, identity: str = "web", **settings: Any) -> Uplink:
-    """An uplink with this key."""
-    tls = {"connect": "psk", "psk_identity": identity, "psk_file": str(path)}
-    return Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{port}"], "tls": tls, **settings}))
-
-
-def cert(pair: Pair, ca: Path, port: int, **tls: Any) -> Uplink:
-    """An uplink with this certificate."""
-    files = {"ca_file": str(ca), "cert_file": str(pair.cert), "key_file": str(pair.key)}
-    return Uplink(
-        Destination.model_validate({"nodes": [f"127.0.0.1:{port}"], "tls": {"connect": "cert", **files, **tls}})
-    )
-
-
-def error(subject: Uplink) -> str:
-    """What it says of the next send, which must fail."""
-    with pytest.raises(DeliveryError) as raised:
-        subject.send(ITEMS)
-    assert "\n" not in str(raised.value)
-    return str(raised.value)
 
 
 def test_with_a_pre_shared_key(psk_file: Path) -> None:
@@ -123,18 +56,18 @@ def test_names_are_written_as_in_rfc_4514() -> None:
 def refused(
     name: str, authority: Authority, stranger: Authority, client: Pair
 ) -> tuple[Pair, Path, Pair, dict[str, str]]:
-    """The server's certificate, the CA it trusts, our certificate, and more settings: something is wrong with one."""
-    good = authority.issue("good", SUBJECT)
-    table: dict[str, tuple[Pair, Path, Pair, dict[str, str]]] = {
-        "expired": (authority.issue("old", SUBJECT, days=(-9, -2)), authority.ca, client, {}),
-        "not yet": (authority.issue("new", SUBJECT, days=(2, 9)), authority.ca, client, {}),
-        "another CA": (stranger.issue("other", SUBJECT), authority.ca, client, {}),
-        "issuer": (good, authority.ca, client, {"server_cert_issuer": "CN=ca"}),
-        "subject": (good, authority.ca, client, {"server_cert_subject": "CN=zabbix server,O=Example\\, Inc."}),
-        "ours": (good, authority.ca, stranger.issue("ours", "CN=web-01"), {}),
-        "ours expired": (good, authority.ca, authority.issue("ours", "CN=web-01", days=(-9, -2)), {}),
+    """Return the server's certificate, the CA it trusts, our certificate, and more settings: something is wrong with one."""
+    days = {"expired": (-9, -2), "not yet": (2, 9)}.get(name, (-1, 1))
+    server = (stranger if name == "another CA" else authority).issue("refused", SUBJECT, days=days)
+    if name == "ours":
+        client = stranger.issue("ours", "CN=web-01")
+    elif name == "ours expired":
+        client = authority.issue("ours", "CN=web-01", days=(-9, -2))
+    more = {
+        "issuer": {"server_cert_issuer": "CN=ca"},
+        "subject": {"server_cert_subject": "CN=zabbix server,O=Example\\, Inc."},
     }
-    return table[name]
+    return server, authority.ca, client, more.get(name, {})
 
 
 SAYS = {
@@ -217,8 +150,7 @@ def test_files_that_are_no_certificates(client: Pair, server: Pair, authority: A
     mixed = Pair(cert=client.cert, key=server.key)
     assert f"the key in key_file {server.key} is not that of the certificate" in error(cert(mixed, authority.ca, 9))
     locked = tmp_path / "locked"
-    command = ["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", str(client.key), "-out", str(locked)]
-    subprocess.run(command, check=True)
+    lock(client.key, locked)
     for key in (empty, locked):
         said = error(cert(Pair(cert=client.cert, key=key), authority.ca, 9))
         assert said.endswith("do not hold a certificate and its key in PEM form, the key without a passphrase")
@@ -297,145 +229,3 @@ def test_a_key_is_changed_without_a_restart(psk_file: Path) -> None:
         new.replace(psk_file)
         assert subject.send(ITEMS) == Outcome(accepted=10)
     assert len(reads) == 2
-
-
-@pytest.mark.parametrize("pause_s", [0.05, 60])
-def test_the_timeout_is_for_the_whole_handshake(psk_file: Path, pause_s: float) -> None:
-    """A server whose part of the handshake comes byte by byte, or not at all, is given up after the timeout."""
-    with Trapper(reads=5) as trapper:
-
-        def answer(_: Any) -> Iterator[bytes]:
-            for byte in b"\x16\x03\x03\x40\x00" + bytes(9_000):  # a record, and nothing wrong in it yet
-                if trapper.closing.wait(pause_s):
-                    return
-                yield bytes([byte])
-
-        trapper.answer = answer
-        begin = time.monotonic()
-        assert "no TLS handshake within 1 s" in error(psk(psk_file, trapper.port, timeout="1s"))
-        assert time.monotonic() - begin < 3
-
-
-def test_an_encrypted_answer_that_drips(psk_file: Path) -> None:
-    """The timeout is for the whole answer."""
-    with Trapper(encrypted=psk_server(web=KEY)) as trapper:
-
-        def answer(_: Any) -> Iterator[bytes]:
-            for byte in counts(10, 0):
-                if trapper.closing.wait(0.1):
-                    return
-                yield bytes([byte])
-
-        trapper.answer = answer
-        begin = time.monotonic()
-        assert "connected, but no whole answer within 1 s" in error(psk(psk_file, trapper.port, timeout="1s"))
-        assert time.monotonic() - begin < 3
-
-
-def test_an_encrypted_request_that_is_read_slowly(psk_file: Path) -> None:
-    """The timeout is for the whole request, not for each of its records."""
-    stop = threading.Event()
-    context = psk_server(web=KEY)
-
-    def sip(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with context.wrap_socket(connection, server_side=True) as encrypted:
-            while not stop.wait(0.1):
-                encrypted.recv(16_384)
-
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        thread = threading.Thread(target=sip, args=(listener,))
-        thread.start()
-        begin = time.monotonic()
-        subject = psk(psk_file, listener.getsockname()[1], timeout="1s", compression=False)
-        with pytest.raises(DeliveryError, match="no whole answer within 1 s"):
-            subject.send(LONG)
-        took_s = time.monotonic() - begin
-        stop.set()
-        thread.join()
-    assert took_s < 3
-
-
-CROWD = """
-import json, sys
-from pathlib import Path
-from sender.settings.schema import Destination
-from sender.errors import DeliveryError
-from sender.model import Item
-from sender.zabbix.uplink import Uplink
-
-def resident():
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line)
-
-subjects = [Uplink(Destination.model_validate(each)) for each in json.loads(sys.argv[1])]
-accepted = [0] * len(subjects)
-for number in range(1200):
-    try:
-        accepted[number % len(subjects)] += subjects[number % len(subjects)].send([Item(host="h", key="k", value="1", clock=1, ns=1)]).accepted
-    except DeliveryError:
-        pass
-    if number in (300, 1199):
-        print(resident(), len(list(Path("/proc/self/fd").iterdir())))
-print(*accepted)
-"""
-
-
-def test_many_connections_leave_nothing(psk_file: Path, authority: Authority, server: Pair, client: Pair) -> None:
-    """More than a thousand encrypted sends of every outcome leave no file descriptor and no memory behind."""
-    keys = {"connect": "psk", "psk_identity": "web", "psk_file": str(psk_file)}
-    certs = {"connect": "cert", "ca_file": str(authority.ca), "cert_file": str(client.cert)}
-    certs["key_file"] = str(client.key)
-    with (
-        Trapper(encrypted=psk_server(web=KEY)) as good,
-        Trapper(encrypted=psk_server(web=bytes(32))) as wrong,
-        Trapper(encrypted=cert_server(server, authority.ca)) as other,
-        Trapper(lambda _: b"", reads=5) as rude,
-    ):
-        destinations = [
-            {"nodes": [good.node], "tls": keys},
-            {"nodes": [wrong.node], "tls": keys},
-            {"nodes": [rude.node], "tls": keys},
-            {"nodes": [good.node], "tls": {**keys, "psk_identity": "who"}},
-            {"nodes": [other.node], "tls": certs},
-            {"nodes": [other.node], "tls": {**certs, "server_cert_subject": "CN=x"}},
-        ]
-        early, late, accepted = python(CROWD, json.dumps(destinations)).splitlines()
-    assert accepted == "200 0 0 0 200 0"
-    assert early.split()[1] == late.split()[1]
-    assert int(late.split()[0]) - int(early.split()[0]) < 1_000
-
-
-def python(script: str, *arguments: str) -> str:
-    """What a process of its own prints."""
-    command = [sys.executable, "-c", script, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-SANDBOXED = """
-import sys
-from sender.settings.schema import Destination
-from sender.model import Item
-from sender.zabbix.uplink import Uplink
-from lab.seccomp import refuse_writable_code
-refuse_writable_code()
-tls = {"connect": "psk", "psk_identity": "web", "psk_file": sys.argv[2]}
-subject = Uplink(Destination.model_validate({"nodes": [sys.argv[1]], "tls": tls}))
-print(subject.send([Item(host="h", key="k", value="1", clock=1, ns=1)]))
-"""
-
-
-def test_in_the_sandbox_of_the_unit(psk_file: Path) -> None:
-    """Where memory may not be both writable and executable (MemoryDenyWriteExecute=), keys are used all the same."""
-    with Trapper(encrypted=psk_server(web=KEY)) as trapper:
-        assert "accepted=1" in python(SANDBOXED, trapper.node, str(psk_file))
-
-
-def test_a_server_that_says_nothing_after_the_handshake(psk_file: Path) -> None:
-    """Silence behind encryption is silence."""
-    with Trapper(lambda _: MUTE, encrypted=psk_server(web=KEY)) as trapper:
-        assert "connected, but no whole answer within 1 s" in error(psk(psk_file, trapper.port, timeout="1s"))

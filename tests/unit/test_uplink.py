@@ -10,38 +10,16 @@ import time
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from lab.seccomp import refuse_family
-from lab.trapper import MUTE, RESET, Trapper, accept, counts, packet, redirect
+from lab.trapper import RESET, Trapper, accept, counts, packet, redirect
+from lab.uplinks import ITEMS, LONG, uplink
 from sender.errors import DeliveryError, Step
 from sender.items import to_request
-from sender.model import Item, Node, Outcome
-from sender.settings.schema import Destination
-from sender.zabbix.uplink import Uplink
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-OPEN = Path("/proc/self/fd")
-ITEMS = tuple(Item(host="web-01", key=f"key[{n}]", value=str(n), clock=1_700_000_000, ns=n + 1) for n in range(10))
-
-
-def uplink(*ports: int, address: str = "127.0.0.1", **settings: Any) -> Uplink:
-    """An uplink to these ports, as the nodes of one cluster."""
-    nodes = [str(Node(address=address, port=port)) for port in ports]
-    return Uplink(Destination.model_validate({"nodes": nodes, **settings}))
-
-
-@pytest.fixture
-def dead_port() -> Iterator[int]:
-    """A port on which nobody listens, and nobody else can."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
+from sender.model import Outcome
 
 
 @pytest.mark.parametrize("compression", [True, False])
@@ -190,24 +168,6 @@ def test_byte_by_byte_is_still_an_answer() -> None:
         assert uplink(trapper.port).send(ITEMS) == Outcome(accepted=10)
 
 
-@pytest.mark.parametrize("pause_s", [0.1, 60])
-def test_the_timeout_is_for_the_whole_answer(pause_s: float) -> None:
-    """A trapper that drips, and one that says nothing, are both given up after the timeout, not after each byte's."""
-    with Trapper() as trapper:
-
-        def answer(_: Any) -> Iterator[bytes]:
-            for byte in counts(10, 0):
-                if trapper.closing.wait(pause_s):
-                    return
-                yield bytes([byte])
-
-        trapper.answer = answer
-        begin = time.monotonic()
-        with pytest.raises(DeliveryError, match="connected, but no whole answer within 1 s"):
-            uplink(trapper.port, timeout="1s").send(ITEMS)
-        assert time.monotonic() - begin < 5
-
-
 def test_nobody_listens(dead_port: int) -> None:
     """Every node that was tried is named, and what to do is said once."""
     with pytest.raises(DeliveryError) as raised:
@@ -229,9 +189,6 @@ def test_a_connection_that_breaks() -> None:
     assert said[0] == said[1]
 
 
-LONG = [Item(host="web-01", key="key", value="x" * 20_000_000, clock=1_700_000_000, ns=1)]
-
-
 def test_a_connection_that_is_cut_in_the_middle_of_the_request() -> None:
     """A trapper that goes away while it reads has closed the connection without an answer."""
     with (
@@ -239,20 +196,6 @@ def test_a_connection_that_is_cut_in_the_middle_of_the_request() -> None:
         pytest.raises(DeliveryError, match="closed the connection without an answer"),
     ):
         uplink(trapper.port, compression=False).send(LONG)
-
-
-def test_a_trapper_that_stops_reading_in_the_middle_of_the_request() -> None:
-    """The timeout is for the request, too."""
-
-    def answer(_: Any) -> bytes:
-        trapper.closing.wait(60)
-        return b""
-
-    with Trapper(answer, reads=1_000_000) as trapper:
-        begin = time.monotonic()
-        with pytest.raises(DeliveryError, match="connected, but no whole answer within 1 s"):
-            uplink(trapper.port, compression=False, timeout="1s").send(LONG)
-        assert time.monotonic() - begin < 5
 
 
 def test_an_unknown_name() -> None:
@@ -302,23 +245,6 @@ def test_a_sandbox_without_ipv4(dead_port: int) -> None:
 
     with ThreadPoolExecutor(1) as thread:  # the filter holds for the one thread that sets it
         thread.submit(send).result()
-
-
-@pytest.mark.heavy
-def test_ten_thousand_failures_leave_nothing_open(dead_port: int) -> None:
-    """Ten thousand failed sends of every kind leave no file descriptor behind."""
-    before = len(list(OPEN.iterdir()))
-    answers: list[bytes] = [RESET, b"", b"SSH-2.0-OpenSSH_9.2p1\r\n", packet(b"{", announced=9), redirect(reset=True)]
-    with Trapper() as trapper, Trapper(lambda _: MUTE) as mute, Trapper() as one, Trapper() as other:
-        one.answer = lambda _: redirect(revision=1, address=other.node)
-        other.answer = lambda _: redirect(revision=1, address=one.node)
-        impatient = Destination.model_validate({"nodes": [mute.node]}).model_copy(update={"timeout": 0.001})
-        subjects = [uplink(dead_port), uplink(one.port), uplink(dead_port, trapper.port), Uplink(impatient)]
-        for number in range(10_000):
-            trapper.answer = lambda _, number=number: answers[number // len(subjects) % len(answers)]  # type: ignore[misc]
-            with pytest.raises(DeliveryError):
-                subjects[number % len(subjects)].send(ITEMS[:1])
-    assert len(list(OPEN.iterdir())) == before
 
 
 def test_a_hostile_answer_costs_neither_memory_nor_time() -> None:

@@ -1,16 +1,19 @@
-"""What tests of the command share: a configuration of the test's own, processes that end with the test."""
+"""The fixtures that folders of tests share; tests/conftest.py has pytest load them. Knows of no single test."""
 
 from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.certificates import Authority, Pair
 from lab.command import COMMAND
 from lab.some_items import LIMITS, Zabbix
+from lab.uplinks import ISSUER, KEY, SUBJECT
 from sender.delivery.delivery import Delivery
 from sender.spool.spool import Spool
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts the command and gives the process, which the end of the test kills."""
+    """Return a function that starts the command and returns the process, which the end of the test kills."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -37,7 +40,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a configuration for host web-01 every second, to the given ports as destinations d0, d1 and so on.
+    """Return a function that writes a configuration: host web-01 every second, to the given ports as d0, d1 and so on.
 
     What else listens on this machine is left out.
     """
@@ -54,7 +57,7 @@ def config(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """Gives the messages logged since it was called last, from INFO up."""
+    """Return a function that returns the messages logged since it was called last, from INFO up."""
     caplog.set_level(logging.INFO)
 
     def logged() -> list[str]:
@@ -66,14 +69,22 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 @pytest.fixture
+def dead_port() -> Iterator[int]:
+    """Return a port on which nobody listens, and nobody else can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
 def zabbix() -> Zabbix:
-    """One that has all items."""
+    """Return one that has all items."""
     return Zabbix()
 
 
 @pytest.fixture
 def spool() -> Iterator[Spool]:
-    """An empty spool for main."""
+    """Return an empty spool for main."""
     spool = Spool(":memory:", ["main"], LIMITS)
     yield spool
     spool.close()
@@ -81,6 +92,39 @@ def spool() -> Iterator[Spool]:
 
 @pytest.fixture
 def delivery(spool: Spool, zabbix: Zabbix) -> Delivery:
-    """To main, at a moment that is later at each look at the clock: whatever waits for one is due."""
+    """Return one to main, at a moment that is later at each look at the clock: whatever waits for one is due."""
     moments = iter(range(0, 10**9, 1000))
     return Delivery("main", zabbix.send, spool, monotonic=lambda: float(next(moments)))
+
+
+@pytest.fixture
+def psk_file(tmp_path: Path) -> Path:
+    """Return the file with the key, as the agent has it."""
+    path = tmp_path / "psk"
+    path.touch(mode=0o600)
+    path.write_text(KEY.hex() + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Return the CA that both sides trust."""
+    return Authority(tmp_path_factory.mktemp("ca") / "trusted", ISSUER)
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Return a CA that nobody trusts."""
+    return Authority(tmp_path_factory.mktemp("ca") / "stranger", "CN=Stranger")
+
+
+@pytest.fixture(scope="session")
+def server(authority: Authority) -> Pair:
+    """Return a server's certificate as it should be."""
+    return authority.issue("server", SUBJECT)
+
+
+@pytest.fixture(scope="session")
+def client(authority: Authority) -> Pair:
+    """Return the certificate of this host as it should be."""
+    return authority.issue("client", "CN=web-01")

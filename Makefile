@@ -7,10 +7,14 @@ BETWEEN := $(filter-out $(NEWEST) .venv/$(firstword $(VERSIONS)),$(VERSIONS:%=.v
 SOURCES := pyproject.toml README.md LICENSE config.example.yaml \
 	$(shell find sender templates packaging -type f -not -name '*.pyc')
 
-# They mostly wait, so more run at once than there are processors.
-UNIT := -n 6 tests/unit tests/command
+# The fast ones first. Those of the second kind mostly wait, so more run at once than there are processors.
+UNIT := -n auto tests/unit
+WAITING := -n 6 tests/command tests/long
+THOROUGH := -n auto --hypothesis-profile=thorough -m hypothesis tests/unit  # the same properties, with more examples
 NOT_HEAVY := -m "not heavy"  # on all but the newest Python
-UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_uplink.py tests/command/test_dry_run.py  # from one Python to the next
+# From one Python to the next.
+UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_psk.py tests/unit/test_uplink.py \
+	tests/command/test_tls.py tests/command/test_dry_run.py tests/long/test_timeouts.py
 REAL := -n 6 tests/kernel tests/disk tests/systemd
 ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
@@ -28,6 +32,8 @@ DRAIN_PACKAGES := $(filter-out debhelper chromium%,$(TEST_PACKAGES))  # zabbix-a
 # In a network namespace: no other program's sockets are counted.
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
+unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
+
 .PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-drain bench-fleet deb soak soak-faults clean
 
 help: ## this list
@@ -43,17 +49,19 @@ demo: ## as root, on Debian 12: this machine in a real Zabbix, with trouble to l
 demo-installed: .venv/run/installed
 	@.venv/run/bin/python -m demo $(if $(PORT),--port $(PORT))
 
-unit: $(VERSIONS:%=.venv/%/unit) ## the tests that need neither root nor packages, on every Python of this machine
+unit: $(VERSIONS:%=.venv/%/unit) ## the tests that start no process and take a moment each, on every Python of this machine
 
 test: ## install what the tests need (as root, on Debian 12) and run all of them
 	@.ci/packages $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory test-installed
 
-test-installed: $(filter-out $(NEWEST)/unit,$(firstword $(VERSIONS:%=.venv/%/unit))) $(BETWEEN:%=%/unlike) $(NEWEST)/installed
+test-installed: $(filter-out $(NEWEST)/oldest,$(firstword $(VERSIONS:%=.venv/%/oldest))) $(BETWEEN:%=%/unlike) $(NEWEST)/installed
 	$(NEWEST)/bin/coverage erase
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(UNIT)
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest --durations=20 $(WAITING)
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report
+	$(NEWEST)/bin/pytest $(THOROUGH)
 	$(NEWEST)/bin/pytest $(REAL)
 	$(NEWEST)/bin/pytest $(ZABBIX)
 
@@ -121,7 +129,12 @@ clean: ## remove what the targets made
 
 .PHONY: $(VERSIONS:%=.venv/%/unit)
 $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
-	.venv/$*/bin/pytest -q $(if $(filter-out $(NEWEST),.venv/$*),$(NOT_HEAVY)) $(UNIT)
+	.venv/$*/bin/pytest -q --durations=5 --durations-min=0.5 $(UNIT)
+
+.PHONY: $(VERSIONS:%=.venv/%/oldest)
+$(VERSIONS:%=.venv/%/oldest): .venv/%/oldest: .venv/%/installed
+	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(UNIT)
+	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(WAITING)
 
 .PHONY: $(BETWEEN:%=%/unlike)
 $(BETWEEN:%=%/unlike): .venv/%/unlike: .venv/%/installed

@@ -6,7 +6,7 @@ SenderError
 │   ├── RefusedError it said no, with an errno: another way of asking may be taken
 │   └── TornError    the answer came in pieces that do not fit together: worth asking again
 ├── ApiError         the Zabbix API cannot be used as it must be: nothing more can be done over it
-│   └── ApiRefusedError it said no to one request, with a reason: others may be granted
+│   └── ApiRejectedError it said no to one request, with a reason: others may be granted
 ├── DeliveryError    one destination did not take one request: worth trying again later
 └── SpoolError       the spool cannot be written or read now: worth trying again later
     ├── FullError    the disk has no room for it
@@ -74,8 +74,8 @@ class ApiError(SenderError):
     """Zabbix's API does not answer as such, or lacks what is needed."""
 
 
-class ApiRefusedError(ApiError):
-    """The API refused one request."""
+class ApiRejectedError(ApiError):
+    """The API rejected one request."""
 
 
 class DeliveryError(SenderError):

@@ -1,4 +1,4 @@
-"""The verb `run`: the daemon, a dry run, or one sample."""
+"""The command `run`: the daemon, a dry run, or one sample. Knows how the parts of each are put together."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from sender.items import to_request
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Vitals
 from sender.sampling.sampler import Sampler
+from sender.settings.schema import load
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from sender.model import Item
     from sender.settings.schema import Settings
@@ -22,19 +25,43 @@ _LOG = logging.getLogger(__name__)
 # What only the living daemon needs is imported where it is needed: it would double the time to the first dry-run sample.
 
 
-def live(settings: Settings, load: Callable[[], Settings]) -> int:
-    """Sample and deliver until stopped; `load` reads the configuration anew. Raises TakenError."""
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line says, and return the exit code. Raises ConfigError, KernelError, TakenError."""
+    read = _loader(arguments.config, arguments.log_level)
+    if arguments.once:
+        return dry_once(read()) if arguments.dry_run else once(read())
+    return dry(read(), read) if arguments.dry_run else live(read(), read)
+
+
+def _loader(path: Path | None, log_level: str | None) -> Callable[[], Settings]:
+    """Return what reads the configuration, now and at each reload, and logs which warnings about it are new."""
+    logged: set[str] = set()
+
+    def read() -> Settings:
+        settings = load(path)
+        logging.getLogger().setLevel((log_level or settings.log_level).upper())
+        for warning in settings.warnings:
+            if warning not in logged:
+                _LOG.warning("%s", warning)
+        logged.update(settings.warnings)
+        return settings
+
+    return read
+
+
+def live(settings: Settings, reload: Callable[[], Settings]) -> int:
+    """Sample and deliver until stopped; `reload` reads the configuration anew. Raises TakenError."""
     from sender.daemon import daemon
     from sender.daemon.pipeline import Pipeline
 
-    daemon.run(Pipeline(settings, load=load))
+    daemon.run(Pipeline(settings, load=reload))
     return 0
 
 
 def once(settings: Settings) -> int:
-    """Deliver one sample, and where some of it is refused a second one, to see which; the exit code. Raises KernelError.
+    """Deliver one sample, and where some of it is rejected a second one, to see which. Return the exit code.
 
-    It waits in memory: the daemon, which has the spool, may be running.
+    The sample is queued in memory: the daemon, which has the spool, may be running. Raises KernelError.
     """
     from sender.delivery.delivery import Delivery
     from sender.delivery.registration import registration
@@ -62,20 +89,20 @@ def once(settings: Settings) -> int:
     for delivery in deliveries:
         if (ports := delivery.new_ports.ports) and not delivery.was_refused:
             _LOG.info(
-                "%s was told of port %s and makes their items within a minute or so; their values, which the daemon would hold "
-                "until then, were not sent",
+                "%s: new ports: %s. Zabbix creates their items within about a minute. Their values were not sent (the daemon "
+                "would hold them)",
                 *(delivery.name, ", ".join(ports)),
             )
     if not all(done):
-        _LOG.error("what was not delivered is lost: `run --once` does not use the spool")
+        _LOG.error("values that were not delivered are dropped: `run --once` does not use the spool")
     return 0 if all(done) and not spool.rejected else 1
 
 
-def dry(settings: Settings, load: Callable[[], Settings]) -> int:
-    """Print samples and send nothing, until stopped; the exit code."""
+def dry(settings: Settings, reload: Callable[[], Settings]) -> int:
+    """Print samples and send nothing, until stopped. Return the exit code."""
     from sender.daemon import daemon
 
-    service = _DryRun(settings, load, daemon.stop)
+    service = _DryRun(settings, reload, daemon.stop)
     daemon.run(service)
     if service.failure:
         raise service.failure
@@ -83,7 +110,7 @@ def dry(settings: Settings, load: Callable[[], Settings]) -> int:
 
 
 def dry_once(settings: Settings) -> int:
-    """Print one sample; the exit code. Raises KernelError."""
+    """Print one sample, and return the exit code. Raises KernelError."""
     Sampler(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=_print).once()
     return 0
 
@@ -98,7 +125,7 @@ class _DryRun:
         self.sampling = Sampler(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
 
     def start(self) -> None:
-        """Nothing to begin."""
+        """Begin: there is nothing to do."""
 
     def tick(self) -> None:
         self.sampling.tick()
@@ -114,7 +141,7 @@ class _DryRun:
         return "a dry run"
 
     def close(self, within_s: float) -> None:
-        """Nothing is open."""
+        """End: nothing is open."""
 
     def _publish(self, items: Sequence[Item]) -> None:
         try:

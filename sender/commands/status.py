@@ -1,4 +1,4 @@
-"""The verb `status`: what waits for whom, since when, and what was lost; from the spool's file, without the daemon's help."""
+"""The command `status`: what is queued for each destination; from the spool's file, without the daemon's help."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from sender.settings.schema import Destination, Settings
     from sender.spool.reader import Waiting
 
-
-_SLACK_S = 10  # what a sample may be late
+_SLACK_S = 10  # by which a sample may be late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class DestinationStatus:
     """One destination. Moments are s since 1970, None for never; `dropped` and `rejected` are since the daemon's start.
 
-    `last_success` is when it accepted a value last; `last_error` why it takes nothing, or what it refuses, if it does.
+    `queued` values are in the spool for it, the oldest from `queued_since`; `last_success` is when it last accepted a
+    value; `last_error` is why delivery fails, or what it rejects, if it does.
     """
 
     name: str
     nodes: list[str]
-    waiting: int = 0
-    waiting_since: int | None = None
+    queued: int = 0
+    queued_since: int | None = None
     last_success: int | None = None
     failing_since: int | None = None
     last_error: str | None = None
@@ -42,7 +42,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class SpoolStatus:
     """The spool's file, the process of the daemon that uses it (None: none does), and each configured destination.
 
     `is_stale`: though a daemon runs, nothing was written for so long that it probably cannot.
@@ -53,51 +53,60 @@ class Status:
     written: int
     daemon_pid: int | None
     is_stale: bool
-    destinations: list[Line]
+    destinations: list[DestinationStatus]
 
 
-def of(settings: Settings) -> Status:
-    """How things are. Raises SpoolError when the spool cannot be read."""
+def read(settings: Settings) -> SpoolStatus:
+    """Return the spool's status. Raises SpoolError when the spool cannot be read."""
     path = settings.spool.path
     if path == MEMORY:
         raise SpoolError(
-            "spool.path is :memory:, which only the daemon itself can look into; its log says what it lost"
+            "spool.path is :memory:, which only the daemon itself can read", advice="See the daemon's log."
         )
     daemon = daemon_of(path)
-    try:
-        parts = [Path(path).stat(), *(each.stat() for each in [Path(f"{path}-wal")] if each.exists())]
-        found = read_status(path)
-    except FileNotFoundError as error:
-        why = "the daemon cannot write it, see its log" if daemon else "has a daemon run with this configuration?"
-        raise SpoolError(f"there is no spool {path}; {why}") from error
-    except PermissionError as error:
-        raise SpoolError(f"the spool {path} cannot be read by this user; run it as root") from error
-    except DamagedError as error:
-        raise SpoolError(f"the spool {path} is damaged ({error}); the daemon sets it aside when it starts") from error
-    except SpoolError as error:
-        hint = "" if os.geteuid() == 0 else "; run it as root"
-        raise SpoolError(f"the spool cannot be read: {error}{hint}") from error
+    parts, found = _read_file(path, is_in_use=daemon is not None)
     written = max(part.st_mtime for part in parts)
-    return Status(
+    return SpoolStatus(
         spool=path,
         bytes=sum(part.st_size for part in parts),
         written=int(written),
         daemon_pid=daemon,
         is_stale=daemon is not None and time.time() - written > 3 * settings.interval + _SLACK_S,
-        destinations=[_line(destination, found.get(destination.name)) for destination in settings.destinations],
+        destinations=[_of(destination, found.get(destination.name)) for destination in settings.destinations],
     )
 
 
-def _line(destination: Destination, waiting: Waiting | None) -> Line:
+def _read_file(path: str, *, is_in_use: bool) -> tuple[list[os.stat_result], dict[str, Waiting]]:
+    """Return what the file system says of the spool's files, and what is queued in them. Raises SpoolError."""
+    try:
+        parts = [Path(path).stat(), *(each.stat() for each in [Path(f"{path}-wal")] if each.exists())]
+        return parts, read_status(path)
+    except FileNotFoundError as error:
+        advice = "The daemon cannot write it: see its log." if is_in_use else "Run the daemon with this configuration."
+        raise SpoolError(f"there is no spool {path}", advice=advice) from error
+    except PermissionError as error:
+        raise SpoolError(f"the spool {path} cannot be read by this user", advice="Run `status` as root.") from error
+    except DamagedError as error:
+        advice = "The daemon renames it when it starts, and begins a new one."
+        raise SpoolError(f"the spool {path} is damaged ({error})", advice=advice) from error
+    except SpoolError as error:
+        advice = "" if os.geteuid() == 0 else "Run `status` as root."
+        raise SpoolError(f"the spool cannot be read: {error}", advice=advice) from error
+    except OSError as error:
+        advice = "Correct spool.path in the configuration."
+        raise SpoolError(f"the spool {path} cannot be read: {error.strerror}", advice=advice) from error
+
+
+def _of(destination: Destination, queued: Waiting | None) -> DestinationStatus:
     nodes = list(map(str, destination.nodes))
-    if waiting is None:
-        return Line(name=destination.name, nodes=nodes)
-    progress = waiting.progress
-    return Line(
+    if queued is None:
+        return DestinationStatus(name=destination.name, nodes=nodes)
+    progress = queued.progress
+    return DestinationStatus(
         name=destination.name,
         nodes=nodes,
-        waiting=waiting.values,
-        waiting_since=waiting.since,
+        queued=queued.values,
+        queued_since=queued.since,
         last_success=progress.succeeded_at or None,
         failing_since=progress.failing_since or None,
         last_error=progress.error or None,
@@ -106,26 +115,26 @@ def _line(destination: Destination, waiting: Waiting | None) -> Line:
     )
 
 
-def as_json(status: Status) -> str:
-    """For other programs."""
+def as_json(status: SpoolStatus) -> str:
+    """Return the status for other programs."""
     return json.dumps(asdict(status), indent=2)
 
 
-def as_text(status: Status) -> str:
-    """For people."""
+def as_text(status: SpoolStatus) -> str:
+    """Return the status for people: a table of destinations, and a line for each that needs attention."""
     daemon = f"the daemon runs, process {status.daemon_pid}" if status.daemon_pid else "no daemon runs"
-    head = ("DESTINATION", "WAITING", "SINCE", "LAST SUCCESS", "DROPPED", "REFUSED")
+    size = f"{status.bytes / 2**20:,.1f} MiB" if status.bytes >= 2**20 else f"{status.bytes / 2**10:,.0f} KiB"
+    head = ("DESTINATION", "QUEUED", "SINCE", "LAST SUCCESS", "DROPPED", "REJECTED")
     rows = [
         (
-            *(line.name, f"{line.waiting:,}", _moment(line.waiting_since), _moment(line.last_success)),
-            *(f"{line.dropped:,}", f"{line.rejected:,}"),
+            *(each.name, f"{each.queued:,}", _moment(each.queued_since), _moment(each.last_success)),
+            *(f"{each.dropped:,}", f"{each.rejected:,}"),
         )
-        for line in status.destinations
+        for each in status.destinations
     ]
-    size = f"{status.bytes / 2**20:,.1f} MiB" if status.bytes >= 2**20 else f"{status.bytes / 2**10:,.0f} KiB"
-    wrong = [f"{line.name}{_trouble(line)}" for line in status.destinations if line.last_error]
+    wrong = [_trouble(each) for each in status.destinations if each.last_error]
     if status.is_stale:
-        wrong.append(f"The spool was last written {_moment(status.written)}: the daemon cannot write it, see its log")
+        wrong.append(f"The spool was last written {_moment(status.written)}. The daemon cannot write it: see its log.")
     return "\n".join(
         [
             f"spool {status.spool}, {size}; {daemon}",
@@ -137,12 +146,9 @@ def as_text(status: Status) -> str:
     )
 
 
-def _trouble(line: Line) -> str:
-    return (
-        f" takes nothing since {_moment(line.failing_since)}: {line.last_error}"
-        if line.failing_since
-        else (f": {line.last_error}")
-    )
+def _trouble(destination: DestinationStatus) -> str:
+    since = f" delivery fails since {_moment(destination.failing_since)}:" if destination.failing_since else ""
+    return f"{destination.name}:{since} {destination.last_error}"
 
 
 def _moment(clock: int | None) -> str:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_BYTES = 1_000_000  # of a configuration
+_MAX_BYTES = 1_000_000  # of a configuration, or of a list of hosts
 PSK_DIGITS = range(32, 513)  # Zabbix manual: Encryption, Using pre-shared keys: 128 to 2048 bits
 KEY_BYTES = 2 * PSK_DIGITS.stop  # enough to see that a file holds more than a key
 _OTHERS_READ = 0o004
@@ -24,11 +24,17 @@ def head(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
-def content(path: Path, most: int = MAX_BYTES) -> bytes:
-    """Return what a file holds. Raises OSError, also for one that holds more than `most` bytes."""
-    found = head(path, most + 1)
-    if len(found) > most:
-        raise OSError(errno.EFBIG, f"it has more than {most} bytes")
+def content(path: Path) -> bytes:
+    """Return what a file of text holds. Raises OSError, also for one that holds more than a million bytes."""
+    with path.open("rb") as file:
+        return rest(file)
+
+
+def rest(file: BinaryIO) -> bytes:
+    """Return what is still to be read of an open file, as `content` does."""
+    found = file.read(_MAX_BYTES + 1)
+    if len(found) > _MAX_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {_MAX_BYTES} bytes")
     return found
 
 

@@ -7,11 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.command import COMMAND, tcp_status_sender
 from sender import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -78,6 +82,63 @@ def test_a_full_disk_under_the_output(arguments: list[str]) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "tcp-status-sender: cannot write the output: No space left on device\n"
+
+
+BELOW_A_FILE = "/etc/hostname/x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("run --once --config FILE", 2),
+        ("run --config FILE", 2),
+        ("check --config FILE", 1),
+        ("show --config FILE", 2),
+        ("status --config FILE", 2),
+        ("provision --url http://127.0.0.1:9/ --config FILE", 2),
+        ("provision --url http://127.0.0.1:9/ --host a --token-file FILE", 2),
+        ("provision --url http://127.0.0.1:9/ --host a --hosts FILE", 2),
+        ("provision --url http://127.0.0.1:9/ --host a --ca-file FILE", 2),
+        ("provision --url http://127.0.0.1:9/ --host a --psk-identity a --psk-file FILE", 2),
+    ],
+)
+def test_a_path_below_a_file(arguments: str, code: int) -> None:
+    """Whatever path is wrong is named with the reason and what is expected; the output is not to blame."""
+    done = tcp_status_sender(*arguments.replace("FILE", BELOW_A_FILE).split())
+    assert done.returncode == code
+    said = done.stdout + done.stderr
+    assert f"{BELOW_A_FILE}: cannot be read: Not a directory; expected " in " ".join(said.split())
+    assert "output" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "status"])
+def test_a_spool_below_a_file(config: Callable[..., Path], verb: str) -> None:
+    """The spool's path is named where it cannot be one; the output is not to blame."""
+    done = tcp_status_sender(verb, "--config", config(9, spool={"path": BELOW_A_FILE}))
+    assert done.returncode == 1
+    assert BELOW_A_FILE in done.stdout + done.stderr
+    assert "output" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["check", "run --once"])
+def test_a_key_below_a_file(config: Callable[..., Path], verb: str) -> None:
+    """So is a key's path."""
+    tls = {"connect": "psk", "psk_identity": "a", "psk_file": BELOW_A_FILE}
+    path = config(destinations=[{"nodes": ["127.0.0.1:9"], "tls": tls}])
+    done = tcp_status_sender(*verb.split(), "--config", path)
+    assert done.returncode == 1
+    assert f"psk_file {BELOW_A_FILE} cannot be read: Not a directory" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_a_path_that_nobody_expects_to_fail() -> None:
+    """An installation that lacks a file is an error of that file, not of the output."""
+    code = "from sender import cli; from sender.commands import template; template.FORMATS['6.0'] = 'none.xml'; "
+    code += "raise SystemExit(cli.main(['template']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"tcp-status-sender: (/.*/none\.xml): No such file or directory\. Check that \1 is there .*\.\n", done.stderr
+    )
 
 
 def test_a_reader_that_has_seen_enough() -> None:

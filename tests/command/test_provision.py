@@ -74,30 +74,85 @@ def test_an_address_is_taken_as_people_have_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "given", "expected"),
     [
-        (["--host", "ä"], "", f"host 'ä': {NAME}"),
-        (["--host", "a", "--host", " b", "--host", "x" * 129], "", f"host ' b': {NAME}\nhost {'x' * 129!r}: {NAME}"),
-        (["--hosts", "-"], "web-01\n\n# one more\nweb/02\n", f"host 'web/02': {NAME}"),
-        (["--hosts", "-"], "\n", "--hosts -: holds no name; expected one per line"),
-        (["--hosts", "/nowhere"], "", "--hosts /nowhere: cannot be read: No such file or directory"),
+        (["--host", "ä"], "", f"--host: is 'ä'; {NAME}"),
+        (
+            ["--host", "a", "--host", " b", "--host", "x" * 129],
+            "",
+            "--host: ' b' starts or ends with a space; expected none there\n--host: has 129 characters; expected at most 128",
+        ),
+        (["--hosts", "-"], "web-01\n\n# one more\nweb/02\n", f"--hosts -: line 4: is 'web/02'; {NAME}"),
+        (["--hosts", "-"], "\n", "--hosts -: holds no name; expected a host name on each line"),
+        (
+            ["--hosts", "/nowhere"],
+            "",
+            "--hosts /nowhere: does not exist; expected a file with a host name on each line",
+        ),
+        (
+            ["--hosts", "/dev/zero"],
+            "",
+            "--hosts /dev/zero: cannot be read: it has more than 1000000 bytes; expected a file with a",
+        ),
         (["--template-only", "--host", "a"], "", "--template-only: expected nothing about hosts beside it"),
         (["--host", "a", "--psk-identity", "b"], "", "--psk-identity, --psk-file: expected both or neither"),
         (["--host", "a", "--psk-file", "b"], "", "--psk-identity, --psk-file: expected both or neither"),
-        (["--host", "a", "--ca-file", "/nowhere"], "", "--ca-file /nowhere: cannot be read: No such file or directory"),
+        (
+            ["--host", "a", "--psk-identity", "b", "--psk-file", "/nowhere"],
+            "",
+            "--psk-file /nowhere: does not exist; expected a file that this user can read",
+        ),
+        (
+            ["--host", "a", "--ca-file", "/nowhere"],
+            "",
+            "--ca-file /nowhere: does not exist; expected certificates of CAs in PEM form",
+        ),
         (
             ["--host", "a", "--ca-file", "/etc/hostname"],
             "",
-            "--ca-file /etc/hostname: holds no certificates in PEM form",
+            "--ca-file /etc/hostname: holds no certificates; expected certificates of CAs in PEM form",
         ),
         (
             ["--host", "a", "--token-file", "/nowhere"],
             "",
-            "--token-file /nowhere: cannot be read: No such file or directory",
+            "--token-file /nowhere: does not exist; expected a file that this user can read",
         ),
     ],
 )
-def test_every_mistake_in_the_arguments(arguments: list[str], given: str, expected: str) -> None:
-    """Exit code 2 before anything is asked, with each mistake and what is expected."""
-    assert run(*arguments, given=given) == (2, expected)
+def test_each_mistake_in_the_arguments(arguments: list[str], given: str, expected: str) -> None:
+    """Exit code 2 before anything is asked, with the mistake and what is expected."""
+    code, said = run(*arguments, given=given)
+    assert code == 2
+    assert said.startswith(expected)
+    assert said.count("\n") == expected.count("\n")
+
+
+def test_every_mistake_at_once(tmp_path: Path) -> None:
+    """One run names whatever is wrong: address, login, CAs, hosts, keys, and options that exclude each other."""
+    (tmp_path / "hosts").write_text("web-01\nweb/02\nweb-03\n")
+    (tmp_path / "web-03").write_text(KEY)
+    missing = tmp_path / "missing"
+    arguments: list[str | Path] = ["--token-file", missing, "--ca-file", missing, "--template-only", "--host", "ä"]
+    arguments += ["--hosts", tmp_path / "hosts", "--psk-identity", "PSK {host}", "--psk-file", f"{tmp_path}/{{host}}"]
+    code, said = run(*arguments, url="ftp://a/")
+    assert code == 2
+    assert [line.partition(";")[0] for line in said.splitlines()] == [
+        "--url: is 'ftp://a/'",
+        f"--token-file {missing}: does not exist",
+        f"--ca-file {missing}: does not exist",
+        "--template-only: expected nothing about hosts beside it",
+        "--host: is 'ä'",
+        f"--hosts {tmp_path}/hosts: line 2: is 'web/02'",
+        f"--psk-file {tmp_path}/web-01: does not exist",
+    ]
+    assert all("expected" in line for line in said.splitlines())
+
+
+def test_the_configuration_s_mistakes_are_among_them(config: Callable[..., Path]) -> None:
+    """Where the configuration names the host, what is wrong in it stands beside a missing token."""
+    path = config(9, log_level="loud")
+    code, said = run("--config", path, url="", HOME="/")
+    assert code == 2
+    places = [line.partition(" expected")[0] for line in said.splitlines()]
+    assert places == ["--url: is '';", "no API token;", f"{path}: log_level: is 'loud';"]
 
 
 def test_without_a_host_it_is_the_configuration_s(config: Callable[..., Path]) -> None:
@@ -237,15 +292,15 @@ def web() -> Iterator[Web]:
     [
         (
             "5.0.8",
-            "is Zabbix 5.0.8; this needs 6.0 or later. Import the template by hand there: `tcp-status-sender template ",
+            "is Zabbix 5.0.8, but `provision` needs 6.0 or later. Import the template by hand: `tcp-status-sender template ",
         ),
-        ("4.4.10", "is Zabbix 4.4.10; this needs 6.0 or later"),
-        ("nonsense", "does not answer as Zabbix's API does; is this the address of Zabbix's web interface, such as "),
-        (b"<html>Welcome to nginx!</html>", "does not answer as Zabbix's API does; is this the address of "),
-        (b"[]", "does not answer as Zabbix's API does; is this the address of "),
-        (b'{"error": "no"}', "does not answer as Zabbix's API does; is this the address of "),
-        (b"\xff\xfe", "does not answer as Zabbix's API does; is this the address of "),
-        (b"", "does not answer as Zabbix's API does; is this the address of "),
+        ("4.4.10", "is Zabbix 4.4.10, but `provision` needs 6.0 or later"),
+        ("nonsense", "does not answer as Zabbix's API does. Is this the address of Zabbix's web interface, such as "),
+        (b"<html>Welcome to nginx!</html>", "does not answer as Zabbix's API does. Is this the address of "),
+        (b"[]", "does not answer as Zabbix's API does. Is this the address of "),
+        (b'{"error": "no"}', "does not answer as Zabbix's API does. Is this the address of "),
+        (b"\xff\xfe", "does not answer as Zabbix's API does. Is this the address of "),
+        (b"", "does not answer as Zabbix's API does. Is this the address of "),
     ],
 )
 def test_what_is_no_zabbix_or_too_old_a_one(web: Web, answer: Any, expected: str) -> None:
@@ -260,8 +315,8 @@ def test_what_is_no_zabbix_or_too_old_a_one(web: Web, answer: Any, expected: str
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (403, "answers HTTP 403 Forbidden; is this the address of Zabbix's web interface, such as "),
-        (502, "answers HTTP 502 Bad Gateway; its web server's log says why"),
+        (403, "answers HTTP 403 Forbidden. Is this the address of Zabbix's web interface, such as "),
+        (502, "answers HTTP 502 Bad Gateway. See the log of its web server."),
     ],
 )
 def test_what_the_web_server_says(web: Web, status: int, expected: str) -> None:
@@ -274,7 +329,7 @@ def test_an_address_that_leads_elsewhere(web: Web) -> None:
     """The address to give instead is named, and no token goes there."""
     web.status, web.location = 301, f"{web.url}elsewhere/api_jsonrpc.php"
     code, said = run("--host", "a", url=web.url)
-    assert (code, said) == (1, f"tcp-status-sender: {web.url}: leads to {web.url}elsewhere/; give that address")
+    assert (code, said) == (1, f"tcp-status-sender: {web.url}: leads to {web.url}elsewhere/. Give that address.")
     assert not [asked for asked in web.asked if TOKEN in str(asked)]
 
 
@@ -291,13 +346,13 @@ def test_a_trapper_is_no_web_interface() -> None:
     with Trapper(lambda _: b"", reads=5) as trapper:
         code, said = run("--host", "a", url=f"http://127.0.0.1:{trapper.port}/")
     assert code == 1
-    assert "closes the connection without an answer, as Zabbix's trapper does; is this the address of " in said
+    assert "closes the connection without an answer, as Zabbix's trapper does. Is this the address of " in said
 
 
 def test_http_is_warned_about() -> None:
     """Whoever is in between reads the token."""
     assert run("--host", "a", url="http://nowhere.invalid/")[1].startswith(
-        "warning: http://nowhere.invalid/: whoever is in between can read the token and the keys; https:// hides them\n"
+        "warning: http://nowhere.invalid/: anybody on the way there can read the token and the keys; https:// hides them\n"
     )
 
 
@@ -307,7 +362,7 @@ def test_what_a_server_quotes_is_no_secret(web: Web) -> None:
     code, said = run("--host", "a", url=web.url)
     assert code == 1
     assert said == (
-        "tcp-status-sender: hostgroup.get is refused: Error in query [(hidden)]; the user's role must allow this API method"
+        "tcp-status-sender: hostgroup.get was rejected: Error in query [(hidden)]. The user's role must allow this API method."
     )
 
 
@@ -316,7 +371,7 @@ def test_a_login_that_breaks_down(web: Web) -> None:
     web.answers["user.checkAuthentication"] = b"<html>"
     code, said = run("--host", "a", url=web.url)
     assert code == 1
-    assert said.startswith(f"tcp-status-sender: {web.url}: does not answer as Zabbix's API does; is this the address ")
+    assert said.startswith(f"tcp-status-sender: {web.url}: does not answer as Zabbix's API does. Is this the address ")
 
 
 def test_https_where_there_is_none(web: Web) -> None:
@@ -325,7 +380,7 @@ def test_https_where_there_is_none(web: Web) -> None:
     code, said = run("--host", "a", url=url)
     assert code == 1
     assert said.startswith(f"tcp-status-sender: {url}: does not speak TLS with us: ")
-    assert said.endswith("; is it https there?")
+    assert said.endswith(". Is it https there?")
 
 
 def test_what_is_there_but_not_for_this_user(web: Web) -> None:
@@ -340,9 +395,9 @@ def test_what_is_there_but_not_for_this_user(web: Web) -> None:
     code, said = run("--host", "a", "--keep-template", url=web.url)
     assert code == 1
     assert said.startswith(
-        f"tcp-status-sender: hostgroup.create is refused: {reason[:-1]}, where this user may not read"
+        f"tcp-status-sender: hostgroup.create was rejected: {reason[:-1]}, where this user may not read"
     )
-    assert "only a role of type Super admin may create groups" in said
+    assert "Only a role of type Super admin may create groups" in said
 
 
 def test_a_web_server_that_swallows_the_header(web: Web) -> None:
@@ -351,7 +406,7 @@ def test_a_web_server_that_swallows_the_header(web: Web) -> None:
     web.answers["templategroup.get"] = {"code": -32602, "message": "Invalid params.", "data": "Not authorized."}
     code, said = run("--host", "a", url=web.url)
     assert code == 1
-    assert said.endswith("Not authorized; does the web server pass the header Authorization on to PHP?")
+    assert said.endswith("Not authorized. Does the web server pass the header Authorization on to PHP?")
     assert web.asked[-1][1] == f"Bearer {TOKEN}"
 
 
@@ -373,5 +428,5 @@ def test_an_api_that_breaks_down_ends_it(web: Web) -> None:
     first, second = said.splitlines()
     assert first == f"template {TEMPLATE!r}: nothing to do"
     assert second.startswith(
-        f"tcp-status-sender: {web.url}: template.get: does not answer as Zabbix's API does; is this"
+        f"tcp-status-sender: {web.url}: template.get: does not answer as Zabbix's API does. Is this"
     )

@@ -400,7 +400,9 @@ def test_once_says_that_the_items_of_a_new_port_come_later(config: Callable[...,
     with Trapper(answer) as trapper:
         path = config(trapper.port, ports={"listening": False, "local": [9]})
         done = tcp_status_sender("run", "--once", "--config", path)
-    assert "d0 was told of port 9 and makes their items within a minute or so; their values, which" in done.stderr
+    assert (
+        "d0: new ports: 9. Zabbix creates their items within about a minute. Their values were not sent" in done.stderr
+    )
     assert done.returncode == 0
 
 
@@ -439,14 +441,14 @@ def test_the_journal_hears_how_bad_it_is(config: Callable[..., Path], monkeypatc
         errors.close()
         failed, lost, bad = log.read().splitlines()
     assert failed.startswith(f"<3>delivery to d0 fails; {FIRST} values wait: ")
-    assert lost.startswith("<3>what was not delivered is lost")
+    assert lost.startswith("<3>values that were not delivered are dropped")
     assert bad.startswith(f"<3>{path}: interval: is 'loud'; expected a duration")
 
 
 def test_what_an_agents_file_has_beyond_ours_is_said_once(
     start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """What is not honoured stands in the log at the start, and after a reload only if it is new; the reload reads anew."""
+    """What is not supported stands in the log at the start, and after a reload only if it is new; the reload reads anew."""
     agent = tmp_path / "agent.conf"
     with Trapper() as trapper:
         agent.write_text(f"Hostname=one,two\nServerActive=127.0.0.1:{trapper.port}\n")
@@ -455,12 +457,12 @@ def test_what_an_agents_file_has_beyond_ours_is_said_once(
         path.write_text(json.dumps({key: settings[key] for key in settings if key not in ("host", "destinations")}))
         process = start("run", "--config", path)
         log = until(process, " started: host 'one', a sample every 1 s from ")
-        assert log.count(f"WARNING {agent}: Hostname: only 'one' is honoured, not 'two'") == 1
+        assert log.count(f"WARNING {agent}: Hostname: only 'one' is used, not 'two'") == 1
         process.send_signal(signal.SIGHUP)
         assert "WARNING" not in until(process, " reloaded: host 'one', ")
         agent.write_text(agent.read_text().replace("one,two", "three,two"))
         process.send_signal(signal.SIGHUP)
-        assert "Hostname: only 'three' is honoured" in until(process, " reloaded: host 'three', ")
+        assert "Hostname: only 'three' is used" in until(process, " reloaded: host 'three', ")
         agent.write_text("")
         process.send_signal(signal.SIGHUP)
         until(process, f"the one before stays in force: {agent}: ServerActive: is missing; ")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
-    """Destination by destination: what waits, since when, last success, and why one takes nothing; nothing is disturbed."""
+    """Destination by destination: what is queued, since when, last success, and why one fails; nothing is disturbed."""
     with Trapper(lambda _: b"") as dead, Trapper() as alive:
         path = config(dead.port, alive.port)
         process = start("run", "--config", path)
@@ -36,28 +36,28 @@ def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], conf
     head, empty, titles, d0, d1, again, failing = done.stdout.splitlines()
     assert head.startswith(f"spool {path.parent}/spool.db, ")
     assert head.endswith(f"; the daemon runs, process {process.pid}")
-    assert titles.split() == ["DESTINATION", "WAITING", "SINCE", "LAST", "SUCCESS", "DROPPED", "REFUSED"]
+    assert titles.split() == ["DESTINATION", "QUEUED", "SINCE", "LAST", "SUCCESS", "DROPPED", "REJECTED"]
     moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}"
     assert re.fullmatch(rf"d0 +\d+  {moment}  - +0 +0", d0)
     assert re.fullmatch(rf"d1 +\d+  (-  |{moment}) +{moment} +0 +0", d1)
     assert (empty, again) == ("", "")
     assert re.match(
-        rf"d0 takes nothing since {moment}: 127\.0\.0\.1:{dead.port}: it closed the connection without", failing
+        rf"d0: delivery fails since {moment}: 127\.0\.0\.1:{dead.port}: it closed the connection without", failing
     )
     first, second = found["destinations"]
     assert found["daemon_pid"] == process.pid
     assert first["nodes"] == [f"127.0.0.1:{dead.port}"]
-    assert (first["waiting"] - len(DISCOVERIES)) % len(KEYS) == 0
-    assert first["waiting"] > 0
-    assert abs(first["waiting_since"] - first["failing_since"]) <= 2
+    assert (first["queued"] - len(DISCOVERIES)) % len(KEYS) == 0
+    assert first["queued"] > 0
+    assert abs(first["queued_since"] - first["failing_since"]) <= 2
     assert first["last_success"] is None
-    assert second["last_success"] >= first["waiting_since"]
+    assert second["last_success"] >= first["queued_since"]
     assert second["last_error"] is None
     assert (first["dropped"], second["rejected"]) == (0, 0)
 
 
 def test_when_no_daemon_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
-    """After the daemon has ended, what waits is still to be seen; a destination that is new has nothing yet."""
+    """After the daemon has ended, what is queued is still to be seen; a destination that is new has nothing yet."""
     with Trapper(lambda _: b"") as dead:
         process = start("run", "--config", config(dead.port))
         until(process, "delivery to d0 fails")
@@ -67,8 +67,8 @@ def test_when_no_daemon_runs(start: Callable[..., subprocess.Popen[str]], config
     for _ in range(2):
         found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)
         assert found["daemon_pid"] is None
-        assert found["destinations"][0]["waiting"] >= 18
-        assert found["destinations"][1]["waiting"] == 0
+        assert found["destinations"][0]["queued"] >= 18
+        assert found["destinations"][1]["queued"] == 0
     assert "; no daemon runs" in tcp_status_sender("status", "--config", path).stdout
 
 
@@ -104,15 +104,15 @@ def test_where_there_is_nothing_to_see(config: Callable[..., Path], tmp_path: Pa
     done = tcp_status_sender("status", "--config", config(9))
     assert done.returncode == 1
     assert "there is no spool" in done.stderr
-    assert "has a daemon run with this configuration?" in done.stderr
+    assert "Run the daemon with this configuration." in done.stderr
     assert not (tmp_path / "spool.db").exists()
     done = tcp_status_sender("status", "--config", config(9, spool={"path": ":memory:"}))
-    assert (done.returncode, "only the daemon itself can look into" in done.stderr) == (1, True)
+    assert (done.returncode, "only the daemon itself can read" in done.stderr) == (1, True)
     (tmp_path / "spool.db").write_bytes(b"noise" * 1000)
     done = tcp_status_sender("status", "--config", config(9))
     assert (
         done.returncode,
-        "is damaged (file is not a database); the daemon sets it aside when it starts" in done.stderr,
+        "is damaged (file is not a database). The daemon renames it when it starts" in done.stderr,
     ) == (1, True)
 
 
@@ -123,4 +123,11 @@ def test_a_spool_that_cannot_be_read(config: Callable[..., Path], tmp_path: Path
     done = tcp_status_sender("status", "--config", config(9))
     assert done.returncode == 1
     assert f"the spool cannot be read: {tmp_path}/spool.db: " in done.stderr
-    assert ("run it as root" in done.stderr) == (os.geteuid() != 0)
+    assert ("as root" in done.stderr) == (os.geteuid() != 0)
+
+
+def test_a_spool_below_a_file(config: Callable[..., Path]) -> None:
+    """A path that cannot be is an error of that path, with what to do; the output is not to blame."""
+    done = tcp_status_sender("status", "--config", config(9, spool={"path": "/etc/hostname/spool.db"}))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "/etc/hostname/spool.db cannot be read: Not a directory. Correct spool.path" in done.stderr

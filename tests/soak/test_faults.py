@@ -118,7 +118,7 @@ class Soak:
         waiting = {destination["name"] for destination in self.scene.settings["destinations"]}
         while waiting:
             status = self._status()
-            waiting -= {each["name"] for each in status if not each["waiting"]}
+            waiting -= {each["name"] for each in status if not each["queued"]}
             assert time.monotonic() < began + DRAINED_S, f"still waits: {status}"
             time.sleep(0.2)
         aside = f"{self.scene.spool}.2*"  # what damaged spools were kept as
@@ -138,7 +138,7 @@ class Soak:
             found = self.scene.disk.run(COMMAND, "status", "--json", "--config", self.scene.config)
         except subprocess.CalledProcessError as error:
             assert self.scene.damaged, error.stderr
-            return [{"waiting": error.stderr}]
+            return [{"queued": error.stderr}]
         destinations: list[dict[str, Any]] = json.loads(found)["destinations"]
         return destinations
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.commands.provision.credentials import Psk
-from sender.commands.provision.provision import Provision, Wanted
-from sender.errors import ApiError, ApiRefusedError
+from sender.commands.provision.provision import Goal, Provision
+from sender.errors import ApiError, ApiRejectedError
 from sender.items import TEMPLATE
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Zabbix:
 
 def lines(zabbix: Zabbix, *hosts: str, version: tuple[int, int] = (7, 0), **wanted: Any) -> list[str]:
     """What is said of these hosts, where the template is not to be touched unless `wanted` says so."""
-    goal = Wanted(**{"hosts": hosts, "is_template_kept": True, **wanted})
-    return [line.text for line in Provision(zabbix, version, goal).lines()]
+    goal = Goal(**{"hosts": hosts, "is_template_kept": True, **wanted})
+    return [line.text for line in Provision(zabbix, version, goal).steps()]
 
 
 def host(version: tuple[int, int] = (7, 0), **properties: Any) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def test_a_group_that_is_missing_is_made() -> None:
 
 def test_a_template_that_is_not_there_is_not_linked() -> None:
     """With --keep-template, it is said that it must be imported."""
-    with pytest.raises(ApiError, match=r"there is no template .* import it \(without --keep-template\)"):
+    with pytest.raises(ApiError, match=r"there is no template .* Import it \(without --keep-template\)"):
         lines(Zabbix(template_get=[]), "a")
 
 
@@ -195,7 +195,7 @@ def test_the_refused_are_found_among_many() -> None:
     def create(hosts: Any) -> Any:
         names = [host["host"] for host in hosts]
         if bad & set(names):
-            raise ApiRefusedError("host.create is refused: why")
+            raise ApiRejectedError("host.create is refused: why")
         created.extend(names)
         return {}
 

@@ -358,7 +358,7 @@ def test_one_refused_host_does_not_stop_the_others(zabbix: ZabbixStack, provisio
     assert done.code == 1
     assert "host 'clear': created in group 'Linux servers', with the template" in done.lines
     assert any(
-        line.startswith("host 'legacy': host.massadd is refused: ") and "tcp.status[LISTEN]" in line
+        line.startswith("host 'legacy': host.massadd was rejected: ") and "tcp.status[LISTEN]" in line
         for line in done.lines
     )
 
@@ -384,7 +384,7 @@ PERMISSIONS: dict[str, tuple[int, dict[str, int], dict[str, int], tuple[str, ...
         {"Linux servers": WRITE},
         {template.GROUP: READ},
         ("--group", "Of their own"),
-        "only a role of type Super admin may create groups",
+        "Only a role of type Super admin may create groups",
     ),
 }
 
@@ -428,8 +428,8 @@ def test_a_token_that_is_refused(zabbix: ZabbixStack, provision: Provision) -> N
         done = provision("--host", "nobody", token=token)
         assert done.code == 1
         (line,) = done.lines
-        assert line.startswith(f"tcp-status-sender: {zabbix.web_url}: refuses the API token: ")
-        assert line.endswith("; was it copied whole, has it expired, is it or its user disabled?")
+        assert line.startswith(f"tcp-status-sender: {zabbix.web_url}: rejects the API token: ")
+        assert line.endswith(". Was it copied whole? Has it expired? Is it or its user disabled?")
 
 
 def test_a_user_and_a_password_serve_too(zabbix: ZabbixStack) -> None:
@@ -447,7 +447,7 @@ def test_a_user_and_a_password_serve_too(zabbix: ZabbixStack) -> None:
     assert zabbix.query(sessions) == before
     done = log_in("rosebud")
     assert done.returncode == 1
-    assert "refuses the user or the password" in done.stderr
+    assert "rejects the user or the password" in done.stderr
     assert "rosebud" not in done.stderr
 
 
@@ -469,5 +469,5 @@ def test_a_wrong_address_is_said(zabbix: ZabbixStack, provision: Provision) -> N
     assert "is this the address of Zabbix's web interface, such as " in done.lines[0]
     done = provision("--template-only", url=zabbix.web_url.replace("http:", "https:"))
     assert done.code == 1
-    assert done.lines[0].endswith("; is it https there?")
+    assert done.lines[0].endswith(". Is it https there?")
     assert "None" not in done.lines[0]  # OpenSSL does not give every failure a reason of its own

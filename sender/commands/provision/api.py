@@ -1,6 +1,6 @@
 """One Zabbix's API: logging in, one call after the other, and every way in which it fails, in words for an admin.
 
-The only user of zabbix_utils' ZabbixAPI; knows nothing of what the calls are for, except what they need to be allowed.
+The only user of zabbix_utils' ZabbixAPI. Of what the calls are for it knows only the permissions that they need.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from zabbix_utils import APIRequestError, ModuleBaseException, ZabbixAPI
 
-from sender.errors import ApiError, ApiRefusedError, ConfigError
+from sender.errors import ApiError, ApiRejectedError, ConfigError
+from sender.settings.files import why_unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,14 +43,14 @@ _FOREIGN = (
     RecursionError,
 )
 
-_IS_IT = "is this the address of Zabbix's web interface, such as https://zabbix.example.com/zabbix?"
+_IS_IT = "Is this the address of Zabbix's web interface, such as https://zabbix.example.com/zabbix?"
 _HOST_NEEDS = (
-    "the user needs a role of type Admin that allows this method, with read-write permission to the host's groups and read "
-    "permission to the template's; or of type Super admin"
+    "The user needs a role of type Admin that allows this method, with read-write permission to the host's groups and read "
+    "permission to the template's; or a role of type Super admin."
 )
 _TEMPLATE_NEEDS = (
-    "the user needs a role of type Admin with read-write permission to the template's group, or of type Super admin; or "
-    "let such a user import the template, and give --keep-template"
+    "The user needs a role of type Admin with read-write permission to the template's group, or one of type Super admin. Or "
+    "let such a user import the template, and give --keep-template."
 )
 _NEEDS = {
     "configuration.import": _TEMPLATE_NEEDS,
@@ -57,15 +58,16 @@ _NEEDS = {
     "host.create": _HOST_NEEDS,
     "host.massadd": _HOST_NEEDS,
     "host.update": _HOST_NEEDS,
-    "hostgroup.create": "only a role of type Super admin may create groups; let such a user create it, or give another "
-    "with --group",
+    "hostgroup.create": "Only a role of type Super admin may create groups. Let such a user create it, or give another "
+    "with --group.",
 }
+_CERTIFICATES = "expected certificates of CAs in PEM form"
 _CREATING = ("configuration.import", "host.create", "hostgroup.create")
-_NEEDS_ANY = "the user's role must allow this API method"
+_NEEDS_ANY = "The user's role must allow this API method."
 
 
 def checked_url(text: str) -> str:
-    """The address of the web interface, from what somebody copied from a browser, say. Raises ConfigError."""
+    """Return the address of the web interface, from what somebody copied from a browser, say. Raises ConfigError."""
     url = re.sub(r"[^/]*\.php(\?.*)?$", "", text)
     try:
         parts = urlsplit(url)
@@ -83,27 +85,26 @@ def checked_url(text: str) -> str:
 
 
 def is_in_clear(url: str) -> bool:
-    """Whether secrets sent there can be read on the way."""
+    """Return whether secrets sent there can be read on the way."""
     return urlsplit(url).scheme == "http" and urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost")
 
 
 class Api:
-    """A context manager: logged in, until a session that a password began is ended."""
+    """A session at Zabbix's API, as a context manager, which ends one that a password began. Raises ApiError."""
 
-    def __init__(self, url: str, login: Login, ca_file: Path | None = None) -> None:
+    def __init__(self, url: str, login: Login, trusted: ssl.SSLContext) -> None:
         self.url = url
         for name in _READ_BY_THE_LIBRARY:  # and mixed with what it is given
             os.environ.pop(name, None)
-        context = _trusting(ca_file)
         try:
-            self._api = ZabbixAPI(url=url, skip_version_check=True, timeout=_ANSWER_S, ssl_context=context)
+            self._api = ZabbixAPI(url=url, skip_version_check=True, timeout=_ANSWER_S, ssl_context=trusted)
             self.version = tuple(int(number) for number in re.findall(r"\d+", str(self._api.version))[:2])
         except _FOREIGN as error:
-            raise ApiError(f"{url}: {_why(error, self._asked)}") from error
+            raise self._failure(error) from error
         if self.version < _OLDEST:
             raise ApiError(
-                f"{url}: is Zabbix {self._api.version}; this needs 6.0 or later. Import the template by hand there: "
-                "`tcp-status-sender template --format 3.4` prints it"
+                f"{url}: is Zabbix {self._api.version}, but `provision` needs 6.0 or later",
+                advice="Import the template by hand: `tcp-status-sender template --format 3.4` prints it.",
             )
         self._log_in(login)
         self._api.timeout = _WORK_S
@@ -116,18 +117,18 @@ class Api:
             self._api.logout()
 
     def call(self, method: str, params: Any) -> Any:
-        """What the API answers. Raises ApiRefusedError where it says no, ApiError where it does not answer."""
+        """Return what the API answers. Raises ApiRejectedError where it says no, ApiError where it does not answer."""
         try:
             return self._api.send_api_request(method, params)["result"]
         except APIRequestError as error:
-            raise ApiRefusedError(_refusal(method, error)) from error
+            raise _rejection(method, error) from error
         except _FOREIGN as error:
-            raise ApiError(f"{self.url}: {method}: {_why(error, self._asked)}") from error
+            raise self._failure(error, method) from error
 
-    @property
-    def _asked(self) -> str:
-        """What the library makes of the address."""
-        return f"{self.url.rstrip('/')}/api_jsonrpc.php"
+    def _failure(self, error: BaseException, *method: str) -> ApiError:
+        asked = f"{self.url.rstrip('/')}/api_jsonrpc.php"  # what the library makes of the address
+        found, advice = _why(error, asked)
+        return ApiError(": ".join((self.url, *method, found)), advice=advice)
 
     def _log_in(self, login: Login) -> None:
         what = "the API token" if login.token else "the user or the password"
@@ -137,69 +138,70 @@ class Api:
             )
             self._api.check_auth()
         except APIRequestError as error:
-            hint = "; was it copied whole, has it expired, is it or its user disabled?" if login.token else ""
-            raise ApiError(f"{self.url}: refuses {what}: {_reason(error)}{hint}") from error
+            advice = "Was it copied whole? Has it expired? Is it or its user disabled?" if login.token else ""
+            raise ApiError(f"{self.url}: rejects {what}: {_reason(error)}", advice=advice) from error
         except _FOREIGN as error:
-            raise ApiError(f"{self.url}: {_why(error, self._asked)}") from error
+            raise self._failure(error) from error
 
 
-def _trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """Trusts the CAs in `ca_file` instead of the system's. Raises ConfigError."""
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Return what trusts the CAs in `ca_file`, or the system's without one. Raises ConfigError."""
     try:
         context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    except (OSError, ValueError) as error:
-        is_found = isinstance(error, ssl.SSLError)
-        reason = (
-            "holds no certificates in PEM form" if is_found else f"cannot be read: {getattr(error, 'strerror', error)}"
-        )
-        raise ConfigError([f"--ca-file {ca_file}: {reason}"]) from error
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError([f"--ca-file {ca_file}: holds no certificates; {_CERTIFICATES}"]) from error
+    except OSError as error:
+        raise ConfigError([f"--ca-file {ca_file}: {why_unreadable(error)}; {_CERTIFICATES}"]) from error
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on from Python 3.13; refuses what many a company's own CA signs
     return context
 
 
 def _reason(error: Any) -> str:
-    """What the server said; it may quote a statement of its database, with a key or a token in it."""
+    """Return what the server said, without any key or token: it may quote a statement of its database."""
     said = getattr(error, "data", "") or getattr(error, "message", "") or error
     return re.sub(r"[0-9A-Fa-f]{32,}", "(hidden)", str(said))[:1000].rstrip(".!")
 
 
-def _refusal(method: str, error: Any) -> str:
+def _rejection(method: str, error: Any) -> ApiRejectedError:
     reason = _reason(error)
-    said = f"{method} is refused: {reason}"
+    found, advice = f"{method} was rejected: {reason}", ""
     if "authori" in reason.lower():  # good for checkAuthentication, which takes it in the body
-        return f"{said}; does the web server pass the header Authorization on to PHP?"
-    if method in _CREATING and "already exists" in reason:
-        return f"{said}, where this user may not read or change it; {_NEEDS[method]}"
-    if getattr(error, "code", None) == _APPLICATION_ERROR or "permission" in reason.lower():
-        return f"{said}; {_NEEDS.get(method, _NEEDS_ANY)}"
-    return said
+        advice = "Does the web server pass the header Authorization on to PHP?"
+    elif method in _CREATING and "already exists" in reason:
+        found, advice = f"{found}, where this user may not read or change it", _NEEDS[method]
+    elif getattr(error, "code", None) == _APPLICATION_ERROR or "permission" in reason.lower():
+        advice = _NEEDS.get(method, _NEEDS_ANY)
+    return ApiRejectedError(found, advice=advice)
 
 
-def _why(error: BaseException, asked: str) -> str:
-    """What is wrong, and what may help; the library puts the cause into the context of its own errors."""
+def _why(error: BaseException, asked: str) -> tuple[str, str]:
+    """Return what is wrong, and what may help; the library puts the cause into the context of its own errors."""
     cause = error.__context__ if isinstance(error, ModuleBaseException) and error.__context__ else error
     match cause:
         case HTTPError(url=url) if url != asked:
-            said = f"leads to {str(url).removesuffix('api_jsonrpc.php')}; give that address"
+            return f"leads to {str(url).removesuffix('api_jsonrpc.php')}", "Give that address."
         case HTTPError(code=code, reason=reason) if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            said = f"answers HTTP {code} {reason}; its web server's log says why"
+            return f"answers HTTP {code} {reason}", "See the log of its web server."
         case HTTPError(code=code, reason=reason):
-            said = f"answers HTTP {code} {reason}; {_IS_IT}"
+            return f"answers HTTP {code} {reason}", _IS_IT
         case URLError(reason=BaseException() as reason):
-            said = _why(reason, asked)
-        case ssl.SSLCertVerificationError():
-            said = (
-                f"its certificate cannot be trusted: {cause.verify_message}; if a CA of your own signed it, give that "
-                "CA's certificate with --ca-file"
-            )
-        case ssl.SSLError():
-            said = f"does not speak TLS with us: {cause.reason or cause.strerror}; is it https there?"
-        case TimeoutError():
-            said = "does not answer in time; is a firewall in between?"
-        case ConnectionResetError():
-            said = f"closes the connection without an answer, as Zabbix's trapper does; {_IS_IT}"
-        case OSError():
-            said = f"cannot be reached: {cause.strerror or cause}"
+            return _why(reason, asked)
         case _:
-            said = f"does not answer as Zabbix's API does; {_IS_IT}"
-    return said
+            return _why_no_answer(cause)
+
+
+def _why_no_answer(cause: BaseException) -> tuple[str, str]:
+    match cause:
+        case ssl.SSLCertVerificationError():
+            advice = "If a CA of your own signed it, give that CA's certificate with --ca-file."
+            return f"its certificate cannot be trusted: {cause.verify_message}", advice
+        case ssl.SSLError():
+            return f"does not speak TLS with us: {cause.reason or cause.strerror}", "Is it https there?"
+        case TimeoutError():
+            return "does not answer in time", "Is a firewall in between?"
+        case ConnectionResetError():
+            return "closes the connection without an answer, as Zabbix's trapper does", _IS_IT
+        case OSError():
+            return f"cannot be reached: {cause.strerror or cause}", ""
+        case _:
+            return "does not answer as Zabbix's API does", _IS_IT

@@ -21,7 +21,6 @@ _NO_LOGIN = (
     f"no API token; expected --token-file FILE, or {TOKEN} in the environment, or {USER} and {PASSWORD} there (Zabbix makes "
     "tokens in Users > API tokens, in 6.0 Administration > General > API tokens)"
 )
-_MAX_BYTES = 4096
 _MAX_IDENTITY = 128  # characters; Zabbix manual: API, Host object
 
 
@@ -43,7 +42,7 @@ class Psk:
 
 
 def login(token_file: Path | None, environment: Mapping[str, str]) -> Login:
-    """What `token_file` holds, or else the environment: ZABBIX_API_TOKEN, or ZABBIX_USER and ZABBIX_PASSWORD."""
+    """Return what `token_file` holds, or else the environment: ZABBIX_API_TOKEN, or ZABBIX_USER and ZABBIX_PASSWORD."""
     if token_file or environment.get(TOKEN):
         place = f"--token-file {token_file}" if token_file else TOKEN
         text = (_text(place, token_file) if token_file else environment[TOKEN]).strip()
@@ -57,7 +56,7 @@ def login(token_file: Path | None, environment: Mapping[str, str]) -> Login:
 
 
 def psks(hosts: Iterable[str], identity: str, file: str) -> dict[str, Psk]:
-    """The key of each host; {host} in `identity` and `file` stands for its name. Every problem at once."""
+    """Return the key of each host; {host} in `identity` and `file` stands for its name."""
     found: dict[str, Psk] = {}
     problems: list[str] = []
     for host in hosts:
@@ -73,7 +72,7 @@ def psks(hosts: Iterable[str], identity: str, file: str) -> dict[str, Psk]:
 
 
 def open_to_all(paths: Iterable[Path]) -> list[str]:
-    """A line for each of these files that everybody can read."""
+    """Return a line for each of these files that everybody can read."""
     return [
         f"warning: every user of this machine can read {path}; `chmod 600` it"
         for path in paths
@@ -82,7 +81,7 @@ def open_to_all(paths: Iterable[Path]) -> list[str]:
 
 
 def psk_paths(hosts: Iterable[str], file: str) -> list[Path]:
-    """Where `psks` looks."""
+    """Return the files that `psks` reads."""
     return [Path(path) for path in dict.fromkeys(file.replace("{host}", host) for host in hosts)]
 
 
@@ -97,8 +96,8 @@ def _psk(identity: str, path: Path) -> Psk:
 
 def _text(place: str, path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(_MAX_BYTES).decode(errors="replace")
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError([f"{place}: cannot be read: {reason}"]) from error
+        return files.head(path, files.KEY_BYTES).decode(errors="replace")
+    except OSError as error:
+        raise ConfigError(
+            [f"{place}: {files.why_unreadable(error)}; expected a file that this user can read"]
+        ) from error

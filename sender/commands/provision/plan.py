@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     from sender.commands.provision.credentials import Psk
 
-UNENCRYPTED, PSK = 1, 2  # bits of tls_accept, and values of tls_connect: HOST_ENCRYPTION_*, include/defines.inc.php
+UNENCRYPTED, WITH_PSK = (
+    1,
+    2,
+)  # bits of tls_accept, and values of tls_connect: HOST_ENCRYPTION_*, include/defines.inc.php
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,7 @@ class Target:
 
     @property
     def template_links(self) -> list[dict[str, str]]:
-        """Ours, as the API links it."""
+        """Return ours, as the API links it."""
         return [{"templateid": template} for template in self.templates[:1]]
 
 
@@ -44,9 +47,9 @@ class Plan:
     links: Mapping[str, Any] = field(default_factory=dict)
 
 
-def creation(name: str, target: Target, psk: Psk | None) -> Plan:
-    """A host without interfaces; with a key, nothing unencrypted is ever accepted for it."""
-    encryption = {"tls_connect": PSK, "tls_accept": PSK, **_secret(psk)} if psk else {}
+def plan_new(name: str, target: Target, psk: Psk | None) -> Plan:
+    """Return the plan of a host without interfaces; with a key, nothing unencrypted is ever accepted for it."""
+    encryption = {"tls_connect": WITH_PSK, "tls_accept": WITH_PSK, **_secret(psk)} if psk else {}
     groups = [{"groupid": group} for group in target.groups.values()]
     words = [f"in group {_quoted(target.groups)}", "with the template"]
     words += [f"only with PSK {psk.identity!r}"] if psk else []
@@ -58,8 +61,8 @@ def creation(name: str, target: Target, psk: Psk | None) -> Plan:
     )
 
 
-def completion(host: Any, target: Target, psk: Psk | None) -> Plan:
-    """What the host that the API describes lacks; `psk` only if it is not the host's already."""
+def plan_missing(host: Any, target: Target, psk: Psk | None) -> Plan:
+    """Return the plan of what the host that the API describes lacks; `psk` only if it is not the host's already."""
     links, linked = _missing_links(host, target)
     update, updated = _missing_properties(host, target, psk)
     done = linked + updated
@@ -88,7 +91,7 @@ def _missing_properties(host: Any, target: Target, psk: Psk | None) -> tuple[dic
     properties: dict[str, Any] = {}
     words = []
     if psk:
-        accepted = int(host["tls_accept"]) | PSK  # what an agent on the same host uses stays
+        accepted = int(host["tls_accept"]) | WITH_PSK  # what an agent on the same host uses stays
         properties |= {"tls_accept": accepted, **_secret(psk)}
         also = " (it still accepts unencrypted values, too)" if accepted & UNENCRYPTED else ""
         words.append(f"PSK {psk.identity!r} set{also}")

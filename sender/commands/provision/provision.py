@@ -11,9 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sender.commands import template
-from sender.commands.provision import plan as host_plan
-from sender.commands.provision.plan import Plan, Target
-from sender.errors import ApiError, ApiRefusedError
+from sender.commands.provision.plan import WITH_PSK, Plan, Target, plan_missing, plan_new
+from sender.errors import ApiError, ApiRejectedError
 from sender.items import TEMPLATE
 from sender.text import some_of
 
@@ -34,7 +33,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Goal:
     """What is to be there in the end. A host that exists stays in its groups; a new one without any gets the default."""
 
     hosts: tuple[str, ...] = ()
@@ -45,7 +44,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Step:
     """One thing that was done, or could not be."""
 
     text: str
@@ -53,28 +52,28 @@ class Line:
 
 
 class Provision:
-    """Of one Zabbix; `call` is its API. With `is_dry`, what would be done is said, and nothing is."""
+    """The work at one Zabbix, whose API is `call`. With `is_dry`, it says what it would do, and does nothing."""
 
     def __init__(
-        self, call: Callable[[str, Any], Any], version: tuple[int, ...], wanted: Wanted, *, is_dry: bool = False
+        self, call: Callable[[str, Any], Any], version: tuple[int, ...], goal: Goal, *, is_dry: bool = False
     ) -> None:
         self._call = call
         self._version = version
-        self._wanted = wanted
+        self._goal = goal
         self._is_dry = is_dry
-        self._tally = {"created": 0, "changed": 0, "as wanted": 0, "failed": 0}
+        self._counts = {"created": 0, "changed": 0, "as wanted": 0, "failed": 0}
 
-    def lines(self) -> Iterator[Line]:
-        """Do it, and say so line by line. A host that is refused does not stop the others."""
-        if not self._wanted.is_template_kept:
-            yield Line(text=f"template {TEMPLATE!r}: {self._import()}")
-        if self._wanted.hosts:
+    def steps(self) -> Iterator[Step]:
+        """Do the work, and yield each step. A host that is rejected does not stop the others. Raises ApiError."""
+        if not self._goal.is_template_kept:
+            yield Step(text=f"template {TEMPLATE!r}: {self._import()}")
+        if self._goal.hosts:
             yield from self._hosts()
         if self._is_dry:
-            yield Line(text="dry run: nothing was changed")
+            yield Step(text="dry run: nothing was changed")
 
     def _do(self, method: str, params: Any) -> Any:
-        """As `call`, of what changes something."""
+        """Call what changes something."""
         return {} if self._is_dry else self._call(method, params)
 
     def _would_be(self, what: str) -> str:
@@ -90,60 +89,60 @@ class Provision:
         return self._would_be("imported" if is_new else f"updated: {some_of(changes, _NAMED)}")
 
     def _rules(self) -> dict[str, dict[str, bool]]:
-        """Groups are asked for only where they are missing: nobody but a Super admin may ask (from 7.0 on)."""
+        """Return what to import. Groups only where they are missing: nobody but a Super admin may ask for them (from 7.0 on)."""
         kind, name = ("hostgroup", "groups") if self._version < (6, 2) else ("templategroup", "template_groups")
         found = self._call(f"{kind}.get", {"output": ["groupid"], "filter": {"name": [template.GROUP]}})
         rules = {rule: {"createMissing": True, "updateExisting": True} for rule in _IMPORTED}
         rules |= {rule: {"createMissing": False} for rule in _NOT_IMPORTED}  # left out, they break a comparison in 6.0
         return rules | {name: {"createMissing": not found}}
 
-    def _hosts(self) -> Iterator[Line]:
-        templates, monitored = self._carriers(), self._monitored()
-        found = self._found(monitored)
+    def _hosts(self) -> Iterator[Step]:
+        templates, monitored = self._template_ids(), self._monitored()
+        found = self._existing(monitored)
         groups: dict[str, str] = {}
-        needs_default = not self._wanted.groups and len(found) < len(self._wanted.hosts)
-        for name in (DEFAULT_GROUP,) if needs_default else self._wanted.groups:
+        needs_default = not self._goal.groups and len(found) < len(self._goal.hosts)
+        for name in (DEFAULT_GROUP,) if needs_default else self._goal.groups:
             groups[name], is_new = self._group(name)
             if is_new:
-                yield Line(text=f"group {name!r}: {self._would_be('created')}")
-        target = Target(templates=templates, groups=groups, monitored=monitored, proxy=self._wanted.proxy)
-        keyed = self._keyed(found)
-        for first in range(0, len(self._wanted.hosts), _BATCH):
-            names = self._wanted.hosts[first : first + _BATCH]
+                yield Step(text=f"group {name!r}: {self._would_be('created')}")
+        target = Target(templates=templates, groups=groups, monitored=monitored, proxy=self._goal.proxy)
+        keyed = self._ids_with_key(found)
+        for first in range(0, len(self._goal.hosts), _BATCH):
+            names = self._goal.hosts[first : first + _BATCH]
             yield from self._carry_out([self._plan(name, found, target, keyed) for name in names])
-        if len(self._wanted.hosts) > 1:
-            yield Line(text=f"{len(self._wanted.hosts)} hosts: {self._summary()}")
+        if len(self._goal.hosts) > 1:
+            yield Step(text=f"{len(self._goal.hosts)} hosts: {self._summary()}")
 
     def _plan(self, name: str, found: Mapping[str, Any], target: Target, keyed: set[str]) -> Plan:
-        psk = self._wanted.psks.get(name)
+        psk = self._goal.psks.get(name)
         if host := found.get(name):
-            if not self._wanted.groups:
+            if not self._goal.groups:
                 target = replace(target, groups={})
-            return host_plan.completion(host, target, None if host["hostid"] in keyed else psk)
-        return host_plan.creation(name, target, psk)
+            return plan_missing(host, target, None if host["hostid"] in keyed else psk)
+        return plan_new(name, target, psk)
 
-    def _carry_out(self, plans: list[Plan]) -> Iterator[Line]:
-        refused = self._refused([plan for plan in plans if plan.create])
-        refused |= self._refused([plan for plan in plans if plan.words and not plan.create])
+    def _carry_out(self, plans: list[Plan]) -> Iterator[Step]:
+        rejected = self._rejected([plan for plan in plans if plan.create])
+        rejected |= self._rejected([plan for plan in plans if plan.words and not plan.create])
         for plan in plans:
             how = "created" if plan.create else "changed" if plan.words else "as wanted"
-            self._tally["failed" if plan.host in refused else how] += 1
-            if plan.host in refused:
-                yield Line(text=f"host {plan.host!r}: {refused[plan.host]}", is_failure=True)
+            self._counts["failed" if plan.host in rejected else how] += 1
+            if plan.host in rejected:
+                yield Step(text=f"host {plan.host!r}: {rejected[plan.host]}", is_failure=True)
             else:
-                yield Line(text=f"host {plan.host!r}: {self._would_be(plan.words) if plan.words else 'nothing to do'}")
+                yield Step(text=f"host {plan.host!r}: {self._would_be(plan.words) if plan.words else 'nothing to do'}")
 
-    def _refused(self, plans: Sequence[Plan]) -> dict[str, ApiRefusedError]:
-        """Carry these out, all new ones or none. A call with many hosts is refused as a whole: the culprits are found."""
+    def _rejected(self, plans: Sequence[Plan]) -> dict[str, ApiRejectedError]:
+        """Carry these out, all new ones or none, and return why each rejected host was. A call is rejected as a whole."""
         if not plans:
             return {}
         try:
             self._submit(plans)
-        except ApiRefusedError as error:
+        except ApiRejectedError as error:
             if len(plans) == 1:
                 return {plans[0].host: error}
             half = len(plans) // 2
-            return self._refused(plans[:half]) | self._refused(plans[half:])
+            return self._rejected(plans[:half]) | self._rejected(plans[half:])
         return {}
 
     def _submit(self, plans: Sequence[Plan]) -> None:
@@ -160,14 +159,15 @@ class Provision:
 
     def _summary(self) -> str:
         words = {what: self._would_be(what) for what in ("created", "changed")}
-        return ", ".join(f"{count} {words.get(what, what)}" for what, count in self._tally.items() if count)
+        return ", ".join(f"{count} {words.get(what, what)}" for what, count in self._counts.items() if count)
 
-    def _carriers(self) -> tuple[str, ...]:
-        """The ids of our template, and of all templates that it is linked to, by which a host may have it too."""
+    def _template_ids(self) -> tuple[str, ...]:
+        """Return the ids of our template, and of all templates that it is linked to, by which a host may have it too."""
         ids = self._templates({"filter": {"host": [TEMPLATE]}})
         if not ids and not self._is_dry:
             raise ApiError(
-                f"there is no template {TEMPLATE!r} that this user may read; import it (without --keep-template)"
+                f"there is no template {TEMPLATE!r} that this user may read",
+                advice="Import it (without --keep-template).",
             )
         new = ids
         while new:
@@ -179,8 +179,8 @@ class Provision:
         return [found["templateid"] for found in self._call("template.get", {"output": ["templateid"], **which})]
 
     def _monitored(self) -> dict[str, Any]:
-        """The properties of a host that say through which proxy it reports; none if that is not to be changed."""
-        name = self._wanted.proxy
+        """Return the properties of a host that say through which proxy it reports; none if that is not to be changed."""
+        name = self._goal.proxy
         if name is None:
             return {}
         if self._version < (7, 0):
@@ -190,48 +190,48 @@ class Provision:
             return {"monitored_by": _PROXY, "proxyid": found[0]["proxyid"]}
         elif found := self._call("proxygroup.get", {"output": ["proxy_groupid"], "filter": {"name": [name]}}):
             return {"monitored_by": _PROXY_GROUP, "proxy_groupid": found[0]["proxy_groupid"]}
-        raise ApiError(f"there is no proxy {name!r} that this user may read (case matters)")
+        raise ApiError(f"there is no proxy {name!r} that this user may read", advice="Check the name: case matters.")
 
-    def _found(self, monitored: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the hosts that exist, by name."""
+    def _existing(self, monitored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the hosts that exist, by name."""
         select, key = ("selectGroups", "groups") if self._version < (6, 2) else ("selectHostGroups", "hostgroups")
         query = {
             "output": ["host", "tls_accept", *monitored],
-            "filter": {"host": list(self._wanted.hosts)},
+            "filter": {"host": list(self._goal.hosts)},
             "selectParentTemplates": ["templateid"],
             select: ["name"],
         }
         return {host["host"]: {**host, "groups": host[key]} for host in self._call("host.get", query)}
 
-    def _keyed(self, found: Mapping[str, Any]) -> set[str]:
-        """The ids of those that have the wanted key already. The API tells no keys, but finds hosts by them."""
+    def _ids_with_key(self, found: Mapping[str, Any]) -> set[str]:
+        """Return the ids of those that have the wanted key already. The API tells no keys, but finds hosts by them."""
         wanted: dict[Psk, list[str]] = {}
-        for name, psk in self._wanted.psks.items():
-            if name in found and int(found[name]["tls_accept"]) & host_plan.PSK:
+        for name, psk in self._goal.psks.items():
+            if name in found and int(found[name]["tls_accept"]) & WITH_PSK:
                 wanted.setdefault(psk, []).append(found[name]["hostid"])
         if not wanted:
             return set()
-        if self._with_key({"tls_psk": secrets.token_hex()}):  # nobody has that: this version does not look at keys
+        if self._find_key({"tls_psk": secrets.token_hex()}):  # nobody has that: this version does not look at keys
             return set()
         return {
             host
             for psk, hosts in wanted.items()
-            for host in self._with_key({"tls_psk_identity": psk.identity, "tls_psk": psk.key}, hosts)
+            for host in self._find_key({"tls_psk_identity": psk.identity, "tls_psk": psk.key}, hosts)
         }
 
-    def _with_key(self, key: dict[str, str], hosts: list[str] | None = None) -> list[str]:
+    def _find_key(self, key: dict[str, str], hosts: list[str] | None = None) -> list[str]:
         query = {"output": ["hostid"], "filter": key, **({"hostids": hosts} if hosts else {"limit": 1})}
         return [found["hostid"] for found in self._call("host.get", query)]
 
     def _group(self, name: str) -> tuple[str, bool]:
-        """Its id, and whether it had to be made."""
+        """Return the group's id, and whether it had to be created."""
         if found := self._call("hostgroup.get", {"output": ["groupid"], "filter": {"name": [name]}}):
             return found[0]["groupid"], False
         return self._do("hostgroup.create", {"name": name}).get("groupids", [""])[0], True
 
 
 def _changes(compared: Any) -> Iterator[str]:
-    """What configuration.importcompare says, each change in a few words. It lists parents of what changed, too."""
+    """Yield each change of configuration.importcompare's answer in a few words. It lists parents of what changed, too."""
     for kind, actions in compared.items() if isinstance(compared, dict) else ():
         if kind in ("before", "after"):
             continue
@@ -245,7 +245,7 @@ def _changes(compared: Any) -> Iterator[str]:
 
 
 def _comparable(value: Any, kind: str = "") -> Any:
-    """Without what differs though it is the same: Zabbix from 7.0 on exports widgets in another order, and no defaults."""
+    """Return an export without what differs between versions: from 7.0 on, the order of widgets, and defaults."""
     if isinstance(value, dict):
         return {key: _comparable(part, key) for key, part in value.items() if part != _LEFT_OUT.get(key)}
     if isinstance(value, list):

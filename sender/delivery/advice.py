@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-TEMPLATE = "TCP states by Zabbix trapper"  # as its XML files name it
+from sender.items import TEMPLATE
 
 NAME = (
     "Create the host in Zabbix under exactly this name (case matters), or correct `host` here. Is it monitored by another "

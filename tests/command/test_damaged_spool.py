@@ -47,7 +47,7 @@ def test_a_spool_that_holds_nonsense(config: Callable[..., Path], tmp_path: Path
             (found,) = [each for each in check_all(path) if each.check == "spool"]
             assert found.result in ("ok", "warn", "fail")
             try:
-                shown = status.as_text(status.of(load(path)))
+                shown = status.as_text(status.read(load(path)))
             except SpoolError as error:
                 shown = str(error)
             assert "\x1b" not in shown

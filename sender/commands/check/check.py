@@ -1,4 +1,4 @@
-"""The verb `check`: everything that must be so for values to arrive, from the configuration to every key; in this order."""
+"""The command `check`: everything that must be so for values to arrive, from the configuration to every key; in this order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m demo`: gives the demo a directory, starts it, and when it is to end buries all of it. As root.
+"""`python -m demo`: gives the demo a directory, starts it, and when it is to end kills and removes all of it. As root.
 
 It is ended with SIGKILL, at any moment of its start as well: each of its programs dies with the one that started it, those
 left without a parent become this process's children, and the directory is removed when the last of them is gone.
@@ -37,7 +37,7 @@ SOCKET = f"/{PREFIX}12345678/server/zabbix_server_preprocessing.sock"  # the lon
 
 
 def missing(port: int) -> str | None:
-    """Say in one sentence what keeps the demo from running, if anything does."""
+    """Return in one sentence what keeps the demo from running, None where nothing does."""
     packages = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=ENVIRONMENT["PATH"])}
     packages |= set() if Path(FRONTEND[0]).exists() else {FRONTEND[1]}
     if packages:
@@ -54,7 +54,7 @@ def missing(port: int) -> str | None:
 
 
 def demonstrate(port: int, speed: float) -> int:
-    """Run the demo until it fails or a signal ends it; leave nothing behind. The exit code."""
+    """Run the demo until it fails or a signal ends it, leave nothing behind, and return the exit code."""
     ended = threading.Event()
     for number in SIGNALS:
         signal.signal(number, lambda *_: ended.set())
@@ -73,12 +73,12 @@ def demonstrate(port: int, speed: float) -> int:
         if ended.is_set():
             with suppress(OSError):  # the terminal has gone
                 os.write(1, b"\nEnding the demo, and removing it ...\n")
-        bury()
+        kill_children()
         code = stage.wait()
     return 0 if ended.is_set() else code
 
 
-def bury() -> None:
+def kill_children() -> None:
     """Kill every child, and whatever these leave behind, until there is none."""
     while pids := children(os.getpid()):
         for pid in pids:
@@ -88,7 +88,7 @@ def bury() -> None:
 
 
 def main() -> int:
-    """Read the arguments; 2 where the demo cannot begin."""
+    """Read the arguments and run the demo. Return the exit code, 2 where it cannot begin."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument(
         "--port", type=int, default=0, help="of the web interface, on loopback; default: one that is free"

@@ -38,7 +38,7 @@ The application is restarted again, and so on. The batch job comes back every te
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Where who listens."""
+    """The port on which each part of the story listens."""
 
     web: int
     application: int
@@ -57,7 +57,7 @@ class Turn:
 
 
 class Plan:
-    """Of a demo that is so many times as fast; the kernel and the template keep their own times."""
+    """The times of a demo that is so many times as fast. The kernel and the template keep their own times."""
 
     def __init__(self, speed: float = 1.0) -> None:
         self.interval_s = max(1, round(INTERVAL_S / speed))
@@ -67,15 +67,15 @@ class Plan:
         self.restart = Turn(first_s=360 / speed, every_s=1800 / speed)
 
     def full_s(self, leaked: int) -> float:
-        """How long after it has leaked so many connections the application's accept queue is full."""
+        """Return how long after so many leaked connections the application's accept queue is full."""
         return self.exhausted_s(leaked) + BACKLOG / self.requests_per_s
 
     def exhausted_s(self, leaked: int) -> float:
-        """How long after it has leaked so many connections it has no descriptors left."""
+        """Return how long after so many leaked connections the application has no descriptors left."""
         return (DESCRIPTORS - leaked) / self.requests_per_s
 
     def lines(self, ports: Ports) -> Iterator[tuple[float, str]]:
-        """When what is to be seen, and in words."""
+        """Return what is to be seen, in words, and when."""
         restarted, judged_s = self.restart.first_s, FULL_SAMPLES * self.interval_s
         words = _WORDS.format(application=ports.application, database=ports.database)
         times = (
@@ -92,6 +92,6 @@ class Plan:
 
 
 def clock(seconds: float) -> str:
-    """`125` as `2:05`."""
+    """Return `125` as `2:05`."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes:3}:{rest:02}"

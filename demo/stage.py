@@ -1,6 +1,6 @@
 """Builds the demo and plays it: `python -m demo.stage DIRECTORY PORT SPEED`. Starts what __main__.py ends.
 
-No program is ended here, and nothing is removed: whenever and however this process ends, __main__.py buries the rest.
+No program is ended here, and nothing is removed: whenever and however this process ends, __main__.py kills the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zabbix_utils import ModuleBaseException
 from demo.plan import BATCH, LEAKED, PREFERRED, Plan, Ports, clock
 from lab.command import COMMAND
 from lab.program import ENVIRONMENT, Program, StackError
-from lab.storyteller import tell
+from lab.storyteller import replay
 from lab.zabbix_stack import HOST_GROUP, ZabbixStack, free_ports, somebody_listens
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Stage:
         self._ports = Ports(**{name: _free(getattr(PREFERRED, name)) for name in PREFERRED.__slots__})
 
     def provide(self) -> None:
-        """Have the hosts created and the template imported, as anybody would."""
+        """Create the hosts and import the template, as anybody would."""
         command = [COMMAND, "provision", "--url", self._zabbix.web_url, "--host", self._host, "--host", RECORDED]
         say("", f"Preparing it, as anybody would: {' '.join([Path(COMMAND).name, *command[1:]])}")
         login = {"ZABBIX_USER": USER, "ZABBIX_PASSWORD": PASSWORD}
@@ -60,21 +60,21 @@ class Stage:
         for host in (self._host, RECORDED):
             self._zabbix.wait_for_items(host)
 
-    def furnish(self) -> None:
-        """Tell the recorded hour, under a plain name."""
+    def add_recorded_host(self) -> None:
+        """Replay the recorded hour on a host of its own, under a plain name."""
         api = self._zabbix.api
         # That nothing comes any more is no problem of a record.
         silent = [{"macro": "{$TCP.NODATA.TIMEOUT}", "value": "365d"}]
         api.host.update(hostid=self._id(RECORDED), name=SHOWN_AS, description=RECORDED_MEANS, macros=silent)
         self._zabbix.wait_for_items(RECORDED)
         self._recorded_until = int(time.time())
-        tell(self._zabbix, RECORDED, self._recorded_until)
+        replay(self._zabbix, RECORDED, self._recorded_until)
         api.settings.update(work_period="1-7,00:00-24:00")  # else graphs are grey out of office hours
         for group in api.hostgroup.get(filter={"name": HOST_GROUP}, output=["groupid"]):
             api.hostgroup.delete(group["groupid"])  # of what the server was tried with
 
     def begin(self) -> None:
-        """Let the traffic begin, and then the daemon; once its first sample is stored, let the login lead there."""
+        """Start the traffic and then the daemon. Once its first sample is stored, let the login lead to its dashboard."""
         ports = [str(port) for port in (self._ports.web, self._ports.application, self._ports.database)]
         self._start_application()
         for _ in range(LEAKED):
@@ -128,7 +128,7 @@ class Stage:
         )
 
     def play(self) -> None:
-        """Do what is to be done when its time has come, and print what Zabbix says to it, without end."""
+        """Play each act when its time has come, and print the problems that Zabbix raises and resolves, without end."""
         acts = {
             "The batch job runs.": (self._plan.batch, self._run_batch),
             "The application is restarted.": (self._plan.restart, self._restart_application),
@@ -177,7 +177,7 @@ class Stage:
         return {each["eventid"]: f"{SEVERITIES[int(each['severity'])]}: {each['name']}" for each in found}
 
     def _page(self, host: str, begin: str, end: str) -> str:
-        """Where the host's dashboard of that time is."""
+        """Return the address of the host's dashboard of that time."""
         return f"zabbix.php?action=host.dashboard.view&hostid={self._id(host)}&from={begin}&to={end}"
 
     def _id(self, host: str) -> str:
@@ -186,17 +186,17 @@ class Stage:
 
 
 def say(*lines: str) -> None:
-    """At once, also where nobody sees a terminal."""
+    """Print lines at once, also where there is no terminal."""
     print(*lines, sep="\n", flush=True)
 
 
 def _moment(clock: int) -> str:
-    """As the frontend's addresses have it."""
+    """Return a moment as the frontend's addresses have it."""
     return time.strftime("%Y-%m-%d+%H:%M:%S", time.gmtime(clock))
 
 
 def _free(preferred: int) -> int:
-    """That port, or where somebody listens there already any other."""
+    """Return that port, or any other where somebody listens there already."""
     return free_ports(1)[0] if somebody_listens(preferred) else preferred
 
 
@@ -208,19 +208,25 @@ def _visit(port: int) -> None:
 
 
 def run(directory: Path, web_port: int | None, speed: float) -> None:
-    """The whole demo, in order."""
+    """Play the whole demo, in order."""
     say("Starting a Zabbix of its own: database, server, web interface; it takes half a minute.")
     with ZabbixStack(directory, web_port=web_port) as zabbix:
         if zabbix.version < (6, 0):
             raise StackError(f"Zabbix {zabbix.version} is installed here; expected 6.0 or later, as Debian 12 has it")
         stage = Stage(zabbix, directory, speed)
-        steps: tuple[Callable[[], None], ...] = (stage.provide, stage.furnish, stage.begin, stage.announce, stage.play)
+        steps: tuple[Callable[[], None], ...] = (
+            stage.provide,
+            stage.add_recorded_host,
+            stage.begin,
+            stage.announce,
+            stage.play,
+        )
         for step in steps:
             step()
 
 
 def main() -> int:
-    """Run it; where that fails, say why in a sentence and with what the failed program has said."""
+    """Run the demo. Where it fails, print why in a sentence, and what the failed program has said."""
     directory, port, speed = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     try:
         run(directory, port or None, speed)

@@ -21,7 +21,7 @@ CONNECT_S = 3
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer each line; close when the client has."""
+    """Answer each line, and close after the client."""
     with suppress(OSError):
         while await reader.readline():
             writer.write(b"\n")
@@ -29,7 +29,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def user(number: int, port: int) -> None:
-    """Come, stay for a while, go, as long as there is a crowd for one more."""
+    """Connect, stay for a while and leave, again and again, while the crowd has room for one more."""
     chance = Random(number)  # noqa: S311  the same for everybody
     while True:
         await asyncio.sleep(chance.uniform(0, 5))
@@ -50,7 +50,7 @@ async def request(port: int, patience_s: float) -> None:
 
 
 async def requests(port: int, plan: Plan) -> None:
-    """Ask at a steady rate, whatever becomes of who has asked."""
+    """Ask at a steady rate, whatever becomes of each request."""
     asking = set()
     began = time.monotonic()
     for number in itertools.count():
@@ -61,7 +61,7 @@ async def requests(port: int, plan: Plan) -> None:
 
 
 async def play(ports: Ports, plan: Plan) -> None:
-    """Let everybody act until the process is killed."""
+    """Run every part until the process is killed."""
     for port in (ports.web, ports.database):
         await asyncio.start_server(serve, "127.0.0.1", port, backlog=BACKLOG)
     crowd = (user(number, ports.web) for number in range(USERS))
@@ -69,7 +69,7 @@ async def play(ports: Ports, plan: Plan) -> None:
 
 
 def main() -> None:
-    """Read who listens where, and begin."""
+    """Read the ports from the arguments, and begin."""
     web, application, database = map(int, sys.argv[1:4])
     asyncio.run(play(Ports(web=web, application=application, database=database), Plan(float(sys.argv[4]))))
 

@@ -22,7 +22,7 @@ def uplink(zabbix: ZabbixStack) -> Uplink:
     return Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
 
 
-def tell(zabbix: ZabbixStack, host: str, end: int) -> dict[str, str]:
+def replay(zabbix: ZabbixStack, host: str, end: int) -> dict[str, str]:
     """Give a host of which the server knows the hour until `end`; once all of it is stored, the last value of each key."""
     hour = list(story.hour(host, end))
     keys = {item.key for item in hour[0]}

@@ -22,7 +22,7 @@ from lab.browser import Browser
 from lab.command import COMMAND, tcp_status_sender
 from lab.frontend import Frontend
 from lab.namespace import LOOPBACK, Namespace, entered
-from lab.storyteller import tell, uplink
+from lab.storyteller import replay, uplink
 from lab.trapper import Trapper, counts
 from lab.zabbix_stack import ZabbixStack
 from sender import __version__
@@ -87,7 +87,7 @@ def story_told(zabbix: ZabbixStack, frontend: Frontend) -> dict[str, str]:
     """The host web-01, made in the web interface, with an hour of values until now; the last value of each key."""
     assert frontend.create_host(STORY, TEMPLATE, GROUP) == "Host added"
     zabbix.wait_for_items(STORY)
-    return tell(zabbix, STORY, int(time.time()))
+    return replay(zabbix, STORY, int(time.time()))
 
 
 def test_latest_data_shows_what_the_kernel_counts(zabbix: ZabbixStack, frontend: Frontend, tmp_path: Path) -> None:

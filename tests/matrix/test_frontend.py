@@ -9,7 +9,7 @@ import pytest
 
 from lab.browser import Browser
 from lab.frontend import Frontend
-from lab.storyteller import tell
+from lab.storyteller import replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ GRAPHS = 4  # on the first page
 @pytest.fixture
 def told(zabbix: ZabbixStack, host: str) -> dict[str, str]:
     """An hour in which a web server goes wrong is in the database; the last value of each key."""
-    return tell(zabbix, host, int(time.time()))
+    return replay(zabbix, host, int(time.time()))
 
 
 @pytest.fixture

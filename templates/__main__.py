@@ -18,7 +18,7 @@ OUTPUTS = {
 
 
 def main() -> int:
-    """Write the files, or with --check compare them; the exit code."""
+    """Write the files, or with --check compare them. Return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is stale")
     check = parser.parse_args().check

@@ -22,7 +22,7 @@ interface. A server takes new items within a minute, a proxy after its ConfigFre
 
 
 def template() -> Template:
-    """The template. Raises SystemExit when its keys are not those that the daemon sends."""
+    """Return the template. Raises SystemExit when its keys are not those that the daemon sends."""
     keys = {(key,) for key in KEYS} | {(rule, key) for rule, keys in DISCOVERIES.items() for key in keys}
     ours = {(key,) for key in ITEMS} | {(rule.key, key) for rule in RULES for key in rule.items}
     if keys != ours:

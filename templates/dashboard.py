@@ -20,7 +20,7 @@ def _graph(shows: str, x: int, y: int, width: int, height: int) -> Widget:
 
 
 def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
-    """A port in each row, side by side with itself: more than two, and legends are cut off on a usual screen."""
+    """Return widgets with one port in each row, two graphs side by side: with more, a usual screen cuts legends off."""
     width = 24 // len(graphs)
     return tuple(
         Widget(
@@ -98,13 +98,13 @@ PAGES = (
             *_figures(
                 "tcp.sender.uptime Uptime",
                 "tcp.sender.version Version",
-                "tcp.sender.backlog Values waiting",
-                "tcp.sender.dropped Values lost",
-                "tcp.sender.rejected Values refused",
+                "tcp.sender.backlog Values queued",
+                "tcp.sender.dropped Values dropped",
+                "tcp.sender.rejected Values rejected",
                 "tcp.sender.sample.time Sample time",
             ),
-            _graph("TCP sender: Values waiting", 0, 2, 8, 6),
-            _graph("TCP sender: Values lost and refused", 8, 2, 8, 6),
+            _graph("TCP sender: Values queued", 0, 2, 8, 6),
+            _graph("TCP sender: Values dropped and rejected", 8, 2, 8, 6),
             _graph("TCP sender: Sample time", 16, 2, 8, 6),
         ),
     ),

@@ -42,7 +42,7 @@ _UNUSED = dict.fromkeys(
 
 
 def write(template: Template) -> str:
-    """The whole file."""
+    """Return the whole file."""
     return document(
         {
             "version": "3.4",
@@ -59,7 +59,7 @@ def write(template: Template) -> str:
 
 
 def expression(text: str) -> str:
-    """A trigger's expression in the syntax before 5.4, where a time shift was a parameter of its own."""
+    """Return a trigger's expression in the syntax before 5.4, where a time shift was a parameter of its own."""
     for call in calls(text):
         period, _, shift = call.arguments.partition(":now-")
         arguments = period + {"": "", "count": ",,,"}.get(call.function if shift else "", ",") + shift
@@ -191,7 +191,7 @@ def _rule(rule: Rule) -> Tree:
 
 
 def _screen(template: Template) -> Tree:
-    """Two graphs in a row, and prototypes, which have many, in a row of their own."""
+    """Return the screen: two graphs in a row, and prototypes, which have many, in a row of their own."""
     graphs = [widget for page in template.pages for widget in page.widgets if widget.kind in _RESOURCES]
     single = [widget for widget in graphs if widget.kind == "GRAPH_CLASSIC"]
     many = [widget for widget in graphs if widget.kind == "GRAPH_PROTOTYPE"]

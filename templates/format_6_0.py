@@ -25,7 +25,7 @@ _VALUE = "2"  # show of an ITEM widget: no arrows, which are green for whatever 
 
 
 def write(template: Template) -> str:
-    """The whole file."""
+    """Return the whole file."""
     group, group_uuid = GROUP
     triggers = [_trigger(t, template.triggers, "") for t in template.triggers if len(t.keys) > 1]
     return document(
@@ -42,19 +42,19 @@ def write(template: Template) -> str:
 
 
 def identity(what: str) -> str:
-    """A uuid that is always the same for `what`, in the form that the import demands: version 4, 32 hex digits."""
+    """Return a uuid that is always the same for `what`, in the form that the import demands: version 4, 32 hex digits."""
     return uuid.UUID(bytes=hashlib.sha256(f"tcp-status-sender {what}".encode()).digest()[:16], version=4).hex
 
 
 def expression(text: str) -> str:
-    """A trigger's expression with the template in it."""
+    """Return a trigger's expression with the template in it."""
     for call in calls(text):
         text = text.replace(call.text, call.text.replace("//", f"/{TEMPLATE}/", 1))
     return text
 
 
 def event_name(trigger: Trigger) -> str:
-    """The name with the threshold."""
+    """Return the trigger's name with its threshold."""
     return f"{trigger.name} ({trigger.detail})"
 
 

@@ -19,7 +19,7 @@ OTHER_COLOURS = {
     "tcp.sender.rejected": "EF6C00",
     "tcp.listen.queue.pused[{#PORT}]": "C2410C",
 }
-"""Of what is no state: again one colour each, wherever it is drawn."""
+"""The colours of other items, one each, wherever it is drawn."""
 
 
 def _stacked(*states: TcpState, key: str = "tcp.status[{}]") -> tuple[Line, ...]:
@@ -39,9 +39,9 @@ GRAPHS = (
     Graph(name="TCP: Problem states", lines=_peaks(*TROUBLE)),
     Graph(name="TCP: Closing states", lines=_peaks(*CLOSING)),
     Graph(name="TCP: Unanswered requests", lines=(*_peaks(TcpState.SYN_SENT), _line("tcp.syn_sent.hosts"))),
-    Graph(name="TCP sender: Values waiting", lines=(_line("tcp.sender.backlog", draw="FILLED_REGION"),)),
+    Graph(name="TCP sender: Values queued", lines=(_line("tcp.sender.backlog", draw="FILLED_REGION"),)),
     Graph(
-        name="TCP sender: Values lost and refused",
+        name="TCP sender: Values dropped and rejected",
         lines=(_line("tcp.sender.dropped"), _line("tcp.sender.rejected")),
     ),
     Graph(name="TCP sender: Sample time", lines=(_line("tcp.sender.sample.time"),)),

@@ -23,7 +23,7 @@ ITEMS = {
         name="TCP: Different addresses in SYN_SENT",
         description=(
             "How many different remote addresses do not answer this host's requests for connections. A peer that is "
-            "down is one address, however many requests wait for it; many addresses at once suggest that something on "
+            "down is one address, however many requests wait for it. Many addresses at once suggest that something on "
             "this host scans the network, or that its way out is broken."
         ),
         component="network",
@@ -32,7 +32,7 @@ ITEMS = {
         name="TCP: Limit of TIME_WAIT",
         description=(
             "How many sockets in TIME_WAIT the kernel keeps at most: net.ipv4.tcp_max_tw_buckets. Beyond it the kernel "
-            "closes connections without TIME_WAIT, and says so in its log."
+            "closes connections without TIME_WAIT, and logs this."
         ),
         component="network",
     ),
@@ -60,28 +60,28 @@ ITEMS = {
         units="s",
     ),
     "tcp.sender.backlog": Item(
-        name="TCP sender: Values waiting",
+        name="TCP sender: Values queued",
         description=(
-            "Values that waited at the worst destination when the sample was taken. Normally 0; it grows while a "
-            "destination does not take values, and falls back when it does again."
+            "Values that were queued for the worst destination when the sample was taken. Normally 0. It grows while "
+            "delivery to a destination fails, and falls back when delivery works again."
         ),
         component="application",
         value_map=NONE,
     ),
     "tcp.sender.dropped": Item(
-        name="TCP sender: Values lost",
+        name="TCP sender: Values dropped",
         description=(
-            "Values that fell out, since the daemon was started, because a destination was away for too long. Each is "
-            "a hole in a graph there."
+            "Values that the daemon has dropped since it was started, because delivery to a destination failed for too "
+            "long. Each is a hole in a graph there."
         ),
         component="application",
         value_map=NONE,
     ),
     "tcp.sender.rejected": Item(
-        name="TCP sender: Values refused",
+        name="TCP sender: Values rejected",
         description=(
-            "Values that Zabbix refused since the daemon was started: a host or item that it does not know, or that "
-            "is disabled. The daemon's log says what to look at. A number that no longer grows is history."
+            "Values that Zabbix has rejected since the daemon was started: it does not know the host or the item, or "
+            "one of them is disabled. The daemon's log says what to look at. A number that no longer grows is history."
         ),
         component="application",
         value_map=NONE,

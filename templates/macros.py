@@ -61,14 +61,14 @@ MACROS = {
             '{$...WARN:"5432"}.'
         ),
     ),
-    "{$TCP.SENDER.REJECTED.MAX.WARN}": Macro(value="0", description="Values that Zabbix may refuse in 30m."),
-    "{$TCP.SENDER.DROPPED.MAX.WARN}": Macro(value="0", description="Values that the daemon may lose in 30m."),
+    "{$TCP.SENDER.REJECTED.MAX.WARN}": Macro(value="0", description="Values that Zabbix may reject in 30m."),
+    "{$TCP.SENDER.DROPPED.MAX.WARN}": Macro(value="0", description="Values that the daemon may drop in 30m."),
     "{$TCP.SENDER.BACKLOG.MAX.WARN}": Macro(
-        value="0", description="Values that may wait at a destination for {$TCP.SENDER.BACKLOG.TIME} without a break."
+        value="0", description="Values that may be queued for {$TCP.SENDER.BACKLOG.TIME} without a break."
     ),
     "{$TCP.SENDER.BACKLOG.TIME}": Macro(
         value="1h",
-        description="For how long values may wait at a destination: longer than your servers' maintenance takes.",
+        description="For how long values may be queued: longer than your servers' maintenance takes.",
     ),
     "{$TCP.SENDER.SAMPLE.TIME.MAX.WARN}": Macro(
         value="5", description="Seconds that a sample may take, for 5m. Less than the interval of the daemon."

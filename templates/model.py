@@ -46,17 +46,17 @@ class Trigger:
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the items in the expression, each once, in order."""
+        """Return the keys of the items in the expression, each once, in order."""
         return list(dict.fromkeys(call.key for call in calls(self.expression)))
 
     @property
     def macros(self) -> list[str]:
-        """The macros in the expression, without their context."""
+        """Return the macros in the expression, without their context."""
         return list(dict.fromkeys(without_context(macro) for macro in MACRO.findall(self.expression)))
 
     @property
     def description(self) -> str:
-        """The runbook: what it means, what to run next, what to do."""
+        """Return the runbook: what it means, what to run next, what to do."""
         commands = "\n".join(f"  {command}" for command in self.run)
         return f"{self.means}\n\nRun on the host, as root:\n{commands}\n\n{self.do}"
 
@@ -131,7 +131,7 @@ class Macro:
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """All of it."""
+    """A template with all its parts."""
 
     description: str
     items: dict[str, Item]
@@ -144,7 +144,7 @@ class Template:
     value_maps: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def all_triggers(self) -> list[Trigger]:
-        """Triggers and prototypes."""
+        """Return triggers and their prototypes."""
         return [*self.triggers, *(trigger for rule in self.rules for trigger in rule.triggers)]
 
 
@@ -162,7 +162,7 @@ _CALL = re.compile(r"(?P<function>[a-z]+)\(//(?P<key>[a-z._]+(?:\[[^]]*\])?)(?:,
 
 
 def calls(expression: str) -> list[Call]:
-    """The functions in an expression, in order."""
+    """Return the functions in an expression, in order."""
     return [
         Call(text=found[0], function=found["function"], key=found["key"], arguments=found["arguments"] or "")
         for found in _CALL.finditer(expression)
@@ -170,7 +170,9 @@ def calls(expression: str) -> list[Call]:
 
 
 def lasting(key: str, threshold: str, period: str = "5m") -> str:
-    """High for this period, and when it began: of a first sample, or the first after a stop, min() would be content.
+    """Return an expression for a value that is high for a whole period, and was when the period began.
+
+    min() alone would be content with a first sample, or with the first after a stop.
 
     Not in every trigger: Zabbix draws the threshold into graphs only where min() stands alone.
     """
@@ -178,5 +180,5 @@ def lasting(key: str, threshold: str, period: str = "5m") -> str:
 
 
 def without_context(macro: str) -> str:
-    """`{$X:"443"}` as `{$X}`."""
+    """Return `{$X:"443"}` as `{$X}`."""
     return re.sub(r":\".*\"\}$", "}", macro)

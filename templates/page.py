@@ -34,7 +34,7 @@ triggers in the import's dialog. This also deletes triggers that you have added 
 
 
 def write(template: Template) -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [
         _HEAD,
         "## Items\n",

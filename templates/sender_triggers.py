@@ -1,4 +1,4 @@
-"""The triggers of the daemon itself: it is silent, refused, behind, restarted or slow."""
+"""The triggers of the daemon itself: it is silent, rejected, behind, restarted or slow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_DATA = Trigger(
     value="Last: {ITEM.LASTVALUE1} sockets",
     means=(
         "No TCP state has arrived for {$TCP.NODATA.TIMEOUT}. The host is down, the daemon is not running, it cannot "
-        "reach this server or proxy, Zabbix refuses its values (host: in its configuration is not exactly this host's "
+        "reach this server or proxy, Zabbix rejects its values (host: in its configuration is not exactly this host's "
         "name), or the kernel refuses to list its sockets."
     ),
     run=("systemctl status tcp-status-sender", _STATUS, _LOG),
@@ -26,8 +26,8 @@ _NO_DATA = Trigger(
     ),
     manual_close=True,
 )
-_REFUSED = Trigger(
-    name="TCP sender: Zabbix refuses values",
+_REJECTED = Trigger(
+    name="TCP sender: Zabbix rejects values",
     detail="over {$TCP.SENDER.REJECTED.MAX.WARN} in 30m",
     # Not max()-min(): the counter begins at 0 again when the daemon is restarted.
     expression=("last(//tcp.sender.rejected)-min(//tcp.sender.rejected,30m)>{$TCP.SENDER.REJECTED.MAX.WARN}"),
@@ -35,51 +35,51 @@ _REFUSED = Trigger(
     scope="notice",
     value="Since the daemon's start: {ITEM.LASTVALUE1}",
     means=(
-        "A Zabbix server or proxy (this one, or another destination of the daemon) took the daemon's data, but refused "
-        "some values: it does not know the host or the item, or it is disabled, or not allowed from that address."
+        "A Zabbix server or proxy (this one, or another destination of the daemon) rejects some of the daemon's "
+        "values: it does not know the host or the item, one of them is disabled, or the item does not allow this host."
     ),
     run=(_STATUS, "journalctl -u tcp-status-sender -p warning -n 50"),
     do=(
-        "The log names the refused keys and what to look at. After an upgrade of the daemon, import the template that "
-        "came with it (tcp-status-sender template). Refused values are not sent again."
+        "The log names the rejected keys and what to look at. After an upgrade of the daemon, import the template that "
+        "came with it (tcp-status-sender template). Rejected values are not sent again."
     ),
 )
-_LOST = Trigger(
-    name="TCP sender: Values are lost",
+_DROPPED = Trigger(
+    name="TCP sender: Values are dropped",
     detail="over {$TCP.SENDER.DROPPED.MAX.WARN} in 30m",
     expression="last(//tcp.sender.dropped)-min(//tcp.sender.dropped,30m)>{$TCP.SENDER.DROPPED.MAX.WARN}",
     priority="WARNING",
     scope="availability",
     value="Since the daemon's start: {ITEM.LASTVALUE1}",
     means=(
-        "The spool on the host is full, or what waits in it is too old: a destination has been away for longer than "
-        "spool.max_age or spool.max_size allow, and the oldest values are thrown away. Or the spool was damaged."
+        "The spool on the host is full, or its oldest values are too old: delivery to a destination has failed for longer "
+        "than spool.max_age or spool.max_size allow, and the daemon drops the oldest values. Or the spool was damaged."
     ),
     run=(_STATUS, _LOG, "df -h /var/lib/tcp-status-sender"),
     do=(
-        "The status names the destination that takes nothing, and why. Mend it, remove it from the configuration if it "
-        "is gone for good, or raise spool.max_age and spool.max_size."
+        "The status names the destination to which delivery fails, and why. Repair it, remove it from the configuration if "
+        "it is gone for good, or raise spool.max_age and spool.max_size."
     ),
 )
-_WAITING = Trigger(
-    name="TCP sender: A destination does not take values",
-    detail="over {$TCP.SENDER.BACKLOG.MAX.WARN} waiting for {$TCP.SENDER.BACKLOG.TIME}",
-    # Values that arrive late tell of the outage that they waited out: the long time keeps that from being a problem
+_QUEUED = Trigger(
+    name="TCP sender: Delivery to a destination fails",
+    detail="over {$TCP.SENDER.BACKLOG.MAX.WARN} queued for {$TCP.SENDER.BACKLOG.TIME}",
+    # Values that arrive late tell of the outage in which they were queued: the long time keeps that from being a problem
     # again when it is over.
     expression=lasting("tcp.sender.backlog", "{$TCP.SENDER.BACKLOG.MAX.WARN}", "{$TCP.SENDER.BACKLOG.TIME}"),
     priority="WARNING",
     scope="availability",
-    value="Waiting: {ITEM.LASTVALUE1}",
+    value="Queued: {ITEM.LASTVALUE1}",
     means=(
-        "For {$TCP.SENDER.BACKLOG.TIME} without a break, values have been waiting at a destination of the daemon. It is "
-        "not this server or proxy, if fresh values arrive here: it is another one of the configuration. Nothing is lost "
-        "as long as the spool holds it (spool.max_age, 7 days by default)."
+        "For {$TCP.SENDER.BACKLOG.TIME} without a break, values have been queued for a destination of the daemon. If fresh "
+        "values arrive here, it is not this server or proxy, but another one of the configuration. The spool keeps the "
+        "values (for spool.max_age, 7 days by default)."
     ),
     run=(_STATUS, _LOG),
     do=(
-        "The status names the destination that takes nothing, since when and why: mend it, or remove it from the "
-        "configuration. What waits is delivered as soon as it answers. After an outage of this Zabbix itself that was "
-        "longer, the values that arrive late may raise this too: it ends with the next sample."
+        "The status names the destination to which delivery fails, since when and why. Repair it, or remove it from the "
+        "configuration. Queued values are delivered as soon as it answers. After a long outage of this Zabbix itself, the "
+        "values that arrive late may raise this problem, too; it ends with the next sample."
     ),
     depends_on=_NO_DATA.name,
 )
@@ -94,7 +94,7 @@ _RESTARTED = Trigger(
     means="The daemon was started less than 10 minutes ago, and had been running before.",
     run=("journalctl -u tcp-status-sender --since -30m", "last -x reboot | head -3"),
     do=(
-        "Nothing, if it was you or a reboot. Otherwise the log says why it ended; samples that waited are delivered, "
+        "Nothing, if it was you or a reboot. Otherwise the log says why it ended. Queued samples are delivered; "
         "those that were not taken are a hole."
     ),
     manual_close=True,
@@ -108,10 +108,10 @@ _SLOW = Trigger(
     value="Current: {ITEM.LASTVALUE1}",
     means=(
         "The kernel takes seconds to list the host's sockets: there are millions of them, or the host is so busy that "
-        "the daemon gets no processor. When a sample takes longer than the interval, samples are left out."
+        "the daemon gets no processor. When a sample takes longer than the interval, samples are skipped."
     ),
     run=("ss -s", "uptime", "systemctl status tcp-status-sender"),
     do="With millions of sockets, raise interval: in the configuration. Otherwise find what keeps the processors busy.",
 )
 
-TRIGGERS = (_NO_DATA, _REFUSED, _LOST, _WAITING, _RESTARTED, _SLOW)
+TRIGGERS = (_NO_DATA, _REJECTED, _DROPPED, _QUEUED, _RESTARTED, _SLOW)

@@ -72,7 +72,7 @@ _CLOSE_WAIT_GROWS = Trigger(
     ),
     run=_CLOSE_WAIT_RUN,
     do=(
-        "Find the program in the list and tell its developers. Until it is mended, plan its restart for before it runs "
+        "Find the program in the list and tell its developers. Until it is repaired, plan its restart for before it runs "
         "out of file descriptors."
     ),
     depends_on=_CLOSE_WAIT.name,

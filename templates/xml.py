@@ -17,7 +17,7 @@ _SINGULARS = {
 
 
 def document(tree: Tree) -> str:
-    """The whole export, as both formats begin and end it."""
+    """Return the whole export, as both formats begin and end it."""
     root = ET.Element("zabbix_export")
     _fill(root, tree)
     ET.indent(root, "    ")
@@ -37,5 +37,5 @@ def _fill(parent: ET.Element, tree: Tree) -> None:
 
 
 def without_empty(tree: Tree) -> Tree:
-    """Without the tags that have nothing in them: format 6.0 leaves those out."""
+    """Return fields without those that are empty: format 6.0 leaves them out."""
     return {tag: inside for tag, inside in tree.items() if inside}

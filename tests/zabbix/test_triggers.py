@@ -105,10 +105,10 @@ HOST_CASES = (
         {"tcp.limit[TIME_WAIT]": steady(8192, since=HOUR, until=30)},
     ),
     too_many("TCP: Many established connections", 2, "tcp.status[ESTABLISHED]", 10001, 6),
-    counted("TCP sender: Zabbix refuses values", "tcp.sender.rejected"),
-    counted("TCP sender: Values are lost", "tcp.sender.dropped"),
+    counted("TCP sender: Zabbix rejects values", "tcp.sender.rejected"),
+    counted("TCP sender: Values are dropped", "tcp.sender.dropped"),
     Case(
-        name="TCP sender: A destination does not take values",
+        name="TCP sender: Delivery to a destination fails",
         severity=2,
         ill={"tcp.sender.backlog": [(age, 2 * HOUR - age) for age in range(2 * HOUR - 60, 0, -60)]},
         well={"tcp.sender.backlog": steady(0, since=0)},

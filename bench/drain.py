@@ -84,7 +84,7 @@ def verdict(reached: bool) -> str:  # noqa: FBT001
 
 
 def late(drains: Iterable[Sequence[float]]) -> str:
-    """The worst and the usual."""
+    """Return the worst and the usual."""
     every = [ms for drain in drains for ms in drain]
     return f"at most {max(every):.1f}, median {median(every):.1f} of {len(every)}" if every else "not measured"
 

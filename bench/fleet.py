@@ -69,11 +69,11 @@ class Worker:
         self._questions, self._answers = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
 
     def ask(self, question: str) -> None:
-        """The answer is to be read."""
+        """Send the request; its answer is read later."""
         print(question, file=self._questions, flush=True)
 
     def answer(self) -> dict[str, Any]:
-        """The next one."""
+        """Return the next one."""
         answer: dict[str, Any] = json.loads(self._answers.readline())
         return answer
 
@@ -97,7 +97,7 @@ def provision(zabbix: ZabbixStack, directory: Path, names: Sequence[str]) -> flo
 
 
 def start_real(stack: ExitStack, directory: Path, namespace: int, settings: dict[str, Any]) -> int:
-    """The command itself, in the network namespace that all of them sample; its process."""
+    """Return the command itself, in the network namespace that all of them sample; its process."""
     config = directory / "real.yaml"
     config.write_text(json.dumps({**settings, "host": REAL, "spool": {"path": str(directory / "real.db")}}))
     command = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/proc/{namespace}/ns/net"]
@@ -110,12 +110,12 @@ def start_real(stack: ExitStack, directory: Path, namespace: int, settings: dict
 
 
 def cpu_s(pid: int) -> float:
-    """What a process has used, to the nanosecond: the clock that clock_getcpuclockid(3) names."""
+    """Return what a process has used, to the nanosecond: the clock that clock_getcpuclockid(3) names."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def loopback_bytes(pid: int) -> int:
-    """What has passed over the loopback of a process's network namespace, all headers included."""
+    """Return what has passed over the loopback of a process's network namespace, all headers included."""
     found = re.search(r"lo:\s*(\d+)", Path(f"/proc/{pid}/net/dev").read_text())
     return int(found[1]) if found else 0
 
@@ -132,7 +132,7 @@ def say(text: str) -> None:
 
 
 def measure(options: argparse.Namespace, zabbix: ZabbixStack, directory: Path, run: Run) -> None:
-    """The whole life of the fleet."""
+    """Run the whole life of the fleet."""
     names = [f"fleet-{number:04}" for number in range(1, options.hosts + 1)]
     run.provision_s = provision(zabbix, directory, [*names, REAL])
     zabbix.wait_for_items(REAL)
@@ -165,7 +165,7 @@ def measure(options: argparse.Namespace, zabbix: ZabbixStack, directory: Path, r
 
 
 def nodes(port: int) -> dict[str, Any]:
-    """A destination."""
+    """Return a destination."""
     return {"name": "main", "nodes": [f"127.0.0.1:{port}"]}
 
 
@@ -188,7 +188,7 @@ def settle(workers: Sequence[Worker], relay: Relay, options: argparse.Namespace,
 def window(
     options: argparse.Namespace, zabbix: ZabbixStack, workers: Sequence[Worker], pids: tuple[int, int], run: Run
 ) -> None:
-    """The minutes that are measured, from calm to calm."""
+    """Wait for the minutes that are measured, from calm to calm."""
     watch = Watch(zabbix.trapper_port)
     real, namespace = pids
     say(f"measuring for {options.minutes:g} minutes")

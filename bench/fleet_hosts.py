@@ -159,7 +159,7 @@ class Fleet:
 
 
 def resident_mb(pid: int) -> float:
-    """What a process has in memory, in 10^6 bytes (proc_pid_statm(5))."""
+    """Return what a process has in memory, in 10^6 bytes (proc_pid_statm(5))."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 

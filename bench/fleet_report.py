@@ -96,12 +96,12 @@ def _settings(settings: Mapping[str, str]) -> str:
 
 
 def section(title: str, headings: Sequence[str], cells: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A title, and a table."""
+    """Yield a title, and a table."""
     yield from ("", title, "", draw(headings, cells, words=1))
 
 
 def kept(run: Run) -> list[tuple[str, str]]:
-    """What became of every value."""
+    """Return what became of every value."""
     due = run.options.hosts * run.daemon_samples
     early = run.total("declined") - run.total("rejected")
     return [

@@ -14,7 +14,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory for pictures: a temporary one, unless asked for otherwise."""
+    """Return a directory for pictures: a temporary one, unless asked for otherwise."""
     chosen: Path | None = request.config.getoption("--screenshots")
     if not chosen:
         return tmp_path_factory.mktemp("pictures")

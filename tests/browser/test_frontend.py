@@ -41,7 +41,7 @@ EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 
 @pytest.fixture(scope="module")
 def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
-    """A Zabbix as it is when new, in a network of its own, in which this thread stays as long."""
+    """Yield a Zabbix as it is when new, in a network of its own, in which this thread stays as long."""
     with (
         Namespace(LOOPBACK) as stage,
         entered(stage.report["pid"]),
@@ -65,7 +65,7 @@ def frontend(zabbix: ZabbixStack, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def complaints(zabbix: ZabbixStack) -> list[str]:
-    """What PHP has to say against the frontend's pages, such as a graph that it could not draw."""
+    """Return what PHP has to say against the frontend's pages, such as a graph that it could not draw."""
     # That it starts, and that two requests of one page wrote their session at one moment, says nothing of a page.
     usual = (" Development Server (", "Failed to write session data")
     lines = [line for line in zabbix.web_log.splitlines() if "PHP " in line]
@@ -73,7 +73,7 @@ def complaints(zabbix: ZabbixStack) -> list[str]:
 
 
 def passing_on(zabbix: ZabbixStack) -> Trapper:
-    """A trapper that hands every value on to the server, and the server's answer back."""
+    """Return a trapper that hands every value on to the server, and the server's answer back."""
 
     def answer(request: dict[str, Any]) -> bytes:
         outcome = uplink(zabbix).send([Item(**value) for value in request["data"]])
@@ -84,7 +84,7 @@ def passing_on(zabbix: ZabbixStack) -> Trapper:
 
 @pytest.fixture(scope="module")
 def story_told(zabbix: ZabbixStack, frontend: Frontend) -> dict[str, str]:
-    """The host web-01, made in the web interface, with an hour of values until now; the last value of each key."""
+    """Make the host web-01 in the web interface, with an hour of values until now. Return the last value of each key."""
     assert frontend.create_host(STORY, TEMPLATE, GROUP) == "Host added"
     zabbix.wait_for_items(STORY)
     return replay(zabbix, STORY, int(time.time()))
@@ -120,7 +120,7 @@ def test_latest_data_shows_what_the_kernel_counts(zabbix: ZabbixStack, frontend:
 
 
 def graph_colours(zabbix: ZabbixStack) -> dict[str, dict[str, str]]:
-    """The colour of each item in each graph of the story's host: by the graph's name, then by key."""
+    """Return the colour of each item in each graph of the story's host: by the graph's name, then by key."""
     (host,) = zabbix.api.host.get(filter={"host": STORY}, output=["hostid"])
     keys = {item["itemid"]: item["key_"] for item in zabbix.api.item.get(host=STORY, output=["key_"])}
     graphs = zabbix.api.graph.get(hostids=host["hostid"], output=["name"], selectGraphItems=["itemid", "color"])
@@ -128,7 +128,7 @@ def graph_colours(zabbix: ZabbixStack) -> dict[str, dict[str, str]]:
 
 
 def take_picture(frontend: Frontend, path: Path, height: int) -> None:
-    """A picture of the page, small enough for a README."""
+    """Take a picture of the page, small enough for a README."""
     frontend.browser.picture(path, height)
     assert path.stat().st_size < 250_000
 

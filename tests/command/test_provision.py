@@ -33,7 +33,7 @@ NAME = "expected a technical host name: letters, digits, spaces, dots, dashes an
 def run(
     *arguments: str | Path, url: str = "http://127.0.0.1:9/", given: str = "", **environment: str
 ) -> tuple[int, str]:
-    """The exit code, and what was said, in which no secret may stand."""
+    """Return the exit code, and what was said, in which no secret may stand."""
     command = [COMMAND, "provision", "--url", url, *arguments]
     environment = bare_environment(**(environment or {"ZABBIX_API_TOKEN": TOKEN}))
     done = subprocess.run(
@@ -279,7 +279,7 @@ class Web:
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    """A web server that seems to be a Zabbix 6.0 until one asks more than who one is."""
+    """Yield a web server that seems to be a Zabbix 6.0 until one asks more than who one is."""
     web = Web()
     threading.Thread(target=web.server.serve_forever, daemon=True).start()
     yield web

@@ -42,7 +42,7 @@ class Hang:
 
 
 def resets(_: dict[str, Any]) -> bytes:
-    """The connection breaks."""
+    """Return the connection breaks."""
     return RESET
 
 
@@ -56,12 +56,12 @@ def reload(process: subprocess.Popen[str], path: Path, *destinations: dict[str, 
 
 
 def to(trapper: Trapper, name: str = "d0", timeout: str = "15s") -> dict[str, Any]:
-    """A destination."""
+    """Return a destination."""
     return {"name": name, "nodes": [trapper.node], "timeout": timeout}
 
 
 def clocks(trapper: Trapper) -> list[int]:
-    """The moments of the samples that came."""
+    """Return the moments of the samples that came."""
     return [value["clock"] for value in trapper.values if value["key"] == "tcp.status[TOTAL]"]
 
 

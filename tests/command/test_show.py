@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port with a listener whose accept queue is full: one waits where none may, and nobody accepts."""
+    """Yield a port with a listener whose accept queue is full: one waits where none may, and nobody accepts."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, socket.create_connection(server.getsockname()):
         yield server.getsockname()[1]
 

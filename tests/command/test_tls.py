@@ -88,7 +88,7 @@ def test_in_the_sandbox_of_the_unit(psk_file: Path) -> None:
 
 
 def python(script: str, *arguments: str) -> str:
-    """What a process of its own prints."""
+    """Return what a process of its own prints."""
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ TEMPLATES = ("tcp_states_template.xml", "tcp_states_template_3.4.xml")
 
 
 def built(source: Path, into: Path, *targets: str) -> Path:
-    """The wheel of `source`, and with further `targets` those beside it."""
+    """Return the wheel of `source`, and with further `targets` those beside it."""
     wanted = [word for target in ("wheel", *targets) for word in ("--target", target)]
     subprocess.run([sys.executable, "-m", "hatchling", "build", "--directory", into, *wanted], cwd=source, check=True)
     (wheel,) = into.glob("*.whl")
@@ -29,7 +29,7 @@ def built(source: Path, into: Path, *targets: str) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds the wheel and the source distribution."""
+    """Return the folder that holds the wheel and the source distribution."""
     folder = tmp_path_factory.mktemp("dist")
     built(REPOSITORY, folder, "sdist")
     return folder

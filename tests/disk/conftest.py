@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A megabyte."""
+    """Yield a megabyte."""
     with Disk(tmp_path / "disk", "1M") as disk:
         yield disk
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Daemon]]:
-    """Starts the daemon by a whole command line, or with these arguments; the end of the test kills it."""
+    """Yield what starts the daemon by a command line, or with these arguments; the end of the test kills it."""
     started: list[Daemon] = []
 
     def start(*arguments: str | Path, within: Disk | None = None) -> Daemon:
@@ -44,7 +44,7 @@ def start() -> Iterator[Callable[..., Daemon]]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a configuration for host web-01 every second, spool at `spool`, to these ports as d0, d1 and so on."""
+    """Return what writes a configuration: web-01 every second, spool at `spool`, to these ports as d0, d1 and so on."""
 
     def config(spool: Path | str, *ports: int, **settings: Any) -> Path:
         destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]

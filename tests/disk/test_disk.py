@@ -22,7 +22,7 @@ AGAIN = "the spool takes samples again"
 
 
 def clocks(trapper: Trapper) -> list[int]:
-    """The moments of the samples that a trapper has accepted, in the order in which they came; each must be whole."""
+    """Return the moments of the samples that a trapper has accepted, in their order of arrival; each must be whole."""
     found = [value["clock"] for value in trapper.host_values]
     assert found == [clock for clock in found[:: len(KEYS)] for _ in KEYS]
     return found[:: len(KEYS)]
@@ -34,7 +34,7 @@ def assert_no_hole(found: list[int]) -> None:
 
 
 def nothing(_: object) -> bytes:
-    """A destination that is away."""
+    """Return a destination that is away."""
     return b""
 
 

@@ -41,7 +41,7 @@ route add prohibit 198.51.100.3
 
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[Namespace]:
-    """A namespace with routes that lead nowhere, in each of the ways that Linux has."""
+    """Yield a namespace with routes that lead nowhere, in each of the ways that Linux has."""
     with Namespace() as namespace:
         for line in SETUP.strip().splitlines():
             namespace.run("ip", *line.split())
@@ -52,7 +52,7 @@ def namespace() -> Iterator[Namespace]:
 
 
 def error(namespace: Namespace, *nodes: str, items: list[Item] = ITEMS) -> str:
-    """What a send from within that must fail says."""
+    """Return what a send from within that must fail says."""
     subject = Uplink(Destination.model_validate({"nodes": nodes, "timeout": "1s", "compression": False}))
     begin = time.monotonic()
     with pytest.raises(DeliveryError) as raised:

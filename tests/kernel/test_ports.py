@@ -29,13 +29,13 @@ SS = {"ESTAB": 1, "SYN-SENT": 2, "LISTEN": 10}  # as ss calls the kernel's state
 
 @pytest.fixture(scope="module")
 def crowd() -> Iterator[Namespace]:
-    """The namespace of lab/queues.py."""
+    """Yield the namespace of lab/queues.py."""
     with Namespace(QUEUES) as namespace:
         yield namespace
 
 
 def sampled(namespace: Namespace, ways: str, wanted: str) -> dict[str, Any]:
-    """What the sampler finds in the namespace, asking in these ways; counts by "port state"."""
+    """Return what the sampler finds in the namespace, asking in these ways; counts by "port state"."""
     code = (
         "import json\n"
         "from dataclasses import asdict\n"
@@ -127,7 +127,7 @@ def test_every_state_is_counted_by_port(ways: str) -> None:
 
 @contextmanager
 def daemon(namespace: Namespace) -> Iterator[Iterator[dict[str, str]]]:
-    """The samples of a dry run in the namespace, every second, each as key to value."""
+    """Yield the samples of a dry run in the namespace, every second, each as key to value."""
     command = namespace.inside(COMMAND, "run", "--dry-run", "--config", "/dev/stdin")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin

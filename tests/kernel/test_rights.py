@@ -33,7 +33,7 @@ exec "$@"
 
 
 def run(*arguments: str | Path, as_root: bool = False) -> subprocess.CompletedProcess[str]:
-    """The command in those places, as a user to whom only what is ours belongs."""
+    """Return the command in those places, as a user to whom only what is ours belongs."""
     places = ["unshare", "--mount", "sh", "-euc", PLACES, "sh"]
     user = [] if as_root else ["unshare", "--user", f"--map-user={UID}"]
     command = [*places, *user, COMMAND, *arguments]
@@ -44,7 +44,7 @@ def run(*arguments: str | Path, as_root: bool = False) -> subprocess.CompletedPr
 
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a configuration with these settings, to a trapper at this port."""
+    """Return what writes a configuration with these settings, to a trapper at this port."""
 
     def config(port: int, **settings: Any) -> Path:
         path = tmp_path / "config.yaml"
@@ -56,7 +56,7 @@ def config(tmp_path: Path) -> Callable[..., Path]:
 
 
 def checked(config: Path, check: str, *, as_root: bool = False) -> dict[str, Any]:
-    """What `check` finds there."""
+    """Return what `check` finds there."""
     found = json.loads(run("check", "--json", "--config", config, as_root=as_root).stdout)["checks"]
     (finding,) = [each for each in found if each["check"] == check]
     assert isinstance(finding, dict)

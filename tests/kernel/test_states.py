@@ -34,13 +34,13 @@ FORGED_DONE = b"\x14\0\0\0\x03\0\x02\0" + bytes(12)  # NLMSG_DONE: that was all
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
-    """A namespace that holds sockets in each of the eleven states, IPv4 and IPv6, a different number of each."""
+    """Yield a namespace that holds sockets in each of the eleven states, IPv4 and IPv6, a different number of each."""
     with Namespace(EVERY_STATE) as namespace:
         yield namespace
 
 
 def sampled(namespace: Namespace) -> dict[str, int]:
-    """What the command counts in the namespace, by state, TOTAL included."""
+    """Return what the command counts in the namespace, by state, TOTAL included."""
     request = json.loads(namespace.run(COMMAND, "run", "--dry-run", "--once"))
     return {
         value["key"].removeprefix("tcp.status[").removesuffix("]"): int(value["value"])
@@ -64,7 +64,7 @@ def test_a_datagram_that_does_not_fit_is_an_error(namespace: Namespace) -> None:
 
 
 def walked(namespace: Namespace, ways: str) -> dict[str, int]:
-    """What the sampler counts in the namespace when it has only `ways`, an expression, to ask."""
+    """Return what the sampler counts in the namespace when it has only `ways`, an expression, to ask."""
     code = (
         "import json, socket\n"
         "from sender.kernel.sock_diag import WAYS, SockDiag, by_family\n"

@@ -56,18 +56,18 @@ PAIRS = (
 
 
 def label(pair: Pair) -> str:
-    """What a pair is called in the output."""
+    """Return what a pair is called in the output."""
     return f"Zabbix {pair.version[0]}.{pair.version[1]}, format {pair.format}"
 
 
 def grouped(pair: Pair) -> object:
-    """A parameter whose tests all go to one worker: the Zabbix is started once."""
+    """Return a parameter whose tests all go to one worker: the Zabbix is started once."""
     return pytest.param(pair, id=label(pair), marks=pytest.mark.xdist_group(label(pair)))
 
 
 @pytest.fixture(scope="session", params=[grouped(pair) for pair in PAIRS])
 def imported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
-    """A new Zabbix of that version, into which the template was imported as the installed command prints it."""
+    """Yield a new Zabbix of that version, into which the template was imported as the installed command prints it."""
     pair: Pair = request.param
     xml = tcp_status_sender("template", "--format", pair.format).stdout
     with (
@@ -82,13 +82,13 @@ def imported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def zabbix(imported: Imported) -> ZabbixStack:
-    """The running Zabbix."""
+    """Return the running Zabbix."""
     return imported.zabbix
 
 
 @pytest.fixture
 def host(imported: Imported, request: pytest.FixtureRequest) -> str:
-    """A host of the test's own with the template linked, of which the server knows."""
+    """Return a host of the test's own with the template linked, of which the server knows."""
     name = request.function.__name__
     imported.zabbix.create_host(name, [TEMPLATE])
     imported.zabbix.wait_for_items(name)

@@ -26,13 +26,13 @@ GRAPHS = 4  # on the first page
 
 @pytest.fixture
 def told(zabbix: ZabbixStack, host: str) -> dict[str, str]:
-    """An hour in which a web server goes wrong is in the database; the last value of each key."""
+    """Return an hour in which a web server goes wrong is in the database; the last value of each key."""
     return replay(zabbix, host, int(time.time()))
 
 
 @pytest.fixture
 def browser(zabbix: ZabbixStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser in which Admin is logged in; the frontend had nothing to complain about."""
+    """Yield a browser in which Admin is logged in; the frontend had nothing to complain about."""
     with Browser(tmp_path_factory.mktemp("browser") / "state", zabbix.web_url) as browser:
         Frontend(browser).log_in("Admin", "zabbix")
         yield browser
@@ -47,7 +47,7 @@ def page(zabbix: ZabbixStack, host: str) -> str:
 
 
 def colour(zabbix: ZabbixStack, host: str, key: str) -> str:
-    """That of an item in the graph of all states."""
+    """Return that of an item in the graph of all states."""
     (item,) = zabbix.api.item.get(host=host, filter={"key_": key}, output=["itemid"])
     (graph,) = zabbix.api.graph.get(
         itemids=item["itemid"], filter={"name": "TCP: States"}, selectGraphItems=["itemid", "color"]

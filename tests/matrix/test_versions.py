@@ -44,13 +44,13 @@ COUNTS = {
 
 @pytest.fixture
 def witness() -> Iterator[Trapper]:
-    """A second destination, which gets what every destination gets."""
+    """Yield a second destination, which gets what every destination gets."""
     with Trapper() as witness:
         yield witness
 
 
 def config(directory: Path, host: str, zabbix: ZabbixStack | ZabbixProxy, witness: Trapper, **settings: Any) -> Path:
-    """A configuration that sends to both, every second."""
+    """Return a configuration that sends to both, every second."""
     ports = {"zabbix": zabbix.trapper_port, "witness": witness.port}
     destinations = [{"name": name, "nodes": [f"127.0.0.1:{port}"]} for name, port in ports.items()]
     spool = {"path": str(directory / "spool.db")}
@@ -66,7 +66,7 @@ def in_order(values: Iterable[Value]) -> list[Value]:
 
 
 def to_be_stored(witness: Trapper, form: str) -> list[Value]:
-    """What the witness has, as it must stand in the database.
+    """Return what the witness has, as it must stand in the database.
 
     Discovery does not, and the version does once a day where the template's format can say so (from Zabbix 4.2 on).
     """
@@ -77,20 +77,20 @@ def to_be_stored(witness: Trapper, form: str) -> list[Value]:
 
 
 def template_id(zabbix: ZabbixStack) -> str:
-    """The id of the imported template."""
+    """Return the id of the imported template."""
     (template,) = zabbix.api.template.get(filter={"host": TEMPLATE}, output=["templateid"])
     return str(template["templateid"])
 
 
 def exported(zabbix: ZabbixStack) -> str:
-    """The template as Zabbix writes it, but for the moment at which it does."""
+    """Return the template as Zabbix writes it, but for the moment at which it does."""
     options = {"templates": [template_id(zabbix)]}
     xml = zabbix.api.configuration.export(options=options, format="xml")
     return re.sub("<date>.*</date>", "", xml)
 
 
 def port_keys(zabbix: ZabbixStack, host: str) -> list[str]:
-    """The keys of the items that discovery has made and that take values: in format 3.4 the others are made disabled."""
+    """Return the keys of the items that discovery has made and that take values: in format 3.4 others are disabled."""
     found = zabbix.api.item.get(host=host, filter={"flags": 4, "status": 0}, output=["key_"])
     return [item["key_"] for item in found]
 

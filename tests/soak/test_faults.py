@@ -74,7 +74,7 @@ class Bag:
         self._left: list[Fault] = []
 
     def draw(self) -> Fault:
-        """The next one."""
+        """Return the next one."""
         if not self._left:
             self._left = self.chance.sample(self._faults, len(self._faults))
         return self._left.pop()
@@ -93,7 +93,7 @@ class Soak:
         self._pool = pool  # whose threads outlive all that is started in them
 
     def until(self, end: float, bags: Sequence[Bag]) -> None:
-        """Rounds until time.monotonic() is `end`."""
+        """Make rounds until time.monotonic() is `end`."""
         while time.monotonic() < end:
             self.rounds.append(time.time())
             list(self._pool.map(self._undergo, bags))
@@ -143,7 +143,7 @@ class Soak:
         return destinations
 
     def sizes(self, windows: Iterable[tuple[float, float]]) -> Sizes:
-        """The medians of what was measured in these."""
+        """Return the medians of what was measured in these."""
         among = list(windows)
         return medians(size for at, _, size in self.recorder.noted if any(begin <= at <= end for begin, end in among))
 
@@ -199,7 +199,7 @@ def test_nothing_is_lost_and_nothing_grows(tmp_path_factory: pytest.TempPathFact
 
 
 def scene(stack: ExitStack, directory: Path, pool: ThreadPoolExecutor) -> Soak:
-    """A running daemon with three destinations and some traffic, in which nothing has happened yet."""
+    """Return a running daemon with three destinations and some traffic, in which nothing has happened yet."""
     template = subprocess.run([COMMAND, "template"], check=True, capture_output=True, text=True).stdout
     zabbix = stack.enter_context(ZabbixStack(directory))
     zabbix.import_template(template)
@@ -386,7 +386,7 @@ def check_growth(soak: Soak) -> None:
 
 
 def report(soak: Soak, truth: Iterable[Row], other: Books, zabbix: Stored) -> None:
-    """What happened, in figures."""
+    """Print what happened, in figures."""
     early, late = early_and_late(soak)
     values = list(truth)
     samples = {row[:2] for row in values if row[2] in KEYS}

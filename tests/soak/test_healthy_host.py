@@ -29,7 +29,7 @@ PAUSE_S = 0.05  # between two short ones: a thousand in TIME_WAIT
 
 @pytest.fixture
 def zabbix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
-    """A Zabbix with the template linked to HOST."""
+    """Yield a Zabbix with the template linked to HOST."""
     template = subprocess.run([COMMAND, "template"], check=True, capture_output=True, text=True).stdout
     with ZabbixStack(tmp_path_factory.mktemp("zabbix")) as zabbix:
         zabbix.import_template(template)

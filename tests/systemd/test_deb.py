@@ -46,7 +46,7 @@ def built(clone: Path, command: str) -> Path:
 
 
 def its_next(package: Path, folder: Path) -> Path:
-    """The same as version 9.8.7, which it says in what it sends; the example configuration has changed as well."""
+    """Return the same as version 9.8.7, as it says in what it sends; the example configuration has changed, too."""
     finish(["dpkg-deb", "--raw-extract", str(package), str(folder)])
     (module,) = folder.glob("usr/lib/*/lib/python3*/site-packages/sender/__init__.py")
     for file, old, new in (
@@ -89,13 +89,13 @@ def upgraded(system: System, package: Path) -> str:
 
 
 def left(system: System) -> list[str]:
-    """What is there of the package."""
+    """Return what is there of the package."""
     places = [place for place in PLACES if system.run("sh", "-c", f"ls -d {place} 2>/dev/null || true")]
     return places + system.run("sh", "-c", f"getent passwd {NAME}; getent group {NAME}; true").splitlines()
 
 
 def samples(trapper: Trapper) -> list[int]:
-    """The moments of the samples that came since it was configured."""
+    """Return the moments of the samples that came since it was configured."""
     wanted = ("web-01", "tcp.status[TOTAL]")
     return [value["clock"] for value in trapper.values if (value["host"], value["key"]) == wanted]
 

@@ -24,7 +24,7 @@ with System(Path(sys.argv[1])) as system:
 
 
 def left(pid: int, cgroup: Path, scratch: Path) -> list[Path]:
-    """What is still there of a machine: its first process, with which all others go, its cgroups, its files."""
+    """Return what is still there of a machine: its first process, with which all others go, its cgroups, its files."""
     return [path for path in (Path(f"/proc/{pid}"), cgroup, *scratch.glob("machine/*")) if path.exists()]
 
 

@@ -32,7 +32,7 @@ AT_MOST = 15  # tenths, as `systemd-analyze security --threshold` wants them
 
 @pytest.fixture(scope="module")
 def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A systemd for all tests of this file; its configuration and state are new for each."""
+    """Yield a systemd for all tests of this file; its configuration and state are new for each."""
     with System(tmp_path_factory.mktemp("systemd")) as system:
         system.path(UNITS / NAME).write_bytes(UNIT.read_bytes())
         system.path(DROP_IN).mkdir()
@@ -41,7 +41,7 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture
 def trapper(booted: System) -> Iterator[Trapper]:
-    """Takes everything, on loopback of the systemd's network; nothing else listens there."""
+    """Yield a trapper that takes everything, on loopback of the systemd's network; nothing else listens there."""
     with entered(booted.pid):
         trapper = Trapper()
     with trapper:
@@ -69,16 +69,16 @@ class Service:
         self.systemctl("daemon-reload")
 
     def systemctl(self, verb: str, *more: str) -> str:
-        """What `systemctl` prints; raises StackError when it fails."""
+        """Return what `systemctl` prints; raises StackError when it fails."""
         return self.system.run("systemctl", verb, *more)
 
     def journal(self) -> str:
-        """What it, and systemd about it, have logged since systemd was booted."""
+        """Return what it, and systemd about it, have logged since systemd was booted."""
         self.system.run("journalctl", "--sync")
         return self.system.run("journalctl", "--quiet", "--output=cat", f"--unit={NAME}")
 
     def __getitem__(self, name: str) -> str:
-        """A property, as `systemctl show` has it."""
+        """Return a property, as `systemctl show` has it."""
         return self.system.show(NAME, name)
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
@@ -89,7 +89,7 @@ class Service:
             time.sleep(POLL_S)
 
     def status(self) -> dict[str, str]:
-        """What the kernel says of the running daemon, proc_pid_status(5)."""
+        """Return what the kernel says of the running daemon, proc_pid_status(5)."""
         lines = self.system.run("cat", f"/proc/{self['MainPID']}/status").splitlines()
         return {name: " ".join(value.split()) for name, value in (line.split(":", 1) for line in lines)}
 

@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def zabbix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
-    """A real Zabbix into which the template was imported, as the installed command prints it."""
+    """Yield a real Zabbix into which the template was imported, as the installed command prints it."""
     template = subprocess.run([COMMAND, "template"], check=True, capture_output=True, text=True).stdout
     root: Path = request.config.getoption("--zabbix").absolute()
     with ZabbixStack(tmp_path_factory.mktemp("zabbix"), root=root) as zabbix:
@@ -34,7 +34,7 @@ def zabbix(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def host(zabbix: ZabbixStack, request: pytest.FixtureRequest) -> str:
-    """A host of the test's own with the template linked, of which the server knows."""
+    """Return a host of the test's own with the template linked, of which the server knows."""
     name = f"host of {request.node.name.replace('[', ' ').replace(']', '')}"[:120]
     zabbix.create_host(name, [TEMPLATE])
     zabbix.wait_for_items(name)

@@ -40,7 +40,7 @@ class Scene:
         self._file = directory / "zabbix_agentd.conf"
 
     def write(self, text: str) -> None:
-        """The agent's file, beside those that it may include."""
+        """Write the agent's file, beside those that it may include."""
         for name, content in {**FILES, self._file.name: AGENT + text}.items():
             path = self._directory / name
             path.parent.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ class Scene:
         }
 
     def ours(self) -> set[tuple[str, str, str]] | None:
-        """What we would do, and None where we do not start."""
+        """Return what we would do, and None where we do not start."""
         config = self._directory / "config.yaml"
         config.write_text(f"agent_config: {self._file}\n")
         try:
@@ -78,7 +78,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
-    """A scene whose trappers know every host and want nothing of it."""
+    """Yield a scene whose trappers know every host and want nothing of it."""
     with Trapper(lambda _: NOTHING) as one, Trapper(lambda _: NOTHING) as two:
         yield Scene(tmp_path, [one, two])
 

@@ -28,7 +28,7 @@ METADATA_CONTAINS = {"conditiontype": 24, "operator": 2, "value": METADATA}  # o
 
 @pytest.fixture
 def action(zabbix: ZabbixStack) -> Iterator[str]:
-    """A registration action that the server knows: it creates the host and links the template. Gives its name."""
+    """Yield a registration action that the server knows: it creates the host and links the template. Gives its name."""
     (template,) = zabbix.api.template.get(filter={"host": TEMPLATE}, output=["templateid"])
     name = f"Register hosts with {METADATA}"
     created = zabbix.api.action.create(
@@ -47,7 +47,7 @@ def action(zabbix: ZabbixStack) -> Iterator[str]:
 
 
 def agent_file(directory: Path, *lines: str) -> Path:
-    """An agent's configuration of these lines; `config.yaml` beside it names it and asks for registration."""
+    """Return an agent's configuration of these lines; `config.yaml` beside it names it and asks for registration."""
     agent = directory / "zabbix_agentd.conf"
     agent.write_text("".join(f"{line}\n" for line in lines))
     settings = {
@@ -63,7 +63,7 @@ def agent_file(directory: Path, *lines: str) -> Path:
 
 
 def either(values: Callable[[dict[str, Any]], bytes], checks: bytes) -> Callable[[dict[str, Any]], bytes]:
-    """The answer of a trapper that takes values, and knows one answer to all else."""
+    """Return the answer of a trapper that takes values, and knows one answer to all else."""
     return lambda request: values(request) if "data" in request else checks
 
 

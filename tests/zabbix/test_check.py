@@ -39,7 +39,7 @@ HOSTS = (
 
 @pytest.fixture(scope="module")
 def hosts(zabbix: ZabbixStack) -> ZabbixStack:
-    """A Zabbix with hosts of which each but the healthy one has a fault."""
+    """Return a Zabbix with hosts of which each but the healthy one has a fault."""
     api = zabbix.api
     ids = {name: zabbix.create_host(name, [] if name == "bare" else [TEMPLATE]) for name in HOSTS}
     api.host.update(hostid=ids["disabled"], status=DISABLED)
@@ -66,7 +66,7 @@ def change(zabbix: ZabbixStack, host_id: str, key: str, **to: Any) -> None:
 
 @pytest.fixture
 def config(hosts: ZabbixStack, tmp_path: Path) -> Callable[..., Path]:
-    """Writes a configuration for a host, by name, to the server, which `destination` changes."""
+    """Return what writes a configuration for a host, by name, to the server, which `destination` changes."""
 
     def config(host: str, destination: dict[str, Any] | None = None, **settings: Any) -> Path:
         destinations = [{"nodes": [f"127.0.0.1:{hosts.trapper_port}"], "timeout": 2, **(destination or {})}]
@@ -79,13 +79,13 @@ def config(hosts: ZabbixStack, tmp_path: Path) -> Callable[..., Path]:
 
 
 def checks(path: Path) -> list[dict[str, Any]]:
-    """What is found, as programs get it."""
+    """Return what is found, as programs get it."""
     findings: list[dict[str, Any]] = json.loads(as_json(check_all(path)))["checks"]
     return findings
 
 
 def command(path: Path, *before: str) -> list[dict[str, Any]]:
-    """What the command finds; exit code and `ok` must say whether anything fails."""
+    """Return what the command finds; exit code and `ok` must say whether anything fails."""
     done = subprocess.run(
         [*before, COMMAND, "check", "--json", "--config", path], capture_output=True, text=True, check=False, timeout=60
     )
@@ -97,7 +97,7 @@ def command(path: Path, *before: str) -> list[dict[str, Any]]:
 
 
 def failure(findings: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one that fails."""
+    """Return the one that fails."""
     (finding,) = [each for each in findings if each["result"] == "fail"]
     return finding
 

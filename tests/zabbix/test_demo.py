@@ -34,7 +34,7 @@ WAIT_S = 60
 
 @pytest.fixture
 def network() -> Iterator[Namespace]:
-    """A network of its own, with loopback alone: what the demo opens is in there, and every process of the demo."""
+    """Yield a network with loopback alone: what the demo opens is in there, and every process of the demo."""
     with Namespace(LOOPBACK) as network:
         yield network
 
@@ -71,7 +71,7 @@ class Demo:
         self.process.stdout.close()
 
     def until(self, pattern: str) -> str:
-        """What is in parentheses in a line that it prints, or has printed."""
+        """Return what is in parentheses in a line that it prints, or has printed."""
         assert self.process.stdout
         while not (found := re.search(pattern, self.text, re.MULTILINE)):
             line = self.process.stdout.readline()
@@ -90,7 +90,7 @@ class Demo:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """That of `make demo`."""
+    """Return that of `make demo`."""
     return {**os.environ, "TMPDIR": str(directory)}
 
 
@@ -127,7 +127,7 @@ class Zabbix:
         return host
 
     def values(self, host: str, key: str) -> list[tuple[int, int]]:
-        """The stored values of an unsigned item, each after its clock; none where there is no item yet."""
+        """Return the stored values of an unsigned item, each after its clock; none where there is no item yet."""
         items = self._api.item.get(host=host, filter={"key_": key}, output=["itemid"])
         if not items:
             return []
@@ -181,14 +181,14 @@ def the_figures_rise(zabbix: Zabbix, here: str) -> None:
 
 
 def the_values_are_true(zabbix: Zabbix, here: str, began: float) -> None:
-    """The host has none from before it was counted, and the first has the leak as it was then."""
+    """Check that the host has no value from before it was counted, and that the first has the leak as it was then."""
     (first, leaked), *_ = zabbix.values(here, "tcp.status[CLOSE_WAIT]")
     assert first > began
     assert 150 <= leaked < 350
 
 
 def the_record_is_plainly_one(zabbix: Zabbix) -> None:
-    """The host with an hour of history says that it is no machine; all that went wrong in that hour is a problem."""
+    """Check that the recorded host says that it is no machine, and that all that went wrong in its hour is a problem."""
     assert "recorded story" in zabbix.host(RECORDED)["name"]
     assert "Not a machine" in zabbix.host(RECORDED)["description"]
     told = [clock for clock, _ in zabbix.values(RECORDED, "tcp.status[TOTAL]")]
@@ -215,7 +215,7 @@ def test_it_can_be_ended_while_it_starts(network: Namespace, directory: Path, ho
 
 
 def refusal(directory: Path, command: list[str]) -> str:
-    """What the demo says when it does not start, which must be one line."""
+    """Return what the demo says when it does not start, which must be one line."""
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, cwd=REPOSITORY, env=environment(directory), timeout=WAIT_S
     )

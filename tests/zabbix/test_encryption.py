@@ -38,7 +38,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A Zabbix with a certificate, and a host for each way to connect, all known to the server."""
+    """Yield a Zabbix with a certificate, and a host for each way to connect, all known to the server."""
     directory = tmp_path_factory.mktemp("tls")
     authority, stranger = Authority(directory / "ca", ISSUER), Authority(directory / "stranger", "CN=Stranger")
     server = authority.issue("server", SUBJECT)
@@ -66,20 +66,20 @@ class Host:
         self._site = site
 
     def psk(self, host: str, key: str, identity: str = "PSK psk host") -> Path:
-        """Configured to be `host`, with this key."""
+        """Return configured to be `host`, with this key."""
         file = self.directory / "psk"
         file.touch(mode=0o600)
         file.write_text(key + "\n")
         return self.configure(host, connect="psk", psk_identity=identity, psk_file=str(file))
 
     def cert(self, host: str, pair: Pair | None = None, ca: Path | None = None, **more: str) -> Path:
-        """Configured to be `host`, with this certificate and CA, or good ones."""
+        """Return configured to be `host`, with this certificate and CA, or good ones."""
         pair = pair or self._site.client
         files = {"ca_file": str(ca or self._site.authority.ca), "cert_file": str(pair.cert), "key_file": str(pair.key)}
         return self.configure(host, connect="cert", **files, **more)
 
     def configure(self, host: str, **tls: str) -> Path:
-        """Configured to be `host`, sending every second."""
+        """Return configured to be `host`, sending every second."""
         destination = {"name": "main", "nodes": [f"127.0.0.1:{self._port}"], "tls": tls}
         spool = {"path": str(self.directory / "spool.db")}
         config = {"host": host, "interval": 1, "destinations": [destination], "spool": spool}
@@ -89,7 +89,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, site: Site) -> Host:
-    """A host of the test's own, with nothing on it."""
+    """Return a host of the test's own, with nothing on it."""
     return Host(tmp_path, site)
 
 

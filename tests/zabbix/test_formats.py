@@ -38,7 +38,7 @@ OBJECTS: dict[str, tuple[int, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def old(zabbix: ZabbixStack) -> str:
-    """The template in format 3.4, imported under a name of its own; that name."""
+    """Return the template in format 3.4, imported under a name of its own; that name."""
     xml = subprocess.run([COMMAND, "template", "--format", "3.4"], check=True, capture_output=True, text=True).stdout
     zabbix.import_template(xml.replace(TEMPLATE, OLD))
     return OLD

@@ -73,7 +73,7 @@ class Migrant:
         return uplink.send([Item(host=self.name, key=key, value="20000", clock=now, ns=1) for key in self.ids])
 
     def is_taken_over(self) -> bool:
-        """The same items, with all that they had, now take what is sent to them."""
+        """Return the same items, with all that they had, now take what is sent to them."""
         items = self.items()
         assert {item["key_"]: item["itemid"] for item in items} == self.ids
         assert {int(item["type"]) for item in items} == {TRAPPER}
@@ -85,7 +85,7 @@ class Migrant:
 
 
 def add_items(zabbix: ZabbixStack, owner: str, **more: str) -> None:
-    """The three items of the UserParameter, as they stood in thousands of Zabbixes."""
+    """Add the three items of the UserParameter, as they stood in thousands of Zabbixes."""
     kind = {"type": AGENT, "value_type": 3, "delay": "60s", "history": "90d", "trends": "365d"}
     for state in OLD:
         zabbix.api.item.create(hostid=owner, name=state, key_=f"tcp.status[{state}]", **kind, **more)
@@ -93,7 +93,7 @@ def add_items(zabbix: ZabbixStack, owner: str, **more: str) -> None:
 
 @pytest.fixture(scope="module")
 def old(zabbix: ZabbixStack) -> str:
-    """A template with the old items and a trigger; its name."""
+    """Return a template with the old items and a trigger; its name."""
     name = "Old netstat"
     groups = zabbix.api.hostgroup if zabbix.version < (6, 2) else zabbix.api.templategroup
     (group,) = groups.get(filter={"name": ["Templates/Operating systems"]})
@@ -111,7 +111,7 @@ def template_id(zabbix: ZabbixStack, name: str) -> str:
 
 
 def provision(zabbix: ZabbixStack, host: str) -> subprocess.CompletedProcess[str]:
-    """The command, as Admin."""
+    """Return the command, as Admin."""
     login = {"ZABBIX_USER": "Admin", "ZABBIX_PASSWORD": "zabbix"}
     return subprocess.run(
         [COMMAND, "provision", "--url", zabbix.web_url, "--host", host],

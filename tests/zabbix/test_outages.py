@@ -45,7 +45,7 @@ class Scene:
 
     @contextmanager
     def daemon(self, port: int, *, timeout: str = "5s", **others: int) -> Iterator[Daemon]:
-        """The daemon, to which Zabbix is at `port`; once the context ends, each of its samples is stored, once."""
+        """Run the daemon, to which Zabbix is at `port`. Once the context ends, each of its samples is stored, once."""
         with self._witness:
             ports = {"zabbix": port, "witness": self._witness.port, **others}
             # Not compressed, or a request would end before a test has it cut.
@@ -104,7 +104,7 @@ class Scene:
 
 @pytest.fixture
 def scene(zabbix: ZabbixStack, host: str, tmp_path: Path) -> Scene:
-    """A scene for one test, in which nothing has happened yet."""
+    """Return a scene for one test, in which nothing has happened yet."""
     return Scene(zabbix, host, tmp_path)
 
 

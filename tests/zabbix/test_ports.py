@@ -42,7 +42,7 @@ class Scene:
 
     @contextmanager
     def daemon(self, *, may_be_refused: bool = False) -> Iterator[Daemon]:
-        """The daemon; at the end of the context all that it has sampled of the port is stored, once, and none was refused."""
+        """Run the daemon. At the end of the context all that it has sampled of the port is stored, once; none was rejected."""
         nodes = {"zabbix": self.zabbix.trapper_port, "witness": self.witness.port}
         settings = {
             "host": self.host,
@@ -71,7 +71,7 @@ class Scene:
         return values
 
     def stored(self) -> list[Value]:
-        """The same, in Zabbix's database."""
+        """Return the same, in Zabbix's database."""
         return in_order(self.zabbix.history(self.host))
 
     def wait_until_stored(self) -> None:
@@ -102,7 +102,7 @@ class Scene:
         self.witness.wait_for(len(self.witness.requests) + count)
 
     def last(self, key: str) -> float:
-        """The newest value of a key that Zabbix has."""
+        """Return the newest value of a key that Zabbix has."""
         return [float(value.value) for value in self.stored() if value.key == key][-1]
 
 
@@ -114,7 +114,7 @@ def in_order(values: Iterable[Value]) -> list[Value]:
 
 @pytest.fixture
 def scene(zabbix: ZabbixStack, host: str, tmp_path: Path) -> Scene:
-    """A scene for one test, in which nothing has happened yet."""
+    """Return a scene for one test, in which nothing has happened yet."""
     return Scene(zabbix, host, tmp_path)
 
 

@@ -92,7 +92,7 @@ class Provision:
         return Done(done.returncode, said.splitlines())
 
     def with_psk(self, *arguments: str, identity: str = "PSK {host}") -> Done:
-        """The same with the test's key."""
+        """Return the same with the test's key."""
         return self(*arguments, "--psk-identity", identity, "--psk-file", self.psk_file)
 
 
@@ -104,20 +104,20 @@ def token(zabbix: ZabbixStack) -> str:
 
 @pytest.fixture
 def provision(zabbix: ZabbixStack, token: str, tmp_path: Path) -> Provision:
-    """The command, with that token."""
+    """Return the command, with that token."""
     return Provision(zabbix, token, tmp_path)
 
 
 @pytest.fixture
 def without_template(zabbix: ZabbixStack) -> Iterator[None]:
-    """The template is not there to begin with, and is in the end."""
+    """Yield the template is not there to begin with, and is in the end."""
     zabbix.api.template.delete(the_template(zabbix)["templateid"])
     yield
     zabbix.import_template(template.text("6.0"))
 
 
 def new_token(zabbix: ZabbixStack, user_id: str) -> str:
-    """An API token of this user."""
+    """Return an API token of this user."""
     made = zabbix.api.token.create(name=f"of user {user_id}", userid=user_id)
     return str(zabbix.api.token.generate(made["tokenids"])[0]["token"])
 
@@ -129,7 +129,7 @@ def the_template(zabbix: ZabbixStack) -> Any:
 
 
 def the_host(zabbix: ZabbixStack, name: str) -> Any:
-    """A host with its links, by name."""
+    """Return a host with its links, by name."""
     groups = "selectGroups" if is_older(zabbix, 6.2) else "selectHostGroups"
     links = {groups: ["name"], "selectParentTemplates": ["host"]}
     (found,) = zabbix.api.host.get(filter={"host": [name]}, output="extend", **links)
@@ -144,26 +144,26 @@ def is_older(zabbix: ZabbixStack, version: float) -> bool:
 
 
 def group_id(zabbix: ZabbixStack, name: str, kind: str = "hostgroup") -> str:
-    """The id of a group of hosts, or of templates."""
+    """Return the id of a group of hosts, or of templates."""
     kind = "hostgroup" if is_older(zabbix, 6.2) else kind
     (found,) = getattr(zabbix.api, kind).get(filter={"name": [name]})
     return str(found["groupid"])
 
 
 def new_template(zabbix: ZabbixStack, name: str, **more: Any) -> str:
-    """A template that somebody has made; its id."""
+    """Return a template that somebody has made; its id."""
     groups = [{"groupid": group_id(zabbix, template.GROUP, "templategroup")}]
     return str(zabbix.api.template.create(host=name, groups=groups, **more)["templateids"][0])
 
 
 def new_host(zabbix: ZabbixStack, name: str, **more: Any) -> str:
-    """A host that was there before; its id."""
+    """Return a host that was there before; its id."""
     groups = [{"groupid": group_id(zabbix, "Zabbix servers")}]
     return str(zabbix.api.host.create(host=name, groups=groups, **more)["hostids"][0])
 
 
 def everything(zabbix: ZabbixStack) -> dict[str, str]:
-    """A digest of each table in which configuration stands, and of the log of who changed what.
+    """Return a digest of each table in which configuration stands, and of the log of who changed what.
 
     Without what the server itself keeps there: whether a trigger is a problem just now, say one of another test's host.
     """
@@ -410,7 +410,7 @@ def test_an_admin_with_rights_to_the_groups_is_enough(zabbix: ZabbixStack, provi
 
 
 def user(zabbix: ZabbixStack, name: str, kind: int, groups: dict[str, int], templates: dict[str, int]) -> str:
-    """A user with a role of this type and these permissions to groups; its id."""
+    """Return a user with a role of this type and these permissions to groups; its id."""
     rights = [{"id": group_id(zabbix, group), "permission": level} for group, level in groups.items()]
     more = [{"id": group_id(zabbix, group, "templategroup"), "permission": level} for group, level in templates.items()]
     old = {"rights": rights + more}

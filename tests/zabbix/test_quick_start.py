@@ -56,11 +56,11 @@ class Machine:
             (shutil.copytree if source.is_dir() else shutil.copy)(source, clone / name)
 
     def run(self, script: str) -> str:
-        """What its commands print; raises StackError when one of them fails."""
+        """Return what its commands print; raises StackError when one of them fails."""
         return self._system.run("sh", "-euc", self._at_home(script))
 
     def run_online(self, script: str) -> str:
-        """The same with this machine's network, where packages are to be had."""
+        """Return the same with this machine's network, where packages are to be had."""
         pips = [f"{name}={value}" for name, value in os.environ.items() if name.lower().startswith(("pip_", "http"))]
         inside = ["nsenter", f"--target={self._system.pid}", "--mount", "env", *pips]
         return finish([*inside, "sh", "-euc", self._at_home(script)])
@@ -77,19 +77,19 @@ class Machine:
             process.wait()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """A file, by hand."""
+        """Write a file, by hand."""
         target = self._system.path(path)
         target.parent.mkdir(exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
 
     def edit(self, **changes: Any) -> None:
-        """The configuration, by hand."""
+        """Edit the configuration, by hand."""
         settings = yaml.safe_load(self._system.path(CONFIG).read_text())
         self.write(CONFIG, yaml.safe_dump({**settings, **changes, "interval": "1s"}))
 
     def status(self) -> str:
-        """The daemon's own line in `systemctl status`."""
+        """Return the daemon's own line in `systemctl status`."""
         return self._system.show("tcp-status-sender", "StatusText")
 
     @staticmethod
@@ -100,7 +100,7 @@ class Machine:
 
 @pytest.fixture
 def machine(zabbix: ZabbixStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """It reaches the server's trapper and the web interface, and an API token of Admin is in the clone."""
+    """Yield it reaches the server's trapper and the web interface, and an API token of Admin is in the clone."""
     made = zabbix.api.token.create(name="quick start", userid="1")
     token = zabbix.api.token.generate(made["tokenids"])[0]["token"]
     ports = {TRAPPER_PORT: zabbix.trapper_port, WEB_PORT: zabbix.web_port}

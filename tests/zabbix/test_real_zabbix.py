@@ -34,7 +34,7 @@ VERSION = "tcp.sender.version"  # stored once a day: the template discards what 
 
 
 def config(directory: Path, host: str, *ports: int, **settings: Any) -> Path:
-    """A configuration with one destination per port."""
+    """Return a configuration with one destination per port."""
     destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
     path = directory / "config.yaml"
     defaults = {"interval": 1, "ports": {"listening": False}, "spool": {"path": str(directory / "spool.db")}}

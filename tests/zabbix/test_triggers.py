@@ -32,7 +32,7 @@ Series = list[tuple[int, float]]
 
 
 def steady(value: float, *, since: int, until: int = 0, step: int = MINUTE) -> Series:
-    """The same value all the time, first `since` seconds ago and last `until` seconds ago."""
+    """Return the same value all the time, first `since` seconds ago and last `until` seconds ago."""
     return [(age, value) for age in range(since, until - 1, -step)]
 
 
@@ -57,13 +57,13 @@ PORTS = "all ports"
 def too_many(
     name: str, severity: int, key: str, value: float, minutes: int, more: Mapping[str, Series] | None = None
 ) -> Case:
-    """A value that is high for so long, and then 0."""
+    """Return a value that is high for so long, and then 0."""
     ill = {key: [*steady(0, since=HOUR, until=minutes * MINUTE + 30), *steady(value, since=minutes * MINUTE, until=30)]}
     return Case(name=name, severity=severity, ill={**(more or {}), **ill}, well={key: steady(0, since=0)})
 
 
 def counted(name: str, key: str) -> Case:
-    """A counter that grew 40 minutes ago, and not since."""
+    """Return a counter that grew 40 minutes ago, and not since."""
     return Case(
         name=name,
         severity=2,
@@ -128,7 +128,7 @@ HOST_CASES = (
 
 
 def of_port(number: int, name: str, severity: int, key: str, value: float, minutes: int) -> Case:
-    """A case of one port."""
+    """Return a case of one port."""
     return too_many(f"{name % number}", severity, key % number, value, minutes)
 
 
@@ -148,7 +148,7 @@ TOLERANT, BRIEF, EXCLUDED = 6, 7, 8
 
 
 def spiky(usual: float, peak: float) -> Series:
-    """A value that jumps up every 20 minutes, for one sample."""
+    """Return a value that jumps up every 20 minutes, for one sample."""
     return [(age, peak if age % (20 * MINUTE) == MINUTE else usual) for age in range(2 * HOUR, -1, -30)]
 
 

@@ -24,7 +24,7 @@ SERVER = "ServerActive=zbx\n"
 
 @pytest.fixture
 def agent(tmp_path: Path) -> Callable[..., Path]:
-    """Writes an agent's file, and a configuration that names it, whose path it gives; `FILE` stands for the directory."""
+    """Return what writes an agent's file, and a configuration that names it; `FILE` stands for the directory."""
 
     def agent(text: str | bytes, beside: str = "", **files: str) -> Path:
         for name, content in files.items():
@@ -41,7 +41,7 @@ def agent(tmp_path: Path) -> Callable[..., Path]:
 
 
 def problems(path: Path) -> list[str]:
-    """What is wrong, each line without the directory of the files."""
+    """Return what is wrong, each line without the directory of the files."""
     with pytest.raises(ConfigError) as raised:
         load(path)
     return [problem.replace(f"{path.parent}/", "") for problem in raised.value.problems]
@@ -53,7 +53,7 @@ def warnings(path: Path) -> list[str]:
 
 
 def sent_to(settings: Settings) -> dict[str, list[str]]:
-    """The nodes of each destination."""
+    """Return the nodes of each destination."""
     return {each.name: [str(node) for node in each.nodes] for each in settings.destinations}
 
 

@@ -27,7 +27,7 @@ FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 
 
 def answering(**others: Any) -> Callable[[dict[str, Any]], bytes]:
-    """A trapper's answers: every value is refused; `others` are those to other requests, spaces as underscores."""
+    """Return a trapper's answers: every value is rejected; `others` answer other requests, spaces as underscores."""
 
     def answer(request: dict[str, Any]) -> bytes:
         kind = request["request"].replace(" ", "_").replace(".", "_")
@@ -39,7 +39,7 @@ def answering(**others: Any) -> Callable[[dict[str, Any]], bytes]:
 
 
 def refusing(*parts: str) -> Callable[[dict[str, Any]], bytes]:
-    """A trapper's answer: values are refused whose keys hold one of these."""
+    """Return a trapper's answer: values are refused whose keys hold one of these."""
 
     def answer(request: dict[str, Any]) -> bytes:
         if "data" not in request:

@@ -27,7 +27,7 @@ DURATION = "expected a duration in whole seconds, minutes, hours or days, such a
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
-    """Writes a configuration file and gives its path."""
+    """Return what writes a configuration file and returns its path."""
 
     def write(text: str | bytes) -> Path:
         path = tmp_path / "config.yaml"
@@ -38,7 +38,7 @@ def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
 
 
 def problems(path: Path) -> list[str]:
-    """What is wrong with the file, without the file's name, which every line begins with."""
+    """Return what is wrong with the file, without the file's name, which every line begins with."""
     with pytest.raises(ConfigError) as raised:
         load(path)
     assert all(problem.startswith(f"{path}: ") for problem in raised.value.problems)

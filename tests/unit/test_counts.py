@@ -39,7 +39,7 @@ class Socket:
     attributes: int = 0
 
     def message(self, header: int = HEADER) -> bytes:
-        """The bytes of include/uapi/linux/inet_diag.h, behind the header of a netlink message."""
+        """Return the bytes of include/uapi/linux/inet_diag.h, behind the header of a netlink message."""
         family = AF_INET6 if ":" in self.src else AF_INET
         src, dst = (inet_pton(family, each).ljust(16, b"\0") if each else bytes(16) for each in (self.src, self.dst))
         head = struct.pack("=IQI", SOCKET_LEN + self.attributes, header, 4711)
@@ -53,7 +53,7 @@ class Socket:
 
 
 def counted(sockets: Sequence[Socket], wanted: CountedPorts, *, short: bool = False) -> SocketCounts:
-    """What a census makes of one datagram, in the long way or the short one, for which all must be of one length."""
+    """Return what is counted in one datagram, in the long way or the short one, for which all must be of one length."""
     counts = SocketCounts(wanted)
     raw = b"".join(socket.message() for socket in sockets)
     buffer = bytearray(raw + bytes(SOCKET_LEN))
@@ -85,7 +85,7 @@ listeners = st.builds(
 
 
 def by_port(found: Sequence[Socket], name: str, wanted: frozenset[int]) -> dict[tuple[int, int], int]:
-    """The plain way to count by port and state."""
+    """Return the plain way to count by port and state."""
     return dict(Counter((getattr(s, name), s.state) for s in found if getattr(s, name) in wanted))
 
 

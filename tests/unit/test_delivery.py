@@ -61,12 +61,12 @@ class Destination:
 
 
 def down(_count: int) -> Outcome:
-    """The mood of a destination that is away."""
+    """Return the mood of a destination that is away."""
     raise DeliveryError("zbx:10051: connection refused")
 
 
 def accepting(count: int) -> Outcome:
-    """The mood of a destination that takes everything."""
+    """Return the mood of a destination that takes everything."""
     return Outcome(accepted=count)
 
 
@@ -81,13 +81,13 @@ def in_turn(*moods: Callable[[int], Outcome]) -> Callable[[int], Outcome]:
 
 
 def hung(_count: int) -> Outcome:
-    """The mood of a destination that says nothing."""
+    """Return the mood of a destination that says nothing."""
     raise DeliveryError("zbx:10051: no answer")
 
 
 @pytest.fixture
 def spool() -> Iterator[Spool]:
-    """An empty spool for main."""
+    """Yield an empty spool for main."""
     spool = Spool(":memory:", ["main"], Limits(max_age_s=1e9, max_bytes=2**28), now=lambda: 100.0)
     yield spool
     spool.close()
@@ -257,7 +257,7 @@ def test_progress_is_a_reason_to_try_again_soon(spool: Spool) -> None:
 
 @pytest.fixture
 def started() -> Iterator[Callable[[Delivery], threading.Thread]]:
-    """Runs a delivery in a thread of its own, which the end of the test stops."""
+    """Yield what runs a delivery in a thread of its own, which the end of the test stops."""
     running: list[tuple[Delivery, threading.Thread]] = []
 
     def started(delivery: Delivery) -> threading.Thread:

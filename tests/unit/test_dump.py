@@ -24,7 +24,7 @@ GETSOCK, BY_FAMILY = 18, 20  # TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY
 
 
 def sequence_of(reader: DumpReader) -> int:
-    """The sequence number that an answer to this reader's request must carry."""
+    """Return the sequence number that an answer to this reader's request must carry."""
     (sequence,) = struct.unpack_from("=I", reader.request, 8)
     return int(sequence)
 
@@ -36,12 +36,12 @@ def message(kind: int, body: bytes, sequence: int, *, flags: int = MULTI) -> byt
 
 
 def a_socket(state: int, sequence: int, *, attributes: bytes = bytes(36), kind: int = GETSOCK) -> bytes:
-    """The message for one IPv6 socket in `state`, whose ports and addresses are all the byte 0x12."""
+    """Return the message for one IPv6 socket in `state`, whose ports and addresses are all the byte 0x12."""
     return message(kind, bytes([10, state, 0, 0]) + b"\x12" * 68 + attributes, sequence)
 
 
 def done(sequence: int, code: int = 0) -> bytes:
-    """The end of a dump, with the errno it ended with."""
+    """Return the end of a dump, with the errno it ended with."""
     return message(DONE, struct.pack("=i", code), sequence)
 
 
@@ -52,7 +52,7 @@ def add(reader: DumpReader, datagram: bytes) -> bool:
 
 
 def counted(reader: DumpReader) -> dict[int, int]:
-    """The states that were counted, without the zeros."""
+    """Return the states that were counted, without the zeros."""
     return {state: count for state, count in enumerate(reader.counts.states) if count}
 
 

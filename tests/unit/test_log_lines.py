@@ -21,7 +21,7 @@ PASSED_ON = {("warning", GAP), ("log", GAP)}
 
 
 def said(node: ast.expr) -> str:
-    """The text of a format string or an f-string, with gaps."""
+    """Return the text of a format string or an f-string, with gaps."""
     if isinstance(node, ast.JoinedStr):
         text = "".join(str(part.value) if isinstance(part, ast.Constant) else "%s" for part in node.values)
     else:

@@ -29,14 +29,14 @@ def subject(seen: Mapping[int, float] | None = None, **keys: Any) -> PortTracker
 
 
 def sample(*listening: int, loopback: tuple[int, ...] = (), local: Mapping[tuple[int, TcpState], int] = {}) -> Snapshot:
-    """A snapshot in which these ports are listened on."""
+    """Return a snapshot in which these ports are listened on."""
     listeners = {port: Listener(limit=128, is_loopback=port in loopback) for port in (*listening, *loopback)}
     states = dict.fromkeys(TcpState, 0)
     return Snapshot(clock=1, ns=1, duration_s=0, states=states, listeners=listeners, local=local)
 
 
 def track(ports: PortTracker, snapshot: Snapshot, now: float = 0.0, *, wants_discovery: bool = False) -> ReportedPorts:
-    """What is reported at the moment `now`."""
+    """Return what is reported at the moment `now`."""
     return ports.track(snapshot, now=now, wants_discovery=wants_discovery)
 
 

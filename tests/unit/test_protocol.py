@@ -25,7 +25,7 @@ VALUES = {"request": "sender data", "data": [{"host": "web-01", "key": "tcp.stat
 
 
 def packet(body: bytes, *, flags: int = 1, announced: int | None = None) -> bytes:
-    """An answer with this body, whatever it is."""
+    """Return an answer with this body, whatever it is."""
     return b"ZBXD" + struct.pack("<BII", flags, len(body) if announced is None else announced, 0) + body
 
 

@@ -44,13 +44,13 @@ class Zabbix:
 
 
 def lines(zabbix: Zabbix, *hosts: str, version: tuple[int, int] = (7, 0), **wanted: Any) -> list[str]:
-    """What is said of these hosts, where the template is not to be touched unless `wanted` says so."""
+    """Return what is said of these hosts, where the template is not to be touched unless `wanted` says so."""
     goal = Goal(**{"hosts": hosts, "is_template_kept": True, **wanted})
     return [line.text for line in Provision(zabbix, version, goal).steps()]
 
 
 def host(version: tuple[int, int] = (7, 0), **properties: Any) -> dict[str, Any]:
-    """The host `a`, which has all that is wanted, as host.get gives it."""
+    """Return the host `a`, which has all that is wanted, as host.get gives it."""
     groups = "groups" if version < (6, 2) else "hostgroups"
     common = {"hostid": "3", "host": "a", "tls_accept": "1", "parentTemplates": [KEPT], groups: [{"name": "g"}]}
     return {**common, **properties}
@@ -147,7 +147,7 @@ def test_a_template_that_is_not_there_is_not_linked() -> None:
 
 
 def changed(name: str, **states: dict[str, Any]) -> dict[str, Any]:
-    """An entity in configuration.importcompare's answer, `before` and `after`."""
+    """Return an entity in configuration.importcompare's answer, `before` and `after`."""
     return {when: {"name": name, **properties} for when, properties in states.items()}
 
 

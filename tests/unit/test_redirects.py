@@ -23,18 +23,18 @@ TAKEN = Outcome(accepted=1)
 
 
 def uplink(*nodes: str) -> Uplink:
-    """An uplink to one cluster."""
+    """Return an uplink to one cluster."""
     return Uplink(Destination.model_validate({"nodes": nodes, "timeout": "1s"}))
 
 
 def to(trapper: Trapper | str, revision: int = 1) -> Any:
-    """A redirect there, as an answer to whatever is asked."""
+    """Return a redirect there, as an answer to whatever is asked."""
     node = trapper if isinstance(trapper, str) else trapper.node
     return lambda _: redirect(revision=revision, address=node)
 
 
 def reset(_: Any) -> bytes:
-    """The answer of a proxy that has lost its server."""
+    """Return the answer of a proxy that has lost its server."""
     return redirect(reset=True)
 
 
@@ -47,7 +47,7 @@ def asked(*trappers: Trapper) -> list[int]:
 
 
 def error(subject: Uplink) -> str:
-    """What a send that must fail says."""
+    """Return what a send that must fail says."""
     with pytest.raises(DeliveryError) as raised:
         subject.send(ITEMS)
     return str(raised.value)
@@ -55,7 +55,7 @@ def error(subject: Uplink) -> str:
 
 @pytest.fixture
 def dead() -> Iterator[str]:
-    """A node on which nobody listens, and nobody else can."""
+    """Yield a node on which nobody listens, and nobody else can."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{bound.getsockname()[1]}"
@@ -63,7 +63,7 @@ def dead() -> Iterator[str]:
 
 @pytest.fixture
 def home() -> Iterator[Trapper]:
-    """The configured node."""
+    """Yield the configured node."""
     with Trapper() as trapper:
         yield trapper
 

@@ -41,7 +41,7 @@ def registration(trapper: Trapper, pace: Pace = QUICK) -> Registration:
 
 @contextmanager
 def running(subject: Registration) -> Iterator[None]:
-    """It runs while the context lasts, and ends with it."""
+    """Run it while the context lasts."""
     thread = threading.Thread(target=subject.run)
     thread.start()
     yield

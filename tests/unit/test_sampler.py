@@ -48,7 +48,7 @@ class Clock:
 
 
 def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | None = None) -> Sampler:
-    """A Sampling of host web-01 every 10 s that was started 75.9 s ago."""
+    """Return a Sampling of host web-01 every 10 s that was started 75.9 s ago."""
     clock = clock or Clock(100.0)
     subject = Sampler(
         SETTINGS,

@@ -27,7 +27,7 @@ NO_TCP = by_family(socket.AF_UNIX)  # the kernel answers with messages that are 
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A listening socket, so that there is one to count."""
+    """Yield a listening socket, so that there is one to count."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
 

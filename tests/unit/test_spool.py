@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=[":memory:", "file"])
 def spool(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Spool]]:
-    """Makes a spool of either kind."""
+    """Yield what makes a spool of either kind."""
     made: list[Spool] = []
 
     def spool(*names: str, **settings: Any) -> Spool:

@@ -22,7 +22,7 @@ WATCHDOG = ("WATCHDOG_USEC", "WATCHDOG_PID")
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A short path: a socket's address has room for 107 bytes."""
+    """Yield a short path: a socket's address has room for 107 bytes."""
     with TemporaryDirectory() as name:
         yield Path(name)
 
@@ -31,7 +31,7 @@ def directory() -> Iterator[Path]:
 def manager(
     request: pytest.FixtureRequest, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[socket.socket]:
-    """What systemd listens on, at an address of either kind, which is in NOTIFY_SOCKET."""
+    """Yield what systemd listens on, at an address of either kind, which is in NOTIFY_SOCKET."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listening:
         listening.bind("" if request.param == "abstract" else str(directory / "notify"))  # "": the kernel picks a name
         name = os.fsdecode(listening.getsockname())
@@ -41,7 +41,7 @@ def manager(
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment in which systemd has said nothing."""
+    """Return an environment in which systemd has said nothing."""
     for name in ("NOTIFY_SOCKET", *WATCHDOG):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch

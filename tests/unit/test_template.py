@@ -19,24 +19,24 @@ PER_PORT_BY_DEFAULT = {"ESTABLISHED", "SYN_RECV", "TIME_WAIT", "CLOSE_WAIT"}
 
 
 def parsed(version: str) -> ET.Element:
-    """The bundled template in this format, as installed."""
+    """Return the bundled template in this format, as installed."""
     return ET.fromstring(template.text(version))  # noqa: S314  our own file
 
 
 @pytest.fixture(scope="module", params=sorted(template.FORMATS))
 def either(request: pytest.FixtureRequest) -> ET.Element:
-    """The template in each of the formats."""
+    """Return the template in each of the formats."""
     return parsed(request.param)
 
 
 @pytest.fixture(scope="module")
 def root() -> ET.Element:
-    """The template in format 6.0."""
+    """Return the template in format 6.0."""
     return parsed("6.0")
 
 
 def texts(root: ET.Element, path: str) -> list[str]:
-    """The texts of all elements at `path`."""
+    """Return the texts of all elements at `path`."""
     return [element.text or "" for element in root.iterfind(path)]
 
 

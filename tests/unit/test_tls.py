@@ -174,7 +174,7 @@ def test_a_credential_that_is_missing() -> None:
 
 @pytest.fixture
 def nobody() -> Iterator[None]:
-    """The test runs as a user who may not read everything."""
+    """Yield the test runs as a user who may not read everything."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)

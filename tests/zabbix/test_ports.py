@@ -42,7 +42,7 @@ class Scene:
 
     @contextmanager
     def daemon(self, *, may_be_refused: bool = False) -> Iterator[Daemon]:
-        """Run the daemon. At the end of the context all that it has sampled of the port is stored, once; none was rejected."""
+        """Run the daemon. At the end of the context all that it has sampled of the port is stored, once."""
         nodes = {"zabbix": self.zabbix.trapper_port, "witness": self.witness.port}
         settings = {
             "host": self.host,

@@ -465,6 +465,6 @@ def test_what_an_agents_file_has_beyond_ours_is_said_once(
         assert "Hostname: only 'three' is used" in until(process, " reloaded: host 'three', ")
         agent.write_text("")
         process.send_signal(signal.SIGHUP)
-        until(process, f"the one before stays in force: {agent}: ServerActive: is missing; ")
+        until(process, f"the one before stays in force: {agent}: ServerActive: missing; ")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

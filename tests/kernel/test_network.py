@@ -121,7 +121,7 @@ except DeliveryError as error:
         ("first-is-silent", None, "Outcome(accepted=1, rejected=0, kept=0)"),
         ("first-is-unreachable", None, "Outcome(accepted=1, rejected=0, kept=0)"),
         ("only-v4", "127.0.0.7", "Outcome(accepted=1, rejected=0, kept=0)"),
-        ("only-v4", "::1", "it has no address of the IP version of source_ip ::1"),
+        ("only-v4", "::1", "it has no address of the IP version of source_ip ::1. Check `nodes` and `source_ip`."),
         ("all-are-silent", None, "no connection within 2 s. Is a firewall in between?"),
         ("all-are-dead", None, f"no connection within 2 s, and no connection: No route to host. {ROUTES} Is a firewall in between?"),
     ],
@@ -166,7 +166,7 @@ def test_no_port_left_to_connect_from() -> None:
         namespace.run("sh", "-c", "echo 1030 1030 > /proc/sys/net/ipv4/ip_local_port_range")
         with trapper, namespace.call(lambda: socket.create_connection(("127.0.0.1", trapper.port))):
             said = error(namespace, trapper.node)
-    assert said.endswith("this host has no address or port left to connect from; look at net.ipv4.ip_local_port_range")
+    assert said.endswith("this host has no address or port left to connect from. Check net.ipv4.ip_local_port_range.")
 
 
 def test_a_host_without_ipv6() -> None:

@@ -52,7 +52,7 @@ def sampled(namespace: Namespace) -> dict[str, int]:
 def test_a_datagram_that_does_not_fit_is_an_error(namespace: Namespace) -> None:
     """Should a kernel ever send larger datagrams than any does today, nothing is counted from the part that fits."""
     code = (
-        "from sender import sock_diag\n"
+        "from sender.kernel import sock_diag\n"
         "sock_diag._BUFFER = 512\n"
         "try:\n"
         "    print(sock_diag.SockDiag().sample())\n"

@@ -6,6 +6,7 @@ import _ctypes
 import _ssl
 import ctypes
 import ssl
+import struct
 from typing import Any
 
 import pytest
@@ -48,34 +49,29 @@ def test_what_may_be_read_and_written() -> None:
     assert not any(map(is_writable, (0, 1, 8, 4096, code, 2**47 - 4096, 2**63, 2**64 - 8)))
 
 
-class Foreign:
-    """Stands for an SSLContext that is laid out in another way: where the address should be stands what a test puts there."""
+class Foreign(float):
+    """Stands for an SSLContext that is laid out in another way: what follows its head, a float's 8 bytes, is `address`."""
 
-    __slots__ = ("_place", "options")
+    options = 0
 
-    def __init__(self, options: int) -> None:
-        self.options = options
-
-    def put(self, address: int) -> None:
-        """Write `address` to where OpenSSL's context is expected."""
-        ctypes.c_void_p.from_address(id(self) + HEAD).value = address
+    @classmethod
+    def at(cls, address: int, options: int) -> Any:
+        """Return one whose options, as Python knows them, are these."""
+        (number,) = struct.unpack("=d", struct.pack("=Q", address))
+        foreign = cls(number)
+        foreign.options = options
+        return foreign
 
 
 def test_an_address_of_something_else() -> None:
     """What is not memory that may be written is not touched, and what is no SSL_CTX is found out by its options."""
     one, other = context(), context()
     other.options |= ssl.OP_NO_TICKET
-    foreign: Any = Foreign(int(one.options))
-    right = ssl_ctx(one, LIBRARY)
-    try:
-        foreign.put(right)
-        assert ssl_ctx(foreign, LIBRARY) == right
-        for wrong in (ssl_ctx(other, LIBRARY), id(other), id(Any), right + 8, right + 3, 0, 64, 2**47 - 4096):
-            foreign.put(wrong)
-            with pytest.raises(OSError, match="does not hold OpenSSL's"):
-                ssl_ctx(foreign, LIBRARY)
-    finally:
-        foreign.put(0)
+    right, options = ssl_ctx(one, LIBRARY), int(one.options)
+    assert ssl_ctx(Foreign.at(right, options), LIBRARY) == right
+    for wrong in (ssl_ctx(other, LIBRARY), id(other), id(Any), right + 8, right + 3, 0, 64, 2**47 - 4096):
+        with pytest.raises(OSError, match="does not hold OpenSSL's"):
+            ssl_ctx(Foreign.at(wrong, options), LIBRARY)
 
 
 def test_an_ssl_without_pre_shared_keys(monkeypatch: pytest.MonkeyPatch) -> None:

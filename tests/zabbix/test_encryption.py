@@ -113,7 +113,7 @@ def test_a_host_with_a_certificate(site: Site, host: Host) -> None:
     assert site.zabbix.wait_for_history("cert host", 20)
 
 
-ENCRYPTION = "'Connections from host' (tab Encryption) allows what `tls` says here"
+ENCRYPTION = "'Connections from host' (tab Encryption of the host) allow what `tls` says here"
 # What is installed, and what is said about it.
 FAULTS: dict[str, tuple[Callable[[Site, Host], Path], str]] = {
     "wrong key": (
@@ -142,11 +142,11 @@ FAULTS: dict[str, tuple[Callable[[Site, Host], Path], str]] = {
     ),
     "ours from a stranger": (
         lambda site, host: host.cert("cert host", site.stranger.issue("client", "CN=web-01")),
-        "probably it does not accept the certificate in cert_file",
+        "Probably it does not accept the certificate in cert_file",
     ),
     "ours has expired": (
         lambda site, host: host.cert("cert host", site.authority.issue("old", "CN=web-01", days=(-9, -2))),
-        "probably it does not accept the certificate in cert_file",
+        "Probably it does not accept the certificate in cert_file",
     ),
 }
 

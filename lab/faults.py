@@ -276,14 +276,14 @@ AT_THE_OTHER = (
 )
 OF_ITS_LIFE = (
     Fault(name="stopped", occur=stopped, begins="stopping on SIGTERM"),
-    Fault(name="killed", occur=killed, ends="did not end in order"),
+    Fault(name="killed", occur=killed, ends="did not shut down cleanly"),
 )
 ON_THE_HOST = (
     Fault(name="reloaded", occur=reloaded, begins="reloaded: "),
     Fault(name="badly reloaded", occur=badly_reloaded, begins="the configuration was not reloaded"),
     Fault(name="frozen", occur=frozen, ends="samples are missing"),
-    Fault(name="disk full", occur=disk_full, begins="the spool takes no samples", ends="the spool takes samples again"),
-    Fault(name="spool removed", occur=spool_removed, begins="it was removed or replaced"),
-    Fault(name="journal removed", occur=journal_removed, begins="somebody has removed the journal"),
+    Fault(name="disk full", occur=disk_full, begins="cannot write the spool", ends="writing the spool works again"),
+    Fault(name="spool removed", occur=spool_removed, begins="(removed or replaced)"),
+    Fault(name="journal removed", occur=journal_removed, begins="-wal was deleted while in use"),
     Fault(name="spool damaged", occur=spool_damaged),
 )

@@ -79,7 +79,7 @@ def use(path: str, record: int, first: int, seed: int) -> None:
 def main() -> None:
     """Start a process for each line."""
     path, record = sys.argv[1], os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    logging.getLogger("sender.spool.spool").addHandler(logging.StreamHandler())
+    logging.getLogger("sender.spool").addHandler(logging.StreamHandler())
     logging.getLogger("sender.delivery.delivery").addHandler(
         logging.NullHandler()
     )  # that a destination fails is no news here

@@ -10,6 +10,8 @@ SenderError
 ├── DeliveryError    one destination did not take one request: worth trying again later
 └── SpoolError       the spool cannot be written or read now: worth trying again later
     ├── FullError    the disk has no room for it
+    ├── BusyError    another process has locked it for a moment
+    ├── DeniedError  its place cannot be written: no right, or read-only
     ├── DamagedError its content is void: nothing but a new file helps
     └── TakenError   the file belongs to somebody else, who must be left alone
 """
@@ -107,6 +109,14 @@ class SpoolError(SenderError):
 
 class FullError(SpoolError):
     """The disk under the spool's file is full."""
+
+
+class BusyError(SpoolError):
+    """Another process holds SQLite's lock on the spool's file."""
+
+
+class DeniedError(SpoolError):
+    """The spool's file, or its directory, cannot be opened or written by this process."""
 
 
 class DamagedError(SpoolError):

@@ -17,7 +17,7 @@ from sender.text import moment, table
 
 if TYPE_CHECKING:
     from sender.settings.schema import Destination, Settings
-    from sender.spool.reader import Waiting
+    from sender.spool.cursors import Backlog
 
 _SLACK_S = 10  # by which a sample may be late
 
@@ -76,7 +76,7 @@ def read(settings: Settings) -> SpoolStatus:
     )
 
 
-def _read_file(path: str, *, is_in_use: bool) -> tuple[list[os.stat_result], dict[str, Waiting]]:
+def _read_file(path: str, *, is_in_use: bool) -> tuple[list[os.stat_result], dict[str, Backlog]]:
     """Return what the file system says of the spool's files, and what is queued in them. Raises SpoolError."""
     try:
         parts = [Path(path).stat(), *(each.stat() for each in [Path(f"{path}-wal")] if each.exists())]
@@ -97,21 +97,21 @@ def _read_file(path: str, *, is_in_use: bool) -> tuple[list[os.stat_result], dic
         raise SpoolError(f"the spool {path} cannot be read: {error.strerror}", advice=advice) from error
 
 
-def _of(destination: Destination, queued: Waiting | None) -> DestinationStatus:
+def _of(destination: Destination, queued: Backlog | None) -> DestinationStatus:
     nodes = list(map(str, destination.nodes))
     if queued is None:
         return DestinationStatus(name=destination.name, nodes=nodes)
-    progress = queued.progress
+    cursor = queued.cursor
     return DestinationStatus(
         name=destination.name,
         nodes=nodes,
         queued=queued.values,
         queued_since=queued.since,
-        last_success=progress.succeeded_at or None,
-        failing_since=progress.failing_since or None,
-        last_error=progress.error or None,
-        dropped=progress.dropped,
-        rejected=progress.rejected,
+        last_success=cursor.succeeded_at or None,
+        failing_since=cursor.failing_since or None,
+        last_error=cursor.error or None,
+        dropped=cursor.dropped,
+        rejected=cursor.rejected,
     )
 
 

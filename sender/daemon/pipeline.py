@@ -90,7 +90,7 @@ class Pipeline:
         parts = [self.sampling.trouble or f"a sample every {self.settings.interval} s"]
         parts += [f"{name}: {line.delivery.state}" for name, line in self._lines.items()]
         if self._spool.trouble:
-            parts.append(f"the spool takes no samples: {self._spool.trouble}")
+            parts.append(f"cannot write the spool: {self._spool.trouble}")
         return "; ".join(parts)
 
     def close(self, within_s: float) -> None:
@@ -161,8 +161,8 @@ class Pipeline:
         )
 
     def _say_what_waits(self, name: str) -> None:
-        waiting = self._spool.waiting(name)
-        if waiting and (self._spool.held or self._spool.path == ":memory:"):
+        waiting = self._spool.queued(name)
+        if waiting and (self._spool.in_memory or self._spool.path == ":memory:"):
             _LOG.error("stopped with %d values undelivered to %s; those in memory are lost", waiting, name)
         elif waiting:
             _LOG.info("stopped with %d values undelivered to %s; they wait in %s", waiting, name, self._spool.path)

@@ -69,7 +69,7 @@ class Delivery:
     @property
     def waiting(self) -> int:
         """How many values the destination has not settled."""
-        return self._spool.waiting(self.name)
+        return self._spool.queued(self.name)
 
     @property
     def state(self) -> str:

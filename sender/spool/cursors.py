@@ -1,7 +1,7 @@
 """Who has got how far: arithmetic with the numbers of values. Knows no disk, no clock and no log.
 
 Values are numbered from 1 in the order in which they were taken, over the whole life of a spool; a sample's number is
-that of its last value. So the number of the last value that a destination is done with is its cursor, and differences
+that of its last value. So the number of the last value that a destination has settled is its cursor, and differences
 of numbers are counts of values.
 """
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Cursor:
-    """How far one destination has got: its cursor, values dropped and rejected, and moments in s since 1970, 0 for none.
+    """How far one destination has got: the last value it settled, values dropped and rejected, and what delivery met with.
 
-    `known` are the ports of which it has the items, separated by commas.
+    Moments are s since 1970, 0 for none. `known` are the ports whose items exist there, separated by commas.
     """
 
     name: str
@@ -33,112 +33,130 @@ class Cursor:
     known: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What is queued for one destination: how many values, and the moment of the oldest, s since 1970, None for none."""
+
+    cursor: Cursor
+    values: int
+    since: int | None
+
+
 class Cursors:
-    """Of these destinations. `newest` is the number of the newest value, `trimmed` of the last that fell to a limit."""
+    """Delivery progress of each destination.
+
+    `newest` is the number of the latest value, `trimmed` that of the last value a limit removed.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.newest = 0
         self.trimmed = 0
-        self.progress = {name: Cursor(name) for name in names}
+        self.by_name = {name: Cursor(name) for name in names}
         self.in_flight: dict[str, Chunk] = {}  # read and not settled yet, by destination
 
     @property
     def settled(self) -> int:
-        """The number of the last value that every destination is done with."""
-        return min(progress.settled for progress in self.progress.values())
-
-    def waiting(self, name: str) -> int:
-        """Values that this destination is not done with; 0 for one that is not served."""
-        progress = self.progress.get(name)
-        return self.newest - max(progress.settled, self.trimmed) if progress else 0
+        """Return the number of the last value that every destination has settled."""
+        return min(cursor.settled for cursor in self.by_name.values())
 
     @property
     def dropped(self) -> int:
-        """Values that a destination will never get, over all destinations."""
-        return sum(progress.dropped + self._falling(progress) for progress in self.progress.values())
+        """Return how many values a destination will never get, over all destinations."""
+        return sum(cursor.dropped + self._dropped_by_limit(cursor) for cursor in self.by_name.values())
+
+    def queued(self, name: str) -> int:
+        """Return how many values this destination has not settled; 0 for one that is not configured."""
+        cursor = self.by_name.get(name)
+        return self.newest - max(cursor.settled, self.trimmed) if cursor else 0
 
     def begin(self, name: str) -> int:
-        """The number after which this destination's next chunk begins."""
-        progress = self.progress[name]
+        """Return the number after which this destination's next chunk begins."""
+        cursor = self.by_name[name]
         self.in_flight.pop(name, None)
-        self._count_dropped(progress)
-        return progress.settled
+        self._count_dropped(cursor)
+        return cursor.settled
 
     def settle(self, name: str, chunk: Chunk, outcome: Outcome, *, error: str, now: int) -> bool:
-        """Note what became of `chunk`; False where it is not the one that is on its way, so that it says nothing."""
-        progress = self.progress.get(name)
-        if progress is None or self.in_flight.get(name) is not chunk:
+        """Record what became of `chunk`. Return False, and record nothing, where it is not the one in flight."""
+        cursor = self.by_name.get(name)
+        if cursor is None or self.in_flight.get(name) is not chunk:
             return False
         del self.in_flight[name]
-        progress.rejected += outcome.rejected
-        progress.error = error
+        cursor.rejected += outcome.rejected
+        cursor.error = error
         if outcome.kept:
-            progress.failing_since = progress.failing_since or now
+            cursor.failing_since = cursor.failing_since or now
         else:
-            progress.settled = max(progress.settled, chunk.last)
-            progress.failing_since = 0
+            cursor.settled = max(cursor.settled, chunk.last)
+            cursor.failing_since = 0
             if outcome.accepted:
-                progress.succeeded_at = now
-        self._count_dropped(progress)
+                cursor.succeeded_at = now
+        self._count_dropped(cursor)
         return True
 
     def learn(self, name: str, known: Iterable[str], rejected: int) -> bool:
-        """Note which ports this destination has the items of, and values that it refused of others, which wait nowhere.
+        """Record the ports whose items this destination has, and values of other ports that it rejected.
 
-        Whether that is news.
+        Return whether anything changed.
         """
-        progress = self.progress.get(name)
-        if not progress:
+        cursor = self.by_name.get(name)
+        if not cursor:
             return False
-        before, progress.known = progress.known, ",".join(sorted(known))
-        progress.rejected += rejected
-        return rejected > 0 or progress.known != before
+        before, cursor.known = cursor.known, ",".join(sorted(known))
+        cursor.rejected += rejected
+        return rejected > 0 or cursor.known != before
 
     def known(self, name: str) -> list[str]:
-        """What was learned."""
-        progress = self.progress.get(name)
-        return progress.known.split(",") if progress and progress.known else []
+        """Return the ports whose items this destination has."""
+        cursor = self.by_name.get(name)
+        return cursor.known.split(",") if cursor and cursor.known else []
 
     def serve(self, names: Sequence[str]) -> list[Cursor]:
-        """From now on these. A new one gets all that still waits for any other. Those that are gone."""
-        start, before = self.settled, self.progress
-        self.progress = {name: before.get(name) or Cursor(name, settled=start) for name in names}
-        self.in_flight = {name: chunk for name, chunk in self.in_flight.items() if name in self.progress}
-        return [progress for name, progress in before.items() if name not in self.progress]
+        """Replace the set of destinations. A new one starts at the oldest value still queued for any other.
+
+        Return the cursors removed.
+        """
+        start, before = self.settled, self.by_name
+        self.by_name = {name: before.get(name) or Cursor(name, settled=start) for name in names}
+        self.in_flight = {name: chunk for name, chunk in self.in_flight.items() if name in self.by_name}
+        return [cursor for name, cursor in before.items() if name not in self.by_name]
 
     def resume(self, last: int, found: Mapping[str, Cursor]) -> list[Cursor]:
-        """Go on where a file ends: all that is known so far comes after its value number `last`. Those that are gone."""
+        """Renumber what is in memory to follow value `last` of a file just opened, and merge its cursors.
+
+        Return those no longer configured.
+        """
         if last:  # the numbers change: nothing can be settled or trimmed by those of before
             self.in_flight.clear()
-            for progress in self.progress.values():
-                self._count_dropped(progress)
+            for cursor in self.by_name.values():
+                self._count_dropped(cursor)
             self.trimmed = 0
-        oldest = min((progress.settled for progress in found.values()), default=last)
-        for name, progress in self.progress.items():
+        oldest = min((cursor.settled for cursor in found.values()), default=last)
+        for name, cursor in self.by_name.items():
             before = found.get(name, Cursor(name, settled=oldest))
-            progress.settled = before.settled if before.settled < last else last + progress.settled
-            if not progress.succeeded_at:
-                progress.succeeded_at, progress.failing_since = before.succeeded_at, before.failing_since
-                progress.error = before.error
-            progress.known = progress.known or before.known
+            cursor.settled = before.settled if before.settled < last else last + cursor.settled
+            if not cursor.succeeded_at:
+                cursor.succeeded_at, cursor.failing_since = before.succeeded_at, before.failing_since
+                cursor.error = before.error
+            cursor.known = cursor.known or before.known
         self.newest += last
-        return [progress for name, progress in found.items() if name not in self.progress]
+        return [cursor for name, cursor in found.items() if name not in self.by_name]
 
-    def lose(self, after: int, last: int) -> None:
-        """The values with the numbers from `after` (exclusive) to `last` are gone."""
-        for progress in self.progress.values():
-            progress.dropped += max(0, last - max(progress.settled, after))
+    def drop(self, after: int, last: int) -> None:
+        """Count the values with the numbers from `after` (exclusive) to `last` as dropped: they are gone."""
+        for cursor in self.by_name.values():
+            cursor.dropped += max(0, last - max(cursor.settled, after))
 
     def noted(self) -> list[Cursor]:
-        """What a file should know."""
-        return [replace(each, dropped=each.dropped + self._falling(each)) for each in self.progress.values()]
+        """Return what a file should know."""
+        return [replace(each, dropped=each.dropped + self._dropped_by_limit(each)) for each in self.by_name.values()]
 
-    def _falling(self, progress: Cursor) -> int:
-        """Values that fell to a limit, and are not on the wire just now: those may still arrive."""
-        in_flight = self.in_flight.get(progress.name)
-        return max(0, self.trimmed - max(progress.settled, in_flight.last if in_flight else 0))
+    def _dropped_by_limit(self, cursor: Cursor) -> int:
+        """Return the values removed by a limit before delivery, without the chunk in flight: it may still be accepted."""
+        in_flight = self.in_flight.get(cursor.name)
+        return max(0, self.trimmed - max(cursor.settled, in_flight.last if in_flight else 0))
 
-    def _count_dropped(self, progress: Cursor) -> None:
-        if progress.name not in self.in_flight:
-            progress.dropped += self._falling(progress)
-            progress.settled = max(progress.settled, self.trimmed)
+    def _count_dropped(self, cursor: Cursor) -> None:
+        if cursor.name not in self.in_flight:
+            cursor.dropped += self._dropped_by_limit(cursor)
+            cursor.settled = max(cursor.settled, self.trimmed)

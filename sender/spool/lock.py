@@ -7,11 +7,12 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from sender.errors import SpoolError, TakenError
+from sender.errors import TakenError
+from sender.spool.files import is_at, spool_error
 
 
 def daemon_of(path: str) -> int | None:
-    """The process that holds the lock on the spool at `path`, found without touching the lock (proc_locks(5))."""
+    """Return the process that holds the lock on the spool at `path`, without touching the lock (proc_locks(5))."""
     with suppress(OSError, ValueError, IndexError):
         lock = Path(_lock_path(path))
         stat, noted = lock.stat(), lock.read_text().split()[0]
@@ -33,38 +34,45 @@ def _lock_path(path: str) -> str:
 class Lock:
     """The lock on the spool at `path`.
 
-    `left_by` is the process that held it last, if that did not end in order, and `left_at` what it noted last.
-    Raises TakenError when somebody else holds it, SpoolError when there cannot be one.
+    `left_by` is the process that held it last, "" if that one shut down cleanly, and `noted` what was noted last.
+    Raises TakenError when another process holds it, SpoolError when there cannot be one.
     """
 
     def __init__(self, path: str) -> None:
+        self._path = _lock_path(path)
         try:
-            Path(_lock_path(path)).parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(_lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise SpoolError(f"{error.filename}: {error.strerror}") from error
+            raise spool_error(str(error.filename), error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._file)
             raise TakenError(
-                f"spool {path} is in use by process {daemon_of(path) or 'unknown'}: a tcp-status-sender runs already. Stop that one, "
-                "or give this one a host and a spool.path of its own"
+                f"spool {path} is in use by process {daemon_of(path) or 'unknown'}: a tcp-status-sender runs already",
+                advice="Stop that one, or give this one a host and a spool.path of its own.",
             ) from error
         found = os.pread(self._file, 40, 0).split()
         self.left_by = found[0].decode(errors="replace") if found else ""
-        self.left_at = int(found[1]) if len(found) > 1 and found[1].isdigit() else 0
-        self.note(0)
+        self.noted = int(found[1]) if len(found) > 1 and found[1].isdigit() else 0
+        self.note(self.noted)
         with suppress(OSError):
             os.fsync(self._file)
 
+    @property
+    def is_in_place(self) -> bool:
+        """Return whether the next daemon would meet this lock; not so after its directory was removed."""
+        return is_at(self._path, os.fstat(self._file))
+
     def note(self, number: int) -> None:
-        """Leave word of how far we are, for whoever comes after us if we are killed."""
+        """Record the number of the newest value on the disk, for the next daemon if this one is killed."""
+        self.noted = number
         with suppress(OSError):  # the lock holds; that a full disk has no room for this matters little
             os.pwrite(self._file, b"%-10d %-20d\n" % (os.getpid(), number), 0)
 
     def release(self) -> None:
-        """Let go of it, in order."""
+        """Release the lock, and record that this daemon shut down cleanly."""
         with suppress(OSError):
             os.ftruncate(self._file, 0)
         os.close(self._file)

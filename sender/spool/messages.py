@@ -5,82 +5,76 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from sender.errors import DeniedError
 from sender.text import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sender.errors import SpoolError
     from sender.spool.cursors import Cursor
 
 _LOG = logging.getLogger(__name__)
 
 
-def was_empty(path: str) -> None:
-    """A file of no size was there: a full disk leaves one, and so does somebody who truncates it."""
-    _LOG.warning("spool %s was an empty file: if anything waited in it, it is lost", path)
+def unclean_shutdown(process: str) -> None:
+    """Say that the last daemon did not release the lock."""
+    _LOG.warning("the previous daemon (PID %s) did not shut down cleanly (killed, out of memory, power loss?)", process)
 
 
-def left_by(process: str) -> None:
-    """The lock tells it."""
-    _LOG.warning("the last daemon (process %s) did not end in order: killed, or a power failure", process)
-
-
-def lost_journal(path: str, values: int) -> None:
-    """The last daemon noted more values than are there."""
-    _LOG.error("spool %s has lost its journal, and with it the newest values, up to %d", path, values)
-
-
-def lacked_journal(path: str) -> None:
-    """It was removed; what was in it could be saved."""
-    _LOG.warning(
-        "somebody has removed the journal of spool %s (-wal), which was in use; nothing in it is lost, as this daemon had "
-        "it open",
-        path,
+def newest_lost(path: str, values: int) -> None:
+    """Say that fewer values are in the file than were written."""
+    _LOG.error(
+        "spool %s lost its newest values, up to %d: it or its journal (-wal) was deleted or damaged", path, values
     )
 
 
-def waits(name: str, values: int, clock: int) -> None:
-    """At a start, for one destination."""
-    _LOG.info("%d values from %s on wait for %s", values, moment(clock), name)
+def journal_deleted(path: str) -> None:
+    """Say that the journal was deleted, and that its content is in the file."""
+    _LOG.warning(
+        "%s-wal was deleted while in use; recreated without loss. Do not touch the spool while the daemon runs", path
+    )
 
 
-def gone(destinations: Iterable[Cursor], last: int) -> None:
-    """They are served no longer; value number `last` was the newest."""
+def queued(name: str, values: int, clock: int) -> None:
+    """Say what one destination gets from the previous run."""
+    _LOG.info("%s: %d values queued from the previous run, oldest %s", name, values, moment(clock))
+
+
+def removed(destinations: Iterable[Cursor], last: int) -> None:
+    """Say what is dropped with destinations that are not configured any more; value number `last` is the newest."""
     for each in destinations:
         if each.settled < last:
             _LOG.warning(
-                "destination %s is not configured any more; the %d values that waited for it are given up, except where "
-                "they wait for others",
+                "destination %s is not configured any more: dropped %d values queued only for it",
                 *(each.name, last - each.settled),
             )
 
 
-def unusable(path: str, why: object, saved: str, aside: str) -> None:
-    """The file is given up."""
-    kept = f"; it is kept as {aside}" if aside else ""
-    _LOG.error("spool %s is not usable: %s. A new one is begun%s%s", path, why, saved, kept)
-
-
-def takes_nothing(why: object, max_held: int) -> None:
-    """The disk does not take samples, from now on or for another reason than before."""
-    is_denied = any(words in str(why) for words in ("ermission", "ead-only", "readonly", "unable to open"))
-    hint = " (under the unit, only what is below its StateDirectory= can be written)" if is_denied else ""
+def damaged(path: str, why: object, *, recovered: int, queued: int | None, renamed: str) -> None:
+    """Say that a new file takes the place of a damaged one, in which `queued` values were, None for an unknown number."""
+    of = "" if queued is None else f" of {queued}"
+    kept = f"; damaged file kept as {renamed}" if renamed else ""
     _LOG.error(
-        "the spool takes no samples: %s%s. Until it does they are held in memory, up to %d MiB of them, are delivered "
-        "from there, and would be lost with the daemon",
-        *(why, hint, max_held >> 20),
+        "spool %s is damaged (%s). Started a new one, recovered %d%s queued values%s", path, why, recovered, of, kept
     )
 
 
-def takes_again(held: int) -> None:
-    """The disk takes samples, and has those that memory held."""
-    _LOG.info("the spool takes samples again, and the %d that memory held are in it", held)
-
-
-def dropped(values: int) -> None:
-    """A limit was reached."""
-    _LOG.warning(
-        "the spool has reached a limit (spool.max_age, spool.max_size, or that of memory while the disk takes nothing): the "
-        "oldest samples are thrown away, %d values so far; the next such line comes in an hour",
-        values,
+def cannot_write(why: SpoolError, max_memory: int) -> None:
+    """Say that samples are not on the disk, from now on or for another reason than before."""
+    hint = ". Under the unit, only its StateDirectory= can be written" if isinstance(why, DeniedError) else ""
+    _LOG.error(
+        "cannot write the spool: %s%s. Samples are kept in memory (up to %d MiB) and still delivered; they are lost if the "
+        "daemon stops",
+        *(why, hint, max_memory >> 20),
     )
+
+
+def writes_again(samples: int) -> None:
+    """Say that samples are on the disk again, with those that were in memory."""
+    _LOG.info("writing the spool works again; %d samples from memory are in it", samples)
+
+
+def dropped(limit: str, values: int) -> None:
+    """Say which limit was reached."""
+    _LOG.warning("%s reached: dropping the oldest samples (%d values so far; repeated hourly)", limit, values)

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from sender.errors import DamagedError
 from sender.spool.cursors import Cursor
+from sender.spool.sample import Sample
 from sender.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COLUMNS = "name, settled, dropped, rejected, succeeded_at, failing_since, error, known"
+COLUMNS = "name, settled, dropped, rejected, succeeded_at, failing_since, error, known"  # the fields of Cursor
 _LAST_MOMENT = 2**37  # s since 1970, in the year 6325; calendars end in 9999
 
 
 def cursor_of(row: Sequence[Any]) -> Cursor:
-    """Return the progress of one destination, from its COLUMNS. Raises DamagedError."""
+    """Return the cursor of one destination, from its COLUMNS. Raises DamagedError."""
     name, settled, dropped, rejected, succeeded_at, failing_since, error, known = row
     if not all(isinstance(text, str) for text in (name, error, known)):
         raise DamagedError("what it says of a destination makes no sense")
@@ -33,6 +34,15 @@ def cursor_of(row: Sequence[Any]) -> Cursor:
         error=printable(error),
         known=known,
     )
+
+
+def sample_of(row: Sequence[Any]) -> Sample:
+    """Return the sample of a row, whose last column is its checksum. Raises DamagedError: SQLite misses changed bytes."""
+    *fields, crc = row
+    sample = Sample(*fields)
+    if not isinstance(sample.body, bytes) or sample.crc != crc:
+        raise DamagedError("a sample in it is not what was written")
+    return sample
 
 
 def number(value: object) -> int:

@@ -1,4 +1,4 @@
-"""A sample as the spool keeps it, how much it keeps, and the queue of what the disk has not taken yet. Knows no disk."""
+"""A sample as the spool keeps it, the limits of what it keeps, and a bounded queue of samples in memory. Knows no disk."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 
 
 _FAST = 1  # zlib's level
-_PLAIN = b"["  # how a body begins that was written before bodies were compressed
-MAX_HELD = 16 * 2**20  # bytes: 40,000 samples without ports
+_MAX_MEMORY = 16 * 2**20  # bytes: 40,000 samples without ports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a spool keeps at most: s of age, bytes on the disk, and bytes in memory of what the disk does not take."""
+    """What a spool keeps at most: s of age, bytes on the disk, and bytes in memory of what is not on the disk."""
 
     max_age_s: float
     max_bytes: int
-    max_held: int = MAX_HELD
+    max_memory: int = _MAX_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +43,24 @@ class Sample:
 
     @classmethod
     def of(cls, items: Sequence[Item], *, last: int) -> Sample:
-        """From items that share host and moment."""
+        """Pack the items of one sample (same host, clock and ns)."""
         first = items[0]
         body = json.dumps([[item.key, item.value] for item in items], separators=(",", ":"))
         return cls(last, first.host, first.clock, first.ns, zlib.compress(body.encode(), _FAST))
 
     def items(self) -> Iterator[Item]:
-        """What it was made of."""
-        body = zlib.decompress(self.body) if self.body[:1] != _PLAIN else self.body
-        for key, value in json.loads(body):
+        """Yield the items that it was made of."""
+        for key, value in json.loads(zlib.decompress(self.body)):
             yield Item(host=self.host, key=key, value=value, clock=self.clock, ns=self.ns, port=port_of(key))
 
     @property
     def crc(self) -> int:
-        """A checksum over all of it."""
+        """Return a checksum over all of it."""
         return zlib.crc32(self.body, zlib.crc32(repr((self.last, self.host, self.clock, self.ns)).encode()))
 
 
 class MemoryQueue:
-    """A queue of samples of at most `max_bytes`; past that, the oldest fall out."""
+    """A queue of samples of at most `max_bytes`; past that, the oldest are dropped."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -76,16 +74,16 @@ class MemoryQueue:
         return iter(self._samples)
 
     def add(self, sample: Sample) -> int:
-        """Take the newest; the number of the last value that fell out for it, 0 if none did."""
+        """Add the newest sample. Return the number of the last value dropped for it, 0 for none."""
         self._samples.append(sample)
         self._bytes += len(sample.body)
-        fallen = 0
+        dropped = 0
         while self._bytes > self._max_bytes:
-            fallen = self._pop().last
-        return fallen
+            dropped = self._pop().last
+        return dropped
 
     def forget(self, last: int) -> None:
-        """Let go of all up to value number `last`."""
+        """Remove the samples up to value number `last`."""
         while self._samples and self._samples[0].last <= last:
             self._pop()
 

@@ -1,8 +1,6 @@
-"""Samples on their way to each destination: on the disk, and in memory while the disk does not take them.
+"""Samples on their way to each destination: on the disk, and in memory while the disk cannot be written.
 
-One durable append per sample, a cursor per destination; a sample is gone when every destination has settled it, or when
-it falls to a limit, which is counted and logged. Knows nothing of Zabbix or of retry policy. The numbers stand in
-spool_ledger, SQL in spool_file.
+A sample is gone when every destination has settled it, or when a limit drops it. Knows nothing of Zabbix or retry policy.
 """
 
 from __future__ import annotations
@@ -11,15 +9,17 @@ import os
 import threading
 import time
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sender.clock import boottime
-from sender.errors import DamagedError, FullError, SpoolError, TakenError
+from sender.errors import BusyError, DamagedError, FullError, SpoolError, TakenError
 from sender.model import Chunk
 from sender.spool import messages
-from sender.spool.cursors import Cursor, Cursors
+from sender.spool.cursors import Cursors
 from sender.spool.database import MEMORY, Database
-from sender.spool.place import remove, rename_damaged
+from sender.spool.files import remove, rename_damaged, size_of
+from sender.spool.lock import Lock
+from sender.spool.recovery import recover
 from sender.spool.sample import MemoryQueue, Sample
 
 if TYPE_CHECKING:
@@ -29,14 +29,15 @@ if TYPE_CHECKING:
     from sender.spool.sample import Limits
 
 _SAY_AGAIN_S = 3600.0
-_AT_ONCE = 64  # held samples in one write: on a full disk all at once would cost more and more
+_AT_ONCE = 64  # samples in one write: on a full disk all at once would cost more and more
+_T = TypeVar("_T")
 
 
 class Spool:
-    """Safe for one appending thread and one thread per destination. Raises TakenError for a file that is not ours.
+    """A durable queue, safe for one appending thread and one thread per destination.
 
-    A `path` of ":memory:" is a spool that ends with the process. Ages are measured by `elapsed`, from where the wall clock
-    `now` says that it began, or has said since, whichever is earliest: a wall clock that jumps must not throw anything away.
+    Raises TakenError for a file that is not ours. With `path` ":memory:" it ends with the process. Ages are measured by
+    `elapsed`, from the earliest moment at which the wall clock `now` said it began: a clock that jumps must drop nothing.
     """
 
     def __init__(
@@ -54,247 +55,246 @@ class Spool:
         self._now, self._elapsed = now, elapsed
         self._began = now() - elapsed()
         self._cursors = Cursors(destinations)
+        self._process_lock: Lock | None = None
         self._file: Database | None = None
-        self._on_file = 0  # the number of the newest value that the file has taken
-        self._held = MemoryQueue(limits.max_held)  # newer samples, which it has not
-        self.trouble = ""  # why the disk takes no samples; empty while it does
-        self._say_dropped_at = elapsed()
+        self._on_file = 0  # the number of the newest value in the file; 0 too while nothing is known of it
+        self._memory = MemoryQueue(limits.max_memory)  # newer samples, which are not in the file
+        self.trouble = ""  # why samples cannot be written; empty while they can
+        self._say_dropped_at: dict[str, float] = {}  # by limit
         try:
-            self._open()
+            self._use(lambda _: None)
         except TakenError:
+            self.close()
             raise
         except SpoolError as error:
             self._complain(error)
 
     def append(self, items: Sequence[Item]) -> None:
-        """Take one sample, whose items share host and moment, for every destination. It is on the disk, or it is said."""
+        """Queue one sample, whose items share host and moment, for every destination: on the disk, or the log says why not."""
         with self._lock:
             self._cursors.newest += len(items)
-            self._hold([Sample.of(items, last=self._cursors.newest)])
+            self._keep([Sample.of(items, last=self._cursors.newest)])
             self._save()
 
     def read(self, destination: str, *, max_values: int) -> Chunk | None:
-        """The oldest samples that `destination` has not settled, at least one, of one host; None if there is none.
+        """Return the oldest samples that `destination` has not settled, at least one, of one host; None if there is none.
 
         Raises SpoolError where the disk cannot be read.
         """
         with self._lock:
-            if destination not in self._cursors.progress:
+            if destination not in self._cursors.by_name:
                 return None
-            samples = self._after(self._cursors.begin(destination), max_values)
-            if not samples:
+            if not (samples := self._oldest(destination, max_values)):
                 return None
             samples = list(takewhile(lambda sample: sample.host == samples[0].host, samples))
             chunk = Chunk(items=tuple(item for sample in samples for item in sample.items()), last=samples[-1].last)
             self._cursors.in_flight[destination] = chunk
             return chunk
 
-    def _after(self, number: int, max_values: int) -> list[Sample]:
-        if self._file and number < self._on_file:
-            try:
-                return self._file.read(number, max_values=max_values)
-            except DamagedError as error:
-                self._begin_anew(error)
-                self._save()
-                return self._after(number, max_values)
-        held = [sample for sample in self._held if sample.last > number]
-        return list(takewhile(lambda sample: sample is held[0] or sample.last <= number + max_values, held))
+    def _oldest(self, destination: str, max_values: int) -> list[Sample]:
+        begin = self._cursors.begin  # asked each time: to open the file may change the numbers
+        is_on_file = begin(destination) < self._on_file
+        if is_on_file and (found := self._use(lambda file: file.read(begin(destination), max_values=max_values))):
+            return found
+        number = begin(destination)
+        newer = [sample for sample in self._memory if sample.last > number]
+        return list(takewhile(lambda sample: sample is newer[0] or sample.last <= number + max_values, newer))
 
     def settle(self, destination: str, chunk: Chunk, outcome: Outcome, error: str = "") -> None:
-        """What was accepted or rejected is done with; if anything is to be kept, because of `error`, all is read again.
+        """Record what became of a chunk: if any of it is kept, because of `error`, all of it is read again.
 
-        A chunk that is not the last one read says nothing: its destination was given up, or its numbers have changed.
+        A chunk that is not the last one read changes nothing: its destination was removed, or its numbers have changed.
         """
         with self._lock:
             if self._cursors.settle(destination, chunk, outcome, error=error, now=int(self._now())):
                 self._save()
 
     def serve(self, destinations: Sequence[str], limits: Limits) -> None:
-        """From now on, these destinations and limits hold. A new destination gets all that still waits for any other."""
+        """Apply new destinations and limits. A new destination receives everything still queued for any other."""
         with self._lock:
             self._limits = limits
-            messages.gone(self._cursors.serve(destinations), self._cursors.newest)
+            messages.removed(self._cursors.serve(destinations), self._cursors.newest)
             self._save()
 
     def learn(self, destination: str, known: Iterable[str], *, rejected: int = 0) -> None:
-        """Remember, for the next start too, the ports `destination` has the items of, and values refused of others'."""
+        """Record the ports whose items `destination` has, and values of other ports that it rejected."""
         with self._lock:
             if self._cursors.learn(destination, known, rejected):
                 self._save()
 
     def known(self, destination: str) -> list[str]:
-        """What was learned of `destination`, before the last start too."""
+        """Return the ports whose items `destination` has, as recorded before the last start too."""
         with self._lock:
             return self._cursors.known(destination)
 
-    def waiting(self, destination: str) -> int:
-        """How many values `destination` has not settled."""
+    def queued(self, destination: str) -> int:
+        """Return how many values `destination` has not settled."""
         with self._lock:
-            return self._cursors.waiting(destination)
+            return self._cursors.queued(destination)
 
     def failing_s(self, destination: str) -> float | None:
-        """For how long `destination` has taken nothing, over restarts; None when it took something last."""
+        """Return for how long delivery to `destination` has failed, over restarts; None where it does not."""
         with self._lock:
-            progress = self._cursors.progress.get(destination)
-            return max(0.0, self._now() - progress.failing_since) if progress and progress.failing_since else None
+            cursor = self._cursors.by_name.get(destination)
+            return max(0.0, self._now() - cursor.failing_since) if cursor and cursor.failing_since else None
 
     @property
     def backlog(self) -> int:
-        """Values waiting at the worst destination."""
+        """Return how many values are queued for the destination that is furthest behind."""
         with self._lock:
-            return max(map(self._cursors.waiting, self._cursors.progress))
+            return max(map(self._cursors.queued, self._cursors.by_name))
 
     @property
     def dropped(self) -> int:
-        """Values that fell to a limit, or to damage, before a destination had settled them, over all destinations."""
+        """Return how many values were lost to a limit or to damage before a destination got them, over all destinations."""
         with self._lock:
             return self._cursors.dropped
 
     @property
     def rejected(self) -> int:
-        """Values that a destination refused, over all destinations."""
+        """Return how many values were rejected, over all destinations."""
         with self._lock:
-            return sum(progress.rejected for progress in self._cursors.progress.values())
+            return sum(cursor.rejected for cursor in self._cursors.by_name.values())
 
     @property
-    def held(self) -> int:
-        """Samples that the disk has not taken, which end with the process."""
+    def in_memory(self) -> int:
+        """Return how many samples are not on the disk, and end with the process."""
         with self._lock:
-            return len(self._held)
+            return len(self._memory)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, and let another daemon have it."""
         with self._lock:
             if self._file:
                 self._file.close()
+            if self._process_lock:
+                self._process_lock.release()
+            self._file = self._process_lock = None
+
+    def _disconnect(self) -> None:
+        if self._file and self.path != MEMORY:
+            self._file.close()
             self._file = None
 
-    def _hold(self, samples: Iterable[Sample]) -> None:
+    def _keep(self, samples: Iterable[Sample]) -> None:
         for sample in samples:
-            if fallen := self._held.add(sample):
-                self._cursors.trimmed = fallen
-                self._say_dropped()
+            self._trim("the limit of samples in memory", self._memory.add(sample))
+
+    def _trim(self, limit: str, last: int) -> None:
+        """Note, and say once an hour, that `limit` has removed the values up to number `last`, 0 for none."""
+        if last:
+            self._cursors.trimmed = max(self._cursors.trimmed, last)
+            if self._elapsed() >= self._say_dropped_at.get(limit, 0):
+                self._say_dropped_at[limit] = self._elapsed() + _SAY_AGAIN_S
+                messages.dropped(limit, self.dropped)
 
     def _save(self) -> None:
-        """Bring to the disk what memory holds and knows. Where that cannot be, memory goes on, and it is said."""
-        self._held.forget(self._cursors.settled)
+        """Bring to the disk what memory holds and knows. Where that fails, go on in memory, and say so."""
+        self._memory.forget(self._cursors.settled)
         try:
-            try:
-                self._write()
-            except DamagedError as error:
-                self._begin_anew(error)
-                self._write()
-        except FullError as error:
-            self._complain(error)
-            if self._file and self._cursors.settled >= self._on_file:  # nothing in it is needed; it has the room
-                self.close()
-                self._on_file = 0
-                remove(self.path)
+            self._use(self._write)
         except SpoolError as error:
             self._complain(error)
+            if isinstance(error, FullError) and self._file and self._cursors.settled >= self._on_file:
+                self._disconnect()  # nothing in the file is needed; it has the room
+                self._note(0)
+                remove(self.path)
 
-    def _write(self) -> None:
-        if self._file and (damage := self._file.damage):
-            self._begin_anew(DamagedError(damage))
-        elif self._file and self._file.mend_journal():
-            messages.lacked_journal(self.path)
-        held = len(self._held)
-        while self._write_some(self._file or self._open()):
-            pass
+    def _write(self, file: Database) -> None:
+        if not file.is_whole():
+            self._disconnect()
+            messages.journal_deleted(self.path)
+            file = self._open()
+        samples = len(self._memory)
+        self._write_some(file)
+        while self._memory:
+            self._write_some(file)
         if self.trouble:
             self.trouble = ""
-            messages.takes_again(held)
+            messages.writes_again(samples)
 
-    def _write_some(self, file: Database) -> bool:
-        """Write the oldest that are held; whether any is left."""
-        samples = list(islice(self._held, _AT_ONCE))
+    def _write_some(self, file: Database) -> None:
+        samples = list(islice(self._memory, _AT_ONCE))
         self._began = min(self._began, self._now() - self._elapsed())  # set back, it gives samples that only look old
-        oldest = self._began + self._elapsed() - self._limits.max_age_s
-        trimmed = file.save(samples, self._cursors.noted(), oldest_clock=oldest, max_bytes=self._limits.max_bytes)
-        self._on_file = samples[-1].last if samples else self._cursors.newest
-        self._held.forget(self._on_file)
-        if trimmed:
-            self._cursors.trimmed = max(self._cursors.trimmed, trimmed)
-            self._say_dropped()
-        return len(self._held) > 0
+        oldest, most = self._began + self._elapsed() - self._limits.max_age_s, self._limits.max_bytes
+        by_age, by_size = file.save(samples, self._cursors.noted(), oldest_clock=oldest, max_bytes=most)
+        self._note(samples[-1].last if samples else self._cursors.newest)
+        self._trim("spool.max_age", by_age)
+        self._trim("spool.max_size", by_size)
+
+    def _use(self, action: Callable[[Database], _T]) -> _T:
+        """Return what `action` makes of the open file, or of a new one where that one is damaged."""
+        try:
+            return self._attempt(action)
+        except DamagedError as error:
+            self._start_anew(error)
+            return self._attempt(action)
+
+    def _attempt(self, action: Callable[[Database], _T]) -> _T:
+        """Do `action`. After an error that a connection may not get over, close the file: the next one opens it again."""
+        try:
+            return action(self._file or self._open())
+        except SpoolError as error:
+            if not isinstance(error, (BusyError, DamagedError, FullError)):
+                self._disconnect()
+            raise
 
     def _open(self) -> Database:
+        if self.path != MEMORY and not (self._process_lock and self._process_lock.is_in_place):
+            self.close()  # its directory was removed, and the lock with it
+            lock = self._process_lock = Lock(self.path)
+            if lock.left_by:
+                messages.unclean_shutdown(lock.left_by)
+                if not lock.noted and not size_of(self.path):
+                    remove(self.path)  # it was killed before there was anything in the file
+        file = self._file = Database(self.path)
         try:
-            file = self._file = Database(self.path)
             self._adopt(file)
-            file.verify()
-        except DamagedError as error:
-            self._begin_anew(error)
-            file = self._file = Database(self.path)
-            self._adopt(file)
-        self._say_what_waits(file)
+        except (BusyError, FullError):
+            self._disconnect()
+            raise
         return file
 
     def _adopt(self, file: Database) -> None:
-        """Go on where the file's last daemon ended: what memory knows comes after all that is in it."""
-        last, found = file.newest(), file.progress()
-        if file.was_empty:
-            messages.was_empty(self.path)
-        if file.left_by:
-            messages.left_by(file.left_by)
-        if file.left_at > last and not file.was_empty:
-            messages.lost_journal(self.path, file.left_at - last)
-        self._resume(last, found)
+        """Go on with what is in the file: if it is the one from before, its numbers stay, else they come first."""
+        last, found = file.progress()
+        written = self._on_file or (self._process_lock.noted if self._process_lock else 0)
+        if last < written:
+            messages.newest_lost(self.path, written - last)
+        if self._on_file and last <= self._cursors.newest:
+            self._cursors.drop(last, self._on_file)
+            self._note(last)  # where it is more than before, SQLite wrote what it said that it had not
+            return
+        self._cursors.trimmed, self._on_file = max(self._cursors.trimmed, self._on_file), 0  # of another file
+        messages.removed(self._cursors.resume(last, found), last)
+        self._memory.renumber(last)
+        self._note(last)
+        file.verify()
+        for name, cursor in self._cursors.by_name.items():
+            if (backlog := file.backlog(cursor)).since:
+                messages.queued(name, backlog.values, backlog.since)
 
-    def _resume(self, last: int, found: dict[str, Cursor]) -> None:
-        messages.gone(self._cursors.resume(last, found), last)
-        self._held.renumber(last)
-        self._on_file = last
+    def _start_anew(self, error: DamagedError) -> None:
+        """Rename the damaged file, and keep in memory what can be read in it, for the new one."""
+        newer, limit = self._memory, self._limits.max_memory
+        found = recover(self._file, self._cursors, newer, on_file=self._on_file, max_bytes=limit)
+        self._disconnect()
+        self._note(0)
+        self._memory = found.samples
+        self._trim("the limit of samples in memory", found.trimmed)
+        self._keep(newer)
+        renamed = rename_damaged(self.path)
+        if renamed or self._cursors.newest:  # else there was nothing, and nothing is lost
+            messages.damaged(self.path, error, recovered=found.values, queued=found.queued, renamed=renamed)
 
-    def _begin_anew(self, error: SpoolError) -> None:
-        """Give up the file, and keep what can still be read in it."""
-        saved = self._rescue(self._file) if self._file else "; what waited in it, if anything did, cannot be read"
-        self.close()
-        self._on_file = 0
-        aside = rename_damaged(self.path)
-        if not aside and not self._cursors.newest:
-            return  # there was nothing, and nothing is lost
-        messages.unusable(self.path, error, saved, aside)
-
-    def _rescue(self, file: Database) -> str:
-        """Hold what can be read in the file; what became of what waited in it, in words."""
-        is_known = self._on_file > 0
-        newer, self._held = self._held, MemoryQueue(self._limits.max_held)
-        start = reached = self._cursors.settled if is_known else 0
-        counts: dict[int, int] = {}  # values of each sample, by its number
-        # Half of what memory holds: what fell out again with the next samples would be counted twice.
-        for sample in file.rescue(start, max_bytes=self._limits.max_held // 2):
-            values = len(list(sample.items()))
-            if not is_known and not self._held:
-                start = reached = sample.last - values
-            self._cursors.lose(reached, sample.last - values)
-            self._hold([sample])
-            reached, counts[sample.last] = sample.last, values
-        saved = f"{sum(counts[sample.last] for sample in self._held)} could be saved"  # what did not fit, was not
-        if is_known:
-            self._cursors.lose(reached, self._on_file)
-            waited = max(0, self._on_file - start)
-            saved = f"; of {waited} values that waited in it, {saved}" if waited else "; nothing waited in it"
-        else:  # nobody knows who had got how far: everybody gets everything
-            saved = f"; how many values waited in it cannot be told, {saved}"
-            rescued, self._held = self._held, newer
-            self._resume(reached, {name: Cursor(name, settled=start) for name in self._cursors.progress})
-            newer, self._held = self._held, rescued
-        self._hold(newer)
-        return saved
+    def _note(self, number: int) -> None:
+        """Note that the file has all up to value `number`, for the next daemon too if this one is killed."""
+        if self._process_lock and number != self._process_lock.noted:
+            self._process_lock.note(number)
+        self._on_file = number
+        self._memory.forget(number)
 
     def _complain(self, error: SpoolError) -> None:
         if str(error) != self.trouble:
             self.trouble = str(error)
-            messages.takes_nothing(error, self._limits.max_held)
-
-    def _say_what_waits(self, file: Database) -> None:
-        for name, progress in self._cursors.progress.items():
-            clock = file.oldest_clock(progress.settled)
-            if clock is not None:
-                messages.waits(name, self._on_file - progress.settled, clock)
-
-    def _say_dropped(self) -> None:
-        if self._elapsed() >= self._say_dropped_at:
-            self._say_dropped_at = self._elapsed() + _SAY_AGAIN_S
-            messages.dropped(self.dropped)
+            messages.cannot_write(error, self._limits.max_memory)

@@ -37,9 +37,9 @@ os.kill(os.getpid(), 9)
     opened(path, "a", "b").close()
     left, a, b, again = (record.getMessage() for record in caplog.records)
     process = killed.stdout.strip()
-    assert left == f"the last daemon (process {process}) did not end in order: killed, or a power failure"
-    assert a == f"2 values from {moment(NOW + 1)} on wait for a"
-    assert b == again == f"2 values from {moment(NOW + 1)} on wait for b"
+    assert left == f"the previous daemon (PID {process}) did not shut down cleanly (killed, out of memory, power loss?)"
+    assert a == f"a: 2 values queued from the previous run, oldest {moment(NOW + 1)}"
+    assert b == again == f"b: 2 values queued from the previous run, oldest {moment(NOW + 1)}"
 
 
 def test_a_journal_that_is_lost_while_nobody_looks_is_noticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,4 +58,4 @@ os.kill(os.getpid(), 9)
     append(spool, 5)
     assert drain(spool) == [5]
     spool.close()
-    assert f"spool {path} has lost its journal, and with it the newest values, up to 10" in caplog.text
+    assert f"spool {path} lost its newest values, up to 10" in caplog.text

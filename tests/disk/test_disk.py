@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-NO_SAMPLES = "the spool takes no samples"
-AGAIN = "the spool takes samples again"
+NO_SAMPLES = "cannot write the spool"
+AGAIN = "writing the spool works again"
 
 
 def clocks(trapper: Trapper) -> list[int]:
@@ -60,7 +60,7 @@ def test_a_disk_that_somebody_fills(start: Callable[..., Any], config: Callable[
         assert daemon.stop() == 0
     assert_no_hole(clocks(live))
     assert clocks(away) == clocks(live)
-    assert (daemon.said(NO_SAMPLES), daemon.said(AGAIN), daemon.said("lost with the daemon")) == (1, 1, 1)
+    assert (daemon.said(NO_SAMPLES), daemon.said(AGAIN), daemon.said("lost if the daemon stops")) == (1, 1, 1)
     assert "database or disk is full" in "".join(daemon.log)
 
 
@@ -72,7 +72,7 @@ from sender.spool.sample import Limits
 from sender.items import KEYS
 spool, count = Spool(sys.argv[1], ["d0"], Limits(max_age_s=1e6, max_bytes=2**28)), 0
 begin = int(time.time()) - 5000
-while not spool.held:
+while not spool.in_memory:
     count += 1
     spool.append([Item(host="web-01", key=key, value="1", clock=begin + count, ns=1) for key in KEYS])
 spool.close()
@@ -211,7 +211,7 @@ def test_a_damaged_spool(
     if not stopped:
         assert_no_hole(lived)
     if set(lived) - set(found):
-        words = ("is not usable: ", "was an empty file", "has lost its journal")
+        words = ("is damaged (", "lost its newest values")
         assert sum(map(daemon.said, words)) == 1, "".join(daemon.log)
 
 
@@ -233,4 +233,4 @@ def test_a_directory_that_is_removed_and_cannot_be_written(
         assert daemon.stop() == 0
     assert_no_hole(clocks(live))
     assert clocks(away) == clocks(live)
-    assert (daemon.said("it was removed or replaced"), daemon.said(NO_SAMPLES), daemon.said(AGAIN)) == (1, 1, 1)
+    assert (daemon.said("is damaged (removed or replaced)"), daemon.said(NO_SAMPLES), daemon.said(AGAIN)) == (1, 1, 1)

@@ -128,5 +128,5 @@ def test_killed_anywhere_the_spool_is_whole(tmp_path: Path) -> None:
     assert cursors.appended > 10 * KILLS
     assert cursors.repeated <= KILLS
     said = log.read_text().splitlines()
-    assert [line for line in said if "did not end in order" not in line] == []
+    assert [line for line in said if "did not shut down cleanly" not in line] == []
     assert len(said) <= KILLS

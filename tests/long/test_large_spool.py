@@ -63,7 +63,7 @@ def test_one_damaged_page_costs_what_is_on_it(path: Path, caplog: pytest.LogCapt
     assert (found[0], found[-1]) == (0, 2000)
     assert 1900 < len(found) < 2001
     assert spool.dropped == 2 * (2001 - len(found))
-    assert f"of 4000 values that waited in it, {2 * len(found) - 2} could be saved" in caplog.text
+    assert f"recovered {2 * len(found) - 2} of 4000 queued values" in caplog.text
 
 
 def test_what_is_saved_fits_into_memory(path: Path) -> None:
@@ -74,7 +74,7 @@ def test_what_is_saved_fits_into_memory(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 10 // 4096 * 4096)  # a page of SQLite's
         file.write(os.urandom(4096))
-    spool = opened(path, limits=Limits(max_age_s=7 * 86400, max_bytes=2**28, max_held=100_000))
+    spool = opened(path, limits=Limits(max_age_s=7 * 86400, max_bytes=2**28, max_memory=100_000))
     append(spool, 2000)
     found = drain(spool)
     spool.close()

@@ -116,7 +116,7 @@ def test_a_failure_ends_the_drain_and_loses_nothing(spool: Spool) -> None:
     fill(spool, *range(250))
     assert not Delivery("main", destination.send, spool).drain()
     assert destination.calls == 1
-    assert spool.waiting("main") == 2500
+    assert spool.queued("main") == 2500
 
 
 def test_what_changes_is_logged_once(spool: Spool, logged: Callable[[], list[str]]) -> None:
@@ -217,7 +217,7 @@ def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[st
         def read(self, _name: str, *, max_values: int) -> Chunk | None:
             raise SpoolError(f"spool.db: disk I/O error, reading {max_values}")
 
-        def waiting(self, _name: str) -> int:
+        def queued(self, _name: str) -> int:
             return 7
 
         def failing_s(self, _name: str) -> None:
@@ -325,7 +325,7 @@ def test_a_stop_makes_a_last_attempt(spool: Spool, started: Callable[[Delivery],
     delivery.stop()
     thread.join(20)
     assert not thread.is_alive()
-    assert spool.waiting("main") == 0
+    assert spool.queued("main") == 0
 
 
 def test_whoever_is_replaced_makes_no_last_attempt(
@@ -393,4 +393,4 @@ def test_a_stop_ends_a_long_drain(spool: Spool) -> None:
     fill(spool, *range(2000))
     delivery.run()
     assert destination.calls == 1 + 3
-    assert spool.waiting("main") == 20_000 - 4 * 1_000
+    assert spool.queued("main") == 20_000 - 4 * 1_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ from lab.some_items import LIMITS, Zabbix
 from sender.delivery.delivery import Delivery
 from sender.items import KEYS, LOCAL, port_of
 from sender.model import Item
-from sender.spool.sample import Sample
 from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -85,28 +83,6 @@ def test_what_was_learned_last_outlives_the_daemon(tmp_path: Path, zabbix: Zabbi
     with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
         assert db.execute("SELECT known, rejected FROM destination").fetchall() == [("443", 1)]
     assert (spool.known("main"), spool.rejected) == (["443"], 0)
-    spool.close()
-
-
-def test_a_spool_from_before_ports_is_taken_over(tmp_path: Path, zabbix: Zabbix) -> None:
-    """A file of the first schema, bodies as plain text, is read to its end, and written on."""
-    path = tmp_path / "spool.db"
-    spool = Spool(str(path), ["main"], LIMITS)
-    spool.append(sample(1)[:1])
-    spool.close()
-    plain = json.dumps([["tcp.status[TOTAL]", "1"]], separators=(",", ":")).encode()
-    with closing(sqlite3.connect(path)) as db:
-        last, host, clock, ns = db.execute("SELECT last, host, clock, ns FROM sample").fetchone()
-        crc = Sample(last, host, clock, ns, plain).crc
-        db.execute("UPDATE sample SET body = ?, crc = ?", [plain, crc])
-        db.execute("ALTER TABLE destination DROP COLUMN known")
-        db.execute("PRAGMA user_version = 1")
-        db.commit()
-    spool = Spool(str(path), ["main"], LIMITS)
-    spool.append(sample(2))
-    assert Delivery("main", zabbix.send, spool).drain()
-    assert zabbix.clocks("tcp.status[TOTAL]") == [1, 2]
-    assert (spool.known("main"), spool.dropped) == (["443"], 0)
     spool.close()
 
 

@@ -45,7 +45,7 @@ def test_an_empty_spool_has_nothing_to_read(spool: Callable[..., Spool]) -> None
     subject.append(sample(1))
     settle(subject, "main")
     assert subject.read("main", max_values=100) is None
-    assert subject.backlog == subject.waiting("main") == 0
+    assert subject.backlog == subject.queued("main") == 0
 
 
 def test_items_come_back_as_they_went_in(spool: Callable[..., Spool]) -> None:
@@ -83,7 +83,7 @@ def test_nothing_is_gone_before_it_is_settled(spool: Callable[..., Spool]) -> No
     subject.append(sample(1))
     first = settle(subject, "main", Outcome(kept=2), "connection refused")
     assert subject.read("main", max_values=100) == first
-    assert subject.waiting("main") == 2
+    assert subject.queued("main") == 2
 
 
 def test_rejected_is_settled_and_counted(spool: Callable[..., Spool]) -> None:
@@ -101,8 +101,8 @@ def test_each_destination_goes_at_its_own_pace(spool: Callable[..., Spool]) -> N
     for number in (1, 2):
         subject.append(sample(number))
         assert numbers(settle(subject, "fast")) == [number, number]
-    assert subject.waiting("fast") == 0
-    assert subject.waiting("slow") == subject.backlog == 4
+    assert subject.queued("fast") == 0
+    assert subject.queued("slow") == subject.backlog == 4
     assert numbers(settle(subject, "slow")) == [1, 1, 2, 2]
     assert subject.backlog == 0
 
@@ -118,11 +118,10 @@ def test_past_its_age_the_oldest_falls_out(spool: Callable[..., Spool], caplog: 
         subject.append(sample(number))
     assert numbers(settle(subject, "main")) == [number for number in (5, 6, 7, 8) for _ in range(2)]
     assert subject.dropped == 10
-    (message,) = (record.getMessage() for record in caplog.records)
-    assert message.startswith(
-        "the spool has reached a limit (spool.max_age, spool.max_size, or that of memory while the disk takes"
-    )
-    assert message.endswith("thrown away, 4 values so far; the next such line comes in an hour")
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "sender.spool.messages")
+    assert "spool.max_age reached" in record.getMessage()
+    assert "4 values" in record.getMessage()
     elapsed[0] += 3600
     subject.append(sample(9))
     assert subject.read("main", max_values=100) is None
@@ -156,7 +155,7 @@ def test_a_wall_clock_that_jumps_throws_nothing_away(tmp_path: Path) -> None:
     subject.append(sample(0))
     wall[0] += 10 * 365 * 86400
     subject.append(tuple(Item(host="web-01", key="key", value="1", clock=int(wall[0]), ns=1) for _ in range(2)))
-    assert subject.waiting("main") == 4
+    assert subject.queued("main") == 4
     assert subject.dropped == 0
     subject.close()
 
@@ -168,7 +167,7 @@ def test_a_wall_clock_that_is_set_back_throws_nothing_away(tmp_path: Path) -> No
     for now in (NOW, wall[0]):
         wall[0] = float(now)
         subject.append(tuple(Item(host="web-01", key="key", value="1", clock=int(now), ns=1) for _ in range(2)))
-    assert subject.waiting("main") == 4
+    assert subject.queued("main") == 4
     assert subject.dropped == 0
     subject.close()
 
@@ -184,7 +183,7 @@ def test_what_waits_survives_a_restart(tmp_path: Path) -> None:
     subject.settle("a", first, Outcome(accepted=4))
     subject.close()
     subject = opened(path, "a", "b")
-    assert (subject.waiting("a"), subject.waiting("b")) == (2, 6)
+    assert (subject.queued("a"), subject.queued("b")) == (2, 6)
     subject.append(sample(4))
     assert numbers(settle(subject, "a")) == [3, 3, 4, 4]
     assert numbers(settle(subject, "b")) == [1, 1, 2, 2, 3, 3, 4, 4]
@@ -196,6 +195,46 @@ def test_what_waits_survives_a_restart(tmp_path: Path) -> None:
     subject.close()
 
 
+# As the first daemon with schema 2 wrote it: three samples of two values, of which `main` has settled the first.
+EARLIER = """
+PRAGMA application_id = 1952673907;
+PRAGMA user_version = 2;
+PRAGMA auto_vacuum = FULL;
+PRAGMA journal_mode = WAL;
+CREATE TABLE sample (last INTEGER PRIMARY KEY, host TEXT, clock INTEGER, ns INTEGER, body BLOB, crc INTEGER);
+CREATE TABLE destination (name TEXT PRIMARY KEY, settled INTEGER, dropped INTEGER, rejected INTEGER,
+    succeeded_at INTEGER, failing_since INTEGER, error TEXT, known TEXT);
+INSERT INTO destination VALUES
+    ('main', 2, 0, 1, 1795401000, 0, '', '443'), ('dr', 0, 0, 0, 0, 1795401000, 'connection refused', '');
+INSERT INTO sample VALUES
+    (2, 'web-01', 1795400030, 7,
+    X'78018B8E562A492ED02B2E492C292D8E0EF10F71F48955D25132548AD54191F1F10C0E71F5D3313131864AC702002F6011DB',
+    1927903662),
+    (4, 'web-01', 1795400060, 7,
+    X'78018B8E562A492ED02B2E492C292D8E0EF10F71F48955D25132528AD54191F1F10C0E71F5D3313131864AC702002F8711DD',
+    86760698),
+    (6, 'web-01', 1795400090, 7,
+    X'78018B8E562A492ED02B2E492C292D8E0EF10F71F48955D25132568AD54191F1F10C0E71F5D3313131864AC702002FAE11DF',
+    1364394766);
+"""
+
+
+def test_a_spool_of_an_earlier_daemon_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is queued in a file of an earlier daemon is delivered, and what it knew is known."""
+    path = tmp_path / "spool.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(EARLIER)
+    subject = opened(path, "main", "dr")
+    assert (subject.known("main"), subject.failing_s("dr"), subject.dropped) == (["443"], 0.0, 0)
+    subject.append(sample(100))
+    expected = [(NOW + 30 * n, key, str(n)) for n in (2, 3) for key in ("tcp.status[TOTAL]", "tcp.status[LISTEN,443]")]
+    main = [(item.clock, item.key, item.value) for item in settle(subject, "main").items]
+    assert main[:-2] == expected
+    assert numbers(settle(subject, "dr")) == [30, 30, 60, 60, 90, 90, 100, 100]
+    subject.close()
+    assert caplog.records == []
+
+
 def test_a_new_destination_gets_what_still_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A destination that was renamed, while its values wait, loses none of them; at a restart as at a reload."""
     path = tmp_path / "spool.db"
@@ -204,17 +243,15 @@ def test_a_new_destination_gets_what_still_waits(tmp_path: Path, caplog: pytest.
     settle(subject, "a")
     subject.serve(["a", "new"], WEEK)
     assert subject.read("old", max_values=100) is None
-    assert (subject.waiting("a"), subject.waiting("new"), subject.waiting("old")) == (0, 2, 0)
+    assert (subject.queued("a"), subject.queued("new"), subject.queued("old")) == (0, 2, 0)
     subject.close()
     subject = opened(path, "a", "newest")
     assert numbers(settle(subject, "newest")) == [1, 1]
     assert subject.read("a", max_values=100) is None
     subject.close()
     old, new = (record.getMessage() for record in caplog.records)
-    assert old.startswith(
-        "destination old is not configured any more; the 2 values that waited for it are given up, exc"
-    )
-    assert new.startswith("destination new is not configured any more; ")
+    assert "destination old is not configured any more: dropped 2 values" in old
+    assert "destination new is not configured any more: dropped 2 values" in new
 
 
 def test_what_only_a_removed_destination_lacked_is_gone(tmp_path: Path) -> None:
@@ -236,7 +273,7 @@ def test_a_chunk_of_a_removed_destination_settles_nothing(tmp_path: Path) -> Non
     assert chunk is not None
     subject.serve(["a"], WEEK)
     subject.settle("b", chunk, Outcome(rejected=2))
-    assert (subject.rejected, subject.waiting("a")) == (0, 2)
+    assert (subject.rejected, subject.queued("a")) == (0, 2)
     subject.close()
 
 
@@ -285,7 +322,7 @@ def test_each_gets_every_sample_once_in_order(
             got[name] += numbers(chunk)
     everything = [number for number in range(1, appended + 1) for _ in range(number % 3 + 1)]
     for name in "ab":
-        assert subject.waiting(name) == len(everything) - len(got[name])
+        assert subject.queued(name) == len(everything) - len(got[name])
         got[name] += numbers(subject.read(name, max_values=10**9))
         assert got[name] == everything
     subject.close()

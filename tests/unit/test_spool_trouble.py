@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import re
+import resource
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.spools import NOW, WEEK, append, drain, opened, value
-from sender.errors import TakenError
-from sender.model import Outcome
+from sender.errors import BusyError, DeniedError, FullError, SpoolError, TakenError
+from sender.model import Item, Outcome
+from sender.spool.database import reading
 from sender.spool.reader import read_status
-from sender.spool.sample import Limits
+from sender.spool.sample import Limits, Sample
 from sender.text import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -64,9 +67,14 @@ def scratch(path: Path) -> None:
         file.write(os.urandom(5000))
 
 
-@pytest.mark.parametrize(("damage", "rescued"), [(noise, False), (cut, False), (scratch, True)])
+def emptied(path: Path) -> None:
+    """Cut it to nothing: a full disk leaves such a file too."""
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize(("damage", "recovered"), [(noise, False), (cut, False), (emptied, False), (scratch, True)])
 def test_a_damaged_file_is_kept_and_a_new_one_begun(
-    filled: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], *, rescued: bool
+    filled: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], *, recovered: bool
 ) -> None:
     """Found at the start: the file gets a name with its date, sampling goes on in a new one, and one line says so."""
     damage(filled)
@@ -79,10 +87,10 @@ def test_a_damaged_file_is_kept_and_a_new_one_begun(
     assert len(aside.read_bytes()) == len(damaged)
     assert found[-1] == 300
     assert found == sorted(set(found))
-    assert (len(found) > 200) == rescued
+    assert (len(found) > 200) == recovered
     (message,) = (record.getMessage() for record in caplog.records if record.levelname == "ERROR")
-    assert message.startswith(f"spool {filled} is not usable: ")
-    assert message.endswith(f"it is kept as {aside}")
+    assert f"spool {filled} is damaged" in message
+    assert f"kept as {aside}" in message
 
 
 def test_a_changed_byte_is_not_sent(filled: Path) -> None:
@@ -119,16 +127,11 @@ def test_damage_under_a_running_daemon_does_not_stop_it(
     assert len(found) + spool.dropped // 2 == 350
     spool.close()
     if len(found) < 350:
-        assert "is not usable: " in caplog.text
+        assert "is damaged" in caplog.text
     again = opened(filled)
     append(again, 7)
     assert drain(again) == [7]
     again.close()
-
-
-def emptied(path: Path) -> None:
-    """Cut it to nothing."""
-    os.truncate(path, 0)
 
 
 @pytest.mark.parametrize("damage", [noise, cut, emptied])
@@ -142,34 +145,36 @@ def test_damage_is_noticed_though_all_is_in_memory(
         db.execute("PRAGMA wal_checkpoint")  # what was written is in the file itself
     damage(path)
     append(spool, 100)
-    assert "is not usable: it was cut or overwritten" in caplog.text
-    assert "of 200 values that waited in it, 200 could be saved" in caplog.text
+    assert "is damaged (truncated or overwritten)" in caplog.text
+    assert "recovered 200 of 200 queued values" in caplog.text
     assert read_status(str(path))["main"].values == 202
     assert drain(spool) == list(range(101))
     spool.close()
 
 
-def test_what_memory_cannot_hold_is_not_said_to_be_saved(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_memory_cannot_hold_is_not_said_to_be_recovered(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Of a file that is removed, what goes over into the new one passes through memory; the log says how much did."""
-    spool = opened(filled, limits=Limits(max_age_s=7 * 86400, max_bytes=2**28, max_held=20_000))
+    spool = opened(filled, limits=Limits(max_age_s=7 * 86400, max_bytes=2**28, max_memory=20_000))
     filled.unlink()
     append(spool, 300)
     left = drain(spool)
-    (said,) = re.findall(r"of 600 values that waited in it, ([0-9]+) could be saved", caplog.text)
+    (said,) = re.findall("recovered ([0-9]+) of 600 queued values", caplog.text)
     assert 0 < int(said) < 600
     assert 0 <= int(said) // 2 - (len(left) - 1) <= 1  # the new sample has taken the place of one
     assert spool.dropped == 602 - 2 * len(left)
     spool.close()
 
 
-def test_an_empty_file_is_said(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that was truncated to nothing is used again, but the loss is not silent."""
+def test_a_daemon_that_is_killed_before_it_writes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The empty file that it leaves is no damage: nothing was in it."""
     path.touch()
+    Path(f"{path}.lock").write_text("4711       0                    \n")
     spool = opened(path)
     append(spool, 1)
     assert drain(spool) == [1]
     spool.close()
-    assert f"spool {path} was an empty file: if anything waited in it, it is lost" in caplog.text
+    (record,) = caplog.records
+    assert (record.levelname, "PID 4711" in record.getMessage()) == ("WARNING", True)
 
 
 def test_a_directory_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -178,10 +183,8 @@ def test_a_directory_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixt
     shutil.rmtree(filled.parent)
     append(spool, 300)
     spool.close()
-    assert (
-        "is not usable: it was removed or replaced. A new one is begun; of 600 values that waited in it, 600 could be"
-        in (caplog.text)
-    )
+    assert "is damaged (removed or replaced)" in caplog.text
+    assert "recovered 600 of 600 queued values" in caplog.text
     spool = opened(filled)
     assert drain(spool) == list(range(301))
     spool.close()
@@ -197,7 +200,9 @@ def test_a_journal_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixtur
     if put:
         journal.write_text(put)
     append(spool, 301)
-    assert f"somebody has removed the journal of spool {filled} (-wal), which was in use; nothing" in caplog.text
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "sender.spool.messages")
+    assert f"{journal} was deleted while in use; recreated without loss" in record.getMessage()
     with closing(sqlite3.connect(f"file:{filled}?mode=ro", uri=True)) as db:  # as after a kill
         assert db.execute("SELECT count(*) FROM sample").fetchone()[0] == 302
     assert read_status(str(filled))["main"].values == 604
@@ -226,21 +231,23 @@ def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
         db.commit()
     before = path.read_bytes()
     with pytest.raises(
-        TakenError, match=r"spool\.db is a database of another program; give spool\.path a place of its"
+        TakenError, match=r"spool\.db is a database of another program\. Give spool\.path a place of its own"
     ):
         opened(path)
     assert path.read_bytes() == before
 
 
-def test_a_newer_version_is_set_aside(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """After a downgrade the daemon runs, and what the newer one left is kept for it."""
+@pytest.mark.parametrize("schema", [1, 3])
+def test_another_version_is_set_aside(filled: Path, caplog: pytest.LogCaptureFixture, schema: int) -> None:
+    """After a downgrade the daemon runs, and what the newer one left is kept for it; so is what was before the first one."""
     with closing(sqlite3.connect(filled)) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute(f"PRAGMA user_version = {schema}")
     spool = opened(filled)
     append(spool, 1)
     assert drain(spool) == [1]
     spool.close()
-    assert "it was written by a newer version (schema 3; this one knows 2)" in caplog.text
+    assert f"is damaged (written by another version, with schema {schema} instead of 2)" in caplog.text
+    assert len(list(filled.parent.glob("spool.db.2*Z"))) == 1
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -252,11 +259,11 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptur
     spool = opened(path, "a", "b")
     append(spool, 1, 2)
     assert drain(spool, "a") == [1, 2]
-    assert (spool.waiting("a"), spool.waiting("b"), spool.held) == (0, 4, 2)
+    assert (spool.queued("a"), spool.queued("b"), spool.in_memory) == (0, 4, 2)
     append(spool, 3)
     obstacle.unlink()
     append(spool, 4)
-    assert spool.held == 0
+    assert spool.in_memory == 0
     assert drain(spool, "a") == [3, 4]
     spool.close()
     spool = opened(path, "a", "b")
@@ -264,10 +271,10 @@ def test_a_place_that_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptur
     assert drain(spool, "b") == [1, 2, 3, 4]
     spool.close()
     complaint, relief, waits = (record.getMessage() for record in caplog.records)
-    assert waits == f"8 values from {moment(NOW + 1)} on wait for b"
-    assert complaint.startswith(f"the spool takes no samples: {obstacle}: ")
-    assert complaint.endswith("would be lost with the daemon")
-    assert relief == "the spool takes samples again, and the 4 that memory held are in it"
+    assert waits == f"b: 8 values queued from the previous run, oldest {moment(NOW + 1)}"
+    assert f"cannot write the spool: {obstacle}: " in complaint
+    assert "in memory (up to 16 MiB)" in complaint
+    assert "writing the spool works again; 4 samples" in relief
 
 
 def test_what_memory_holds_comes_after_what_the_file_holds(filled: Path) -> None:
@@ -284,20 +291,21 @@ def test_what_memory_holds_comes_after_what_the_file_holds(filled: Path) -> None
     (away / "spool.db").rename(filled)
     append(spool, 302)
     spool.settle("main", chunk, Outcome(accepted=2))  # its numbers are void: it is sent again, after the older ones
-    assert spool.waiting("main") == 606
+    assert spool.queued("main") == 606
     assert drain(spool) == list(range(303))
     assert spool.dropped == 0
     spool.close()
 
 
-def test_memory_is_bounded(tmp_path: Path) -> None:
-    """Where the disk takes nothing for too long, the oldest samples fall out, and are counted."""
+def test_memory_is_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the disk cannot be written for too long, the oldest samples are dropped, counted and said."""
     (tmp_path / "file").touch()
-    spool = opened(tmp_path / "file" / "spool.db", limits=Limits(max_age_s=1e9, max_bytes=2**28, max_held=10_000))
+    spool = opened(tmp_path / "file" / "spool.db", limits=Limits(max_age_s=1e9, max_bytes=2**28, max_memory=10_000))
     append(spool, *range(1000))
     found = drain(spool)
     assert found == list(range(found[0], 1000))
     assert 35 <= len(found) <= 45
+    assert "the limit of samples in memory reached: dropping" in caplog.text
     assert spool.dropped == 2 * found[0]
     spool.close()
 
@@ -310,7 +318,7 @@ def test_a_spool_too_small_for_anything(path: Path) -> None:
     spool.close()
 
 
-def test_a_name_too_long_to_be_moved_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_too_long_to_be_renamed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Damage that cannot be moved out of the way is said, and samples wait in memory."""
     path = tmp_path / f"{'spool' * 48}.db"
     path.write_bytes(b"noise" * 1000)
@@ -318,7 +326,7 @@ def test_a_name_too_long_to_be_moved_aside(tmp_path: Path, caplog: pytest.LogCap
     append(spool, 1, 2)
     assert drain(spool) == [1, 2]
     spool.close()
-    assert f"{path} cannot be moved aside: File name too long" in caplog.text
+    assert f"{path} is damaged and cannot be renamed: File name too long" in caplog.text
     assert path.read_bytes() == b"noise" * 1000
 
 
@@ -343,7 +351,52 @@ def test_a_journal_that_is_cut_does_not_stop_it(path: Path) -> None:
     found = drain(spool)
     assert found[-1] == 6
     assert len(found) + spool.dropped // 2 == 7
-    assert spool.held == 0
+    assert spool.in_memory == 0
+    spool.close()
+
+
+@contextmanager
+def no_room_in_files() -> Iterator[None]:
+    """Let the kernel refuse every write to a file, as a broken disk would, which SQLite calls an I/O error."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_an_error_of_the_disk_that_passes(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The file is opened again, is the one from before, and nothing is lost; meanwhile no other daemon may have it."""
+    caplog.set_level(logging.INFO)
+    spool = opened(path)
+    append(spool, 1, 2, 3)
+    with no_room_in_files():
+        append(spool, 4, 5)
+        assert spool.in_memory == 2
+    with pytest.raises(TakenError):
+        opened(path)
+    append(spool, 6)
+    assert spool.in_memory == 0
+    assert drain(spool) == [1, 2, 3, 4, 5, 6]
+    assert spool.dropped == 0
+    spool.close()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+def test_a_write_that_succeeded_though_it_failed(path: Path) -> None:
+    """A sample that is in the file, though SQLite said that it could not write it, is delivered once."""
+    spool = opened(path)
+    append(spool, 1)
+    with no_room_in_files():
+        append(spool, 2)
+    items = [Item(host="web-01", key=f"key[{n}]", value=value(4 + n), clock=NOW + 2, ns=1) for n in range(2)]
+    row = Sample.of(items, last=4)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?)", (*astuple(row), row.crc))
+    append(spool, 3)
+    assert drain(spool) == [1, 2, 3]
+    assert (spool.in_memory, spool.dropped) == (0, 0)
     spool.close()
 
 
@@ -357,15 +410,110 @@ def test_a_link_to_the_spool_is_the_spool(path: Path) -> None:
     spool.close()
 
 
-def test_samples_are_rescued_though_nobody_knows_who_had_them(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the table of destinations is damaged, every destination gets every sample that is still in the file."""
-    with closing(sqlite3.connect(filled)) as db:
+def test_a_path_is_no_cause(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A spool in a directory whose name has words of errors behaves like any other, and gets no wrong advice."""
+    said = []
+    for name in ("plain", "readonly I/O full of permission, database is locked"):
+        path = tmp_path / name / "spool.db"
+        spool = opened(path)
+        append(spool, 1)
+        with no_room_in_files():
+            append(spool, 2)
+            assert spool.in_memory == 1
+        append(spool, 3)
+        assert drain(spool) == [1, 2, 3]
+        spool.close()
+        said.append([record.getMessage().replace(str(path), "PATH") for record in caplog.records])
+        caplog.clear()
+    plain, words = said
+    assert plain == words
+    assert len(plain) == 1
+    assert "StateDirectory=" not in plain[0]
+
+
+def test_advice_where_the_place_cannot_be_written(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where SQLite cannot open the file, the log says what the unit can write."""
+    path.mkdir()
+    opened(path).close()
+    assert "Under the unit, only its StateDirectory= can be written" in caplog.text
+
+
+def locked(path: Path) -> None:
+    """Write a file that another connection writes."""
+    with closing(sqlite3.connect(path)) as one, closing(sqlite3.connect(path, timeout=0)) as other:
+        one.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+
+
+def too_long(path: Path) -> None:
+    """Write more pages than a file may have."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA max_page_count = 1")
+        db.execute("CREATE TABLE another (a)")
+
+
+def read_only(path: Path) -> None:
+    """Write a file that was opened for reading."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        db.execute("DELETE FROM sample")
+
+
+def missing(path: Path) -> None:
+    """Read a file that is not there."""
+    with closing(sqlite3.connect(f"file:{path}-not?mode=ro", uri=True)) as db:
+        db.execute("SELECT 1")
+
+
+def no_table(path: Path) -> None:
+    """Read a table whose name is the text of another error."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute('SELECT * FROM "database is locked"')
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (locked, BusyError),
+        (too_long, FullError),
+        (read_only, DeniedError),
+        (missing, DeniedError),
+        (no_table, SpoolError),
+    ],
+)
+def test_errors_have_kinds(path: Path, cause: Callable[[Path], None], kind: type[SpoolError]) -> None:
+    """SQLite's errors are told by its codes, and by its own texts where Python gives no code."""
+    opened(path).close()
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        cause(path)
+    for error in (caught.value, sqlite3.OperationalError(str(caught.value))):
+        with pytest.raises(SpoolError) as ours, reading(str(path)):
+            raise error
+        assert type(ours.value) is kind
+
+
+def unreadable(path: Path) -> None:
+    """Overwrite the table of destinations."""
+    with closing(sqlite3.connect(path)) as db:
         (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'destination'").fetchone()
-    with filled.open("r+b") as file:
+    with path.open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(os.urandom(4096))
+
+
+def nonsense(path: Path) -> None:
+    """Write a text where a number belongs, which SQLite takes."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE destination SET settled = 'all'")
+
+
+@pytest.mark.parametrize("damage", [unreadable, nonsense])
+def test_samples_are_recovered_though_nobody_knows_who_had_them(
+    filled: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    """Where the table of destinations is damaged, every destination gets every sample that is still in the file."""
+    damage(filled)
     spool = opened(filled, "main", "other")
     append(spool, 300)
     assert drain(spool) == drain(spool, "other") == list(range(301))
     spool.close()
-    assert "how many values waited in it cannot be told, 600 could be saved; it is kept as" in caplog.text
+    assert "recovered 600 queued values" in caplog.text

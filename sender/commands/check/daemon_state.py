@@ -19,7 +19,7 @@ from sender.spool.reader import read_status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sender.spool.reader import Waiting
+    from sender.spool.cursors import Backlog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def daemon_state(path: str) -> DaemonState:
     """Return the state of the daemon whose spool is `path`, whether one runs or not."""
     if path == MEMORY:
         return DaemonState()
-    process, waiting, trouble = daemon_of(path), dict[str, "Waiting"](), None
+    process, waiting, trouble = daemon_of(path), dict[str, "Backlog"](), None
     try:
         if os.access(path, os.R_OK) and Path(path).stat().st_size:
             waiting = read_status(path)
@@ -59,12 +59,12 @@ def nearest_directory(path: str) -> Path:
     return place
 
 
-def _ports(waiting: Mapping[str, Waiting]) -> frozenset[int]:
-    known = {port for each in waiting.values() for port in each.progress.known.split(",")}
+def _ports(waiting: Mapping[str, Backlog]) -> frozenset[int]:
+    known = {port for each in waiting.values() for port in each.cursor.known.split(",")}
     return frozenset(filter(None, map(local_port, known)))
 
 
-def _vitals(waiting: Mapping[str, Waiting], process: int | None, path: str) -> Vitals | None:
+def _vitals(waiting: Mapping[str, Backlog], process: int | None, path: str) -> Vitals | None:
     if not process:
         return Vitals() if os.access(nearest_directory(path), os.X_OK) else None
     with suppress(OSError, ValueError, IndexError):
@@ -72,7 +72,7 @@ def _vitals(waiting: Mapping[str, Waiting], process: int | None, path: str) -> V
         return Vitals(
             uptime_s=int(boottime() - began / os.sysconf("SC_CLK_TCK")),
             backlog=max((each.values for each in waiting.values()), default=0),
-            dropped=sum(each.progress.dropped for each in waiting.values()),
-            rejected=sum(each.progress.rejected for each in waiting.values()),
+            dropped=sum(each.cursor.dropped for each in waiting.values()),
+            rejected=sum(each.cursor.rejected for each in waiting.values()),
         )
     return None

@@ -26,6 +26,9 @@ EMPTY = (sys.executable, "-c", "import sys; print('{}', flush=True); sys.stdin.r
 LOOPBACK = ("sh", "-ec", """ip link set lo up; echo "{\\"pid\\": $$}"; exec cat""")
 """A holder of a namespace that has nothing but loopback; it reports the process by which `entered` finds it."""
 
+ANY_MACHINE = "from sender.kernel import bound; bound.SOCKETS_LIMIT = 2**31\n"
+"""Code that comes before a sample which must have CLOSE: sockets in other namespaces could be too many for it."""
+
 
 class Namespace:
     """A network namespace of its own, set up by `holder` (a command line); `report` is the JSON that it printed."""

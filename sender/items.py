@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 TEMPLATE = "TCP states by Zabbix trapper"  # the template that has these keys, as both its files name it
 
 
-def _count(state: TcpState) -> Callable[[Snapshot, Vitals], str]:
-    return lambda snapshot, _vitals: str(snapshot.states[state])
+def _count(state: TcpState) -> Callable[[Snapshot, Vitals], str | None]:
+    return lambda snapshot, _vitals: _known(snapshot.states.get(state))
 
 
 def _known(figure: int | None) -> str | None:
@@ -99,13 +99,13 @@ def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[s
     nobody = Listener()
     for port in tracked.local:
         for state in tracked.states:
-            yield f"tcp.status[{state.name},{port}]", str(snapshot.local.get((port, state), 0))
+            yield f"tcp.status[{state.name},{port}]", _known(snapshot.local_count(port, state))
         listener = snapshot.listeners.get(port, nobody)
         for key, value in QUEUE_KEYS.items():
             yield key.replace(PORT, str(port)), value(listener)
     for port in tracked.remote:
         for state in tracked.states:
-            yield f"tcp.remote.status[{state.name},{port}]", str(snapshot.remote.get((port, state), 0))
+            yield f"tcp.remote.status[{state.name},{port}]", _known(snapshot.remote_count(port, state))
 
 
 def to_request(items: Sequence[Item]) -> dict[str, Any]:

@@ -62,8 +62,9 @@ class Snapshot:
     """The host's TCP sockets at one moment.
 
     `clock` (s since 1970) and `ns` (1 to 999,999,999) are the moment at which the dump began; `duration_s` is how long
-    the dump took; `states` holds every state, those without sockets as 0. `local` and `remote` have the counts that were
-    wanted and are not 0, by port and state; `listeners` those of every port, where any were wanted;
+    the dump took; `states` holds every state, those without sockets as 0, and CLOSE only where it is known (the kernel is
+    asked for it once a minute, and only while that is cheap). `local` and `remote` have the counts that were wanted and are
+    not 0, by port and state; `listeners` those of every port, where any were wanted;
     `syn_sent_hosts` is the number of different remote addresses in SYN_SENT, `time_wait_limit` the kernel's own for
     sockets in TIME_WAIT (None where it does not say).
     """
@@ -77,6 +78,14 @@ class Snapshot:
     listeners: Mapping[int, Listener] = field(default_factory=dict)
     syn_sent_hosts: int = 0
     time_wait_limit: int | None = None
+
+    def local_count(self, port: int, state: TcpState) -> int | None:
+        """Return the sockets in a state on a local port that was wanted; None where that state is unknown."""
+        return self.local.get((port, state), 0) if state in self.states else None
+
+    def remote_count(self, port: int, state: TcpState) -> int | None:
+        """Return the sockets in a state to a remote port that was wanted; None where that state is unknown."""
+        return self.remote.get((port, state), 0) if state in self.states else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

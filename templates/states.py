@@ -27,7 +27,9 @@ _ADVICE = {
         "that closes first. Very many of them use up the ports for outgoing connections."
     ),
     TcpState.CLOSE: (
-        "Such a socket has no connection. The kernel reports them since Linux 6.8; before that the value is always 0."
+        "Such a socket has no connection. The kernel reports them since Linux 6.8; before that the value is always 0. It is "
+        "asked for them once a minute. While this machine has more than 2,000 TCP sockets it is not asked, so that no "
+        "connection is delayed, and no value is sent."
     ),
     TcpState.CLOSE_WAIT: (
         "It still has to call close(). Normally near zero. A number that stays or grows means that the "

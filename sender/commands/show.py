@@ -21,7 +21,7 @@ from sender.sampling.ports import PortTracker, service_of
 from sender.states import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from sender.model import ReportedPorts, Snapshot, TcpState
     from sender.settings.schema import Settings
@@ -157,12 +157,14 @@ def state_table(samples: Sequence[Snapshot], columns: int) -> Table:
     newest = samples[-1].states
     most = max(newest.values())
     for state, about in STATES.items():
-        count, colour, style = newest[state], f"#{about.colour}", "bold" if newest[state] else "dim"
-        past = [Text(_spark([each.states[state] for each in samples], points), style=colour)] if has_past else []
+        count, colour = newest.get(state), f"#{about.colour}"
+        style = "bold" if count else "dim"
+        known = [each.states[state] for each in samples if state in each.states]
+        past = [Text(_spark(known, points), style=colour)] if has_past else []
         table.add_row(
             Text(state.name, style),
-            Text(f"{count:,}", style),
-            Text(_bar(count, most, bars), style=colour),
+            Text(_figure(count), style),
+            Text(_bar(count or 0, most, bars), style=colour),
             *past,
             _cut(Text(f"{about.meaning}; {about.when_high}", style="dim")),
         )
@@ -192,7 +194,7 @@ def _local(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Table:
     table = _table(">PORT", *extra, *names, ">QUEUE", ">LIMIT", "ACCEPT QUEUE")
     for port in tracked.local:
         listener = snapshot.listeners.get(port)
-        counts = [f"{snapshot.local.get((port, state), 0):,}" for state in tracked.states]
+        counts = [_figure(snapshot.local_count(port, state)) for state in tracked.states]
         scope = "-" if listener is None else "loopback" if listener.is_loopback else "any"
         words = (service_of(port), scope)[: len(extra)]
         table.add_row(str(port), *words, *counts, *_queue(listener))
@@ -211,9 +213,13 @@ def _queue(listener: Listener | None) -> Sequence[str | Text]:
 def _remote(snapshot: Snapshot, tracked: ReportedPorts) -> Table:
     table = _table(">REMOTE PORT", "SERVICE", *(f">{state.name}" for state in tracked.states))
     for port in tracked.remote:
-        counts = [f"{snapshot.remote.get((port, state), 0):,}" for state in tracked.states]
+        counts = [_figure(snapshot.remote_count(port, state)) for state in tracked.states]
         table.add_row(str(port), service_of(port), *counts)
     return table
+
+
+def _figure(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 def _bar(count: float, most: float, columns: int) -> str:
@@ -226,7 +232,7 @@ def _bar(count: float, most: float, columns: int) -> str:
 
 def _spark(counts: Sequence[int], points: int) -> str:
     """Return a line of the last `points` counts, drawn between their lowest and highest."""
-    shown = list(counts)[-points:]
+    shown = list(counts)[-points:] or [0]
     low, span = min(shown), max(shown) - min(shown)
     return "".join(_SPARKS[round(7 * (count - low) / span) if span else 0] for count in shown)
 
@@ -239,12 +245,12 @@ def _plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, o
         "ns": snapshot.ns,
         "duration_s": snapshot.duration_s,
         "total": sum(snapshot.states.values()),
-        "states": {state.name: count for state, count in snapshot.states.items()},
+        "states": {state.name: snapshot.states.get(state) for state in STATES},
         "syn_sent_hosts": snapshot.syn_sent_hosts,
         "time_wait_limit": snapshot.time_wait_limit,
         "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],
         "remote_ports": [
-            {"port": port, "service": service_of(port), "states": _plain_states(port, snapshot.remote, tracked)}
+            {"port": port, "service": service_of(port), "states": _plain_states(port, snapshot.remote_count, tracked)}
             for port in tracked.remote
         ],
     }
@@ -257,10 +263,12 @@ def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[s
         "port": port,
         "service": service_of(port),
         "scope": listener and ("loopback" if listener.is_loopback else "any"),
-        "states": _plain_states(port, snapshot.local, tracked),
+        "states": _plain_states(port, snapshot.local_count, tracked),
         "queue": queue,
     }
 
 
-def _plain_states(port: int, counts: Mapping[tuple[int, TcpState], int], tracked: ReportedPorts) -> dict[str, int]:
-    return {state.name: counts.get((port, state), 0) for state in tracked.states}
+def _plain_states(
+    port: int, count: Callable[[int, TcpState], int | None], tracked: ReportedPorts
+) -> dict[str, int | None]:
+    return {state.name: count(port, state) for state in tracked.states}

@@ -37,6 +37,19 @@ def _addresses(length: int) -> struct.Struct:
     return struct.Struct(f"{_ADDRESSES}{length - struct.calcsize(_ADDRESSES)}x")
 
 
+class _EveryPort(set[int]):
+    """All ports, without a list of them."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def isdisjoint(self, _: Iterable[object]) -> bool:
+        return False
+
+
 class SocketCounts:
     """The counts of one dump; `wanted` says for which ports. `states[n]` is the number of sockets in the kernel's state n.
 
@@ -55,6 +68,13 @@ class SocketCounts:
         self._remote: Counter[tuple[int, int]] = Counter()
         self.listeners: dict[int, Listener] = {}
         self._hosts: set[tuple[int, bytes]] = set()
+
+    @classmethod
+    def of_every_port(cls) -> SocketCounts:
+        """Return counts that have every local port. It takes memory for each that occurs."""
+        counts = cls()
+        counts._wanted_local = _EveryPort()
+        return counts
 
     @property
     def local(self) -> dict[tuple[int, TcpState], int]:

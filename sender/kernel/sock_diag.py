@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from socket import AF_INET, AF_INET6, AF_NETLINK, IPPROTO_TCP, MSG_TRUNC, SOCK_RAW, socket
 from typing import TYPE_CHECKING
 
 from sender.errors import KernelError, RefusedError, TornError
+from sender.kernel.bound import BoundSockets, local_counts
 from sender.kernel.counts import SocketCounts
 from sender.kernel.dump import SLACK, DumpReader
 from sender.kernel.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 TCPDIAG_GETSOCK = 18  # include/uapi/linux/inet_diag.h
 SOCK_DIAG_BY_FAMILY = 20  # include/uapi/linux/sock_diag.h
-ALL_STATES = 0x3FFE  # bits 1 to 13, include/net/tcp_states.h: up to TCP_BOUND_INACTIVE, which Linux < 6.8 ignores
+ALL_STATES = 0x1FFE  # bits 1 to 12, include/net/tcp_states.h: up to TCP_NEW_SYN_RECV
+BOUND_INACTIVE = 1 << 13  # TCP_BOUND_INACTIVE, since Linux 6.8: never with the others, see sender/kernel/bound.py
 LISTEN_ONLY = 1 << TcpState.LISTEN
 TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace
 
@@ -62,9 +65,9 @@ class _InetDiagReq(nlmsg):
     )
 
 
-def one_walk() -> bytes:
-    """Return a request for every TCP socket, IPv4 and IPv6."""
-    return _encoded(_TcpDiagReq(), TCPDIAG_GETSOCK, ALL_STATES)
+def one_walk(states: int = ALL_STATES) -> bytes:
+    """Return a request for every TCP socket, IPv4 and IPv6, in these states, a bit for each."""
+    return _encoded(_TcpDiagReq(), TCPDIAG_GETSOCK, states)
 
 
 def by_family(family: int, protocol: int = IPPROTO_TCP, states: int = ALL_STATES) -> bytes:
@@ -92,6 +95,8 @@ _FAMILIES = [
 ]
 WAYS = ((one_walk(),), tuple(_FAMILIES))
 """The ways to ask, best first. Each is a series of requests whose answers are added up."""
+_BOUND_IN_ONE = one_walk(BOUND_INACTIVE)
+_BOUND_BY_FAMILY = tuple(by_family(family, states=BOUND_INACTIVE) for family in (AF_INET, AF_INET6))
 
 
 class SockDiag:
@@ -116,15 +121,20 @@ class SockDiag:
         self._endless_s = endless_s
         self._buffer = bytearray(_BUFFER + SLACK)
         self._room = [memoryview(self._buffer)[:_BUFFER]]
+        self._bound = BoundSockets(self._dump_bound)
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
         """Count every TCP socket by state and, for ports that are `wanted`, by port, and return the counts.
 
         Memory is constant, save for some bytes for each socket in SYN_SENT, whose remote addresses are to be told apart.
+        Sockets in CLOSE are of at most a minute ago, or unknown (sender/kernel/bound.py); `duration_s` is without them.
 
         Raises KernelError when the kernel refuses every way of asking, and TornError (a KernelError) when its answer
         came to pieces three times in a row.
         """
+        return self._with_bound(self._by_best_way(wanted), wanted or CountedPorts())
+
+    def _by_best_way(self, wanted: CountedPorts | None) -> Snapshot:
         *better, last = self._ways
         for way in better:
             try:
@@ -132,6 +142,24 @@ class SockDiag:
             except RefusedError:
                 continue
         return self._whole(last, wanted)
+
+    def _with_bound(self, snapshot: Snapshot, wanted: CountedPorts) -> Snapshot:
+        """Return the snapshot with the sockets in CLOSE, which no way of asking for the others brings."""
+        bound, states = self._bound.latest(), dict(snapshot.states)
+        if bound is None:
+            del states[TcpState.CLOSE]
+            return replace(snapshot, states=states)
+        states[TcpState.CLOSE] = bound.states[TcpState.CLOSE]
+        local = {**snapshot.local, **local_counts(bound.local, wanted, snapshot.listeners.keys())}
+        return replace(snapshot, states=states, local=local)
+
+    def _dump_bound(self, counts: SocketCounts) -> None:
+        """Count the sockets in CLOSE. Raises KernelError."""
+        try:
+            self._dump(_BOUND_IN_ONE, counts)
+        except RefusedError:
+            for request in _BOUND_BY_FAMILY:
+                self._dump(request, counts)
 
     def _whole(self, way: Iterable[bytes], wanted: CountedPorts | None) -> Snapshot:
         for _ in range(_ATTEMPTS - 1):

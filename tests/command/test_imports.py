@@ -72,7 +72,7 @@ from sender.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST
 print([name for name in sys.modules if name.startswith("pyroute2")])
 import pyroute2.netlink.diag
 request = pyroute2.netlink.diag.inet_diag_req()
-request["sdiag_family"], request["sdiag_protocol"], request["idiag_states"] = socket.AF_INET6, socket.IPPROTO_TCP, 0x3FFE
+request["sdiag_family"], request["sdiag_protocol"], request["idiag_states"] = socket.AF_INET6, socket.IPPROTO_TCP, 0x1FFE
 request["header"]["type"], request["header"]["flags"] = pyroute2.netlink.diag.SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP
 request.encode()
 print(bytes(request.data) == by_family(socket.AF_INET6))

@@ -15,7 +15,7 @@ import pytest
 
 from lab import queues
 from lab.command import COMMAND
-from lab.namespace import Namespace
+from lab.namespace import ANY_MACHINE, Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +37,9 @@ def crowd() -> Iterator[Namespace]:
 def sampled(namespace: Namespace, ways: str, wanted: str) -> dict[str, Any]:
     """Return what the sampler finds in the namespace, asking in these ways; counts by "port state"."""
     code = (
-        "import json\n"
+        f"{ANY_MACHINE}import json\n"
         "from dataclasses import asdict\n"
-        "from sender.model import Wanted\n"
+        "from sender.model import CountedPorts as Wanted\n"
         "from sender.kernel.sock_diag import WAYS, SockDiag\n"
         f"found = SockDiag({ways}).sample(Wanted({wanted}))\n"
         "counts = lambda by: {f'{port} {int(state)}': n for (port, state), n in by.items()}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sender import __version__
@@ -56,6 +57,18 @@ def test_a_figure_that_is_unknown_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
     assert not keys & {"tcp.another", "tcp.another[443]", "tcp.limit[TIME_WAIT]"}
     assert len(keys) == len(KEYS) - 2 + len(QUEUE_KEYS) - 1
     assert "None" not in {item.value for item in items}
+
+
+def test_close_that_is_unknown_is_not_sent() -> None:
+    """Where the kernel was not asked for CLOSE, neither the host's nor a port's count goes out, and TOTAL is of the others."""
+    states = dict(SNAPSHOT.states)
+    del states[TcpState.CLOSE]
+    tracked = ReportedPorts(local=[443], remote=[5432], states=[TcpState.CLOSE, TcpState.LISTEN])
+    items = to_items(replace(SNAPSHOT, states=states), Vitals(), host="web-01", tracked=tracked)
+    values = {item.key: item.value for item in items}
+    assert not [key for key in values if "CLOSE" in key and "CLOSE_WAIT" not in key]
+    assert values["tcp.status[TOTAL]"] == str(176 - 17)
+    assert values["tcp.status[LISTEN,443]"] == values["tcp.remote.status[LISTEN,5432]"] == "0"
 
 
 def test_every_item_carries_host_and_moment() -> None:

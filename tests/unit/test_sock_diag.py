@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,9 @@ import pytest
 
 from lab.seccomp import refuse_family
 from sender.errors import KernelError, RefusedError, TornError
-from sender.kernel import sock_diag
+from sender.kernel import bound, sock_diag
 from sender.kernel.sock_diag import WAYS, SockDiag, by_family, one_walk
-from sender.model import TcpState
+from sender.model import CountedPorts, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,16 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
+@pytest.fixture
+def few_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What says how many sockets the machine has: few, whatever else it does meanwhile."""
+    sockstat = tmp_path / "sockstat"
+    sockstat.write_text("TCP: inuse 5 orphan 0 tw 10 alloc 20 mem 1\n")
+    monkeypatch.setattr(bound, "SOCKSTAT", sockstat)
+    return sockstat
+
+
+@pytest.mark.usefixtures("few_sockets")
 @pytest.mark.parametrize("way", WAYS, ids=["one walk", "two walks"])
 def test_a_socket_more_is_counted(way: tuple[bytes, ...], listener: socket.socket) -> None:
     """The sample has all eleven states; at least the test's own listener and its connection are in it."""
@@ -40,6 +51,55 @@ def test_a_socket_more_is_counted(way: tuple[bytes, ...], listener: socket.socke
     assert list(snapshot.states) == list(TcpState)
     assert snapshot.states[TcpState.LISTEN] >= 1
     assert snapshot.states[TcpState.ESTABLISHED] >= 2
+
+
+@pytest.mark.parametrize("request_bytes", [request for way in WAYS for request in way])
+def test_a_sample_does_not_walk_the_bound_ports(request_bytes: bytes) -> None:
+    """No request of a sample has state bit 13, with which the kernel locks the buckets of bound ports for long."""
+    (kind,) = struct.unpack_from("=H", request_bytes, 4)
+    (states,) = struct.unpack_from("=I", request_bytes, 68 if kind == sock_diag.TCPDIAG_GETSOCK else 20)
+    assert states
+    assert states & ~0x1FFE == 0
+
+
+@pytest.mark.usefixtures("few_sockets")
+def test_a_bound_socket_is_in_close(listener: socket.socket) -> None:
+    """A socket that is merely bound is counted in CLOSE and on its port, with few sockets on the machine."""
+    wanted = CountedPorts(listening=True)
+    with socket.socket() as bound_one:
+        bound_one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound_one.bind(("127.0.0.2", listener.getsockname()[1]))
+        snapshot = SockDiag().sample(wanted)
+        by_family_too = SockDiag(WAYS[1:]).sample(wanted)
+    for each in (snapshot, by_family_too):
+        assert each.states[TcpState.CLOSE] >= 1
+        assert each.local_count(listener.getsockname()[1], TcpState.CLOSE) == 1
+
+
+def test_close_is_unknown_where_there_are_many_sockets(few_sockets: Path) -> None:
+    """Beyond the limit the sample is as good, has no CLOSE, and says so for a port too."""
+    few_sockets.write_text("TCP: inuse 5 orphan 0 tw 1000 alloc 1001 mem 1\n")
+    snapshot = SockDiag().sample()
+    assert list(snapshot.states) == [state for state in TcpState if state != TcpState.CLOSE]
+    assert snapshot.local_count(443, TcpState.CLOSE) is None
+    assert snapshot.remote_count(443, TcpState.CLOSE) is None
+    assert snapshot.local_count(443, TcpState.TIME_WAIT) == 0
+
+
+@pytest.mark.usefixtures("few_sockets")
+def test_a_kernel_that_refuses_close_alone_costs_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where asking for CLOSE fails, only CLOSE is unknown."""
+    monkeypatch.setattr(sock_diag, "_BOUND_IN_ONE", NOT_SERVED)
+    assert TcpState.CLOSE in SockDiag().sample().states
+    monkeypatch.setattr(sock_diag, "_BOUND_BY_FAMILY", [NOT_SERVED])
+    assert TcpState.CLOSE not in SockDiag().sample().states
+
+
+@pytest.mark.usefixtures("few_sockets")
+def test_a_kernel_before_bit_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a state that it does not know the kernel answers with no socket at all: CLOSE is 0, and nothing is an error."""
+    monkeypatch.setattr(sock_diag, "_BOUND_IN_ONE", one_walk(1 << 14))
+    assert SockDiag().sample().states[TcpState.CLOSE] == 0
 
 
 @pytest.mark.parametrize(("now_ns", "moment"), [(5 * 10**9 + 7, (5, 7)), (5 * 10**9, (5, 1))])

@@ -1,0 +1,77 @@
+"""The sockets in CLOSE: bound to a port, neither listening nor connected. Owns when the kernel is asked for them.
+
+State bit 13 makes the kernel walk its table of bound ports with each bucket locked (inet_diag_dump_icsk(),
+net/ipv4/inet_diag.c), and every connection accepted on a port stands in that port's bucket. New connections to the port
+wait meanwhile. So these sockets are asked for apart, rarely, and only while there are few sockets.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sender.errors import KernelError
+from sender.kernel.counts import SocketCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from sender.model import CountedPorts, TcpState
+
+    ByPort = Mapping[tuple[int, TcpState], int]
+
+SOCKSTAT = Path("/proc/net/sockstat")
+SOCKETS_LIMIT = 2000  # each bound to one port is about 0.4 us under that bucket's lock: less than 1 ms together
+PERIOD_S = 60.0
+
+_IN_USE = re.compile(r"^TCP:.* tw (\d+) alloc (\d+)", re.MULTILINE)
+
+
+class BoundSockets:
+    """The sockets in CLOSE, as they were when the kernel was last asked.
+
+    `dump` asks the kernel for them and counts the answer; `monotonic` is a clock that nobody sets.
+    """
+
+    def __init__(
+        self, dump: Callable[[SocketCounts], None], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._dump = dump
+        self._monotonic = monotonic
+        self._due = float("-inf")
+        self._counts: SocketCounts | None = None
+
+    def latest(self) -> SocketCounts | None:
+        """Return the counts, at most PERIOD_S and one sample old; None where they are unknown."""
+        now = self._monotonic()
+        if now >= self._due:
+            self._due = now + PERIOD_S
+            self._counts = self._asked() if _few_sockets() else None
+        return self._counts
+
+    def _asked(self) -> SocketCounts | None:
+        """Return the kernel's answer. One before Linux 6.8 knows no bit 13: it finds no socket in that state, so none is counted."""
+        counts = SocketCounts.of_every_port()
+        try:
+            self._dump(counts)
+        except KernelError:  # the sample itself is good
+            return None
+        return counts
+
+
+def local_counts(counts: ByPort, wanted: CountedPorts, listening: AbstractSet[int]) -> dict[tuple[int, TcpState], int]:
+    """Return those of the counts whose port is `wanted`; the ports in `listening` are listened on."""
+    ports = wanted.local | listening if wanted.listening else wanted.local
+    return {place: count for place, count in counts.items() if place[0] in ports}
+
+
+def _few_sockets() -> bool:
+    """Return whether the machine has few TCP sockets. `alloc` has those of every network namespace, for they share the table."""
+    try:
+        found = _IN_USE.search(SOCKSTAT.read_text())
+    except OSError:
+        return False
+    return found is not None and int(found[1]) + int(found[2]) <= SOCKETS_LIMIT

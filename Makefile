@@ -34,7 +34,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-drain bench-fleet deb soak soak-faults clean
+.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-disturbance bench-drain bench-fleet deb soak soak-faults clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -107,6 +107,10 @@ soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15
 soak-faults: $(NEWEST)/installed ## as root: random faults around a sample every second for an hour, or MINUTES=; SEED= repeats a run
 	@.ci/packages $(TEST_PACKAGES)
 	$(ALONE) $(NEWEST)/bin/pytest -s tests/soak/test_faults.py
+
+bench-disturbance: $(NEWEST)/installed ## as root: how long connect() takes while the sockets are counted; CONNECTIONS= for more than 88,000
+	@.ci/packages python3-venv iproute2 util-linux
+	$(NEWEST)/bin/python -m bench.disturbance $(if $(CONNECTIONS),--connections $(CONNECTIONS))
 
 bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
 	@.ci/packages $(DRAIN_PACKAGES)

@@ -88,7 +88,7 @@ class Host(pipeline.Pipeline):
     @property
     def is_new(self) -> bool:
         """Whether values are held until Zabbix has their items, or nothing was delivered yet."""
-        return not self.samples or any(line.delivery.new_ports.ports for line in self._lines.values())
+        return not self.samples or any(delivery.new_ports.ports for delivery in self._deliveries.active.values())
 
     @property
     def rejected(self) -> int:
@@ -98,7 +98,7 @@ class Host(pipeline.Pipeline):
     @property
     def waiting(self) -> int:
         """Values that are not settled."""
-        return sum(line.delivery.waiting for line in self._lines.values())
+        return sum(delivery.queued for delivery in self._deliveries.active.values())
 
 
 class Fleet:

@@ -253,7 +253,7 @@ def spool_damaged(scene: Scene, chance: Random) -> Iterator[None]:
     scene.damaged.append((began, time.time()))
 
 
-_FAILS, _WORKS = "delivery to {} fails", "delivery to {} works again"
+_FAILS, _WORKS = "{}: delivery failed", "{}: delivery works again"
 _ZABBIX = {"begins": _FAILS.format("zabbix"), "ends": _WORKS.format("zabbix")}
 _OTHER = {"begins": _FAILS.format("other"), "ends": _WORKS.format("other")}
 
@@ -280,7 +280,7 @@ OF_ITS_LIFE = (
 )
 ON_THE_HOST = (
     Fault(name="reloaded", occur=reloaded, begins="reloaded: "),
-    Fault(name="badly reloaded", occur=badly_reloaded, begins="the configuration was not reloaded"),
+    Fault(name="badly reloaded", occur=badly_reloaded, begins="reload failed"),
     Fault(name="frozen", occur=frozen, ends="samples are missing"),
     Fault(name="disk full", occur=disk_full, begins="cannot write the spool", ends="writing the spool works again"),
     Fault(name="spool removed", occur=spool_removed, begins="(removed or replaced)"),

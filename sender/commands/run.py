@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from sender.items import to_request
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Vitals
+from sender.sampling.ports import PortTracker
 from sender.sampling.sampler import Sampler
+from sender.sampling.services import ServiceNames
 from sender.settings.schema import load
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ def once(settings: Settings) -> int:
     The sample is queued in memory: the daemon, which has the spool, may be running. Raises KernelError.
     """
     from sender.delivery.delivery import Delivery
+    from sender.delivery.probe import Verdict
     from sender.delivery.registration import registration
     from sender.spool.sample import Limits
     from sender.spool.spool import Spool
@@ -74,9 +77,7 @@ def once(settings: Settings) -> int:
     deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
 
     def sample() -> None:  # with discovery each time, as the first of its Sampler
-        Sampler(
-            settings, sample=SockDiag().sample, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append
-        ).once()
+        _sampler(settings, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append).once()
 
     for destination in settings.destinations:
         if registrar := registration(settings, destination):
@@ -87,7 +88,7 @@ def once(settings: Settings) -> int:
         sample()
         done += [delivery.drain() for delivery in deliveries]
     for delivery in deliveries:
-        if (ports := delivery.new_ports.ports) and not delivery.was_refused:
+        if (ports := delivery.new_ports.ports) and delivery.verdict is not Verdict.ALL:
             _LOG.info(
                 "%s: new ports: %s. Zabbix creates their items within about a minute. Their values were not sent (the daemon "
                 "would hold them)",
@@ -111,7 +112,7 @@ def dry(settings: Settings, reload: Callable[[], Settings]) -> int:
 
 def dry_once(settings: Settings) -> int:
     """Print one sample, and return the exit code. Raises KernelError."""
-    Sampler(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=_print).once()
+    _sampler(settings, vitals=_no_vitals, publish=_print).once()
     return 0
 
 
@@ -122,7 +123,7 @@ class _DryRun:
         self.settings = settings
         self.failure: OSError | None = None
         self._load, self._stop = load, stop
-        self.sampling = Sampler(settings, sample=SockDiag().sample, vitals=_no_vitals, publish=self._publish)
+        self.sampling = _sampler(settings, vitals=_no_vitals, publish=self._publish)
 
     def start(self) -> None:
         """Begin: there is nothing to do."""
@@ -132,7 +133,7 @@ class _DryRun:
 
     def reload(self) -> None:
         self.settings = self._load()
-        self.sampling.serve(self.settings)
+        self.sampling.apply(self.settings)
 
     def describe_destinations(self) -> str:
         return "standard output (dry run)"
@@ -149,6 +150,14 @@ class _DryRun:
         except OSError as error:  # nobody reads any more, or the disk is full
             self.failure = error
             self._stop()
+
+
+def _sampler(
+    settings: Settings, *, vitals: Callable[[int], Vitals], publish: Callable[[Sequence[Item]], None]
+) -> Sampler:
+    """Return a sampler that knows nothing of ports reported before."""
+    ports = PortTracker(settings.ports, {}, service=ServiceNames())
+    return Sampler(settings, sample=SockDiag().sample, vitals=vitals, publish=publish, ports=ports)
 
 
 def _no_vitals(uptime_s: int) -> Vitals:

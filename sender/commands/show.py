@@ -17,7 +17,8 @@ from rich.text import Text
 
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Listener
-from sender.sampling.ports import PortTracker, service_of
+from sender.sampling.ports import PortTracker
+from sender.sampling.services import service_of
 from sender.states import STATES
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class _Monitor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._kernel = SockDiag()
-        self._ports = PortTracker(settings.ports, {})
+        self._ports = PortTracker(settings.ports, {}, service=service_of)
         self._history: deque[Snapshot] = deque(maxlen=_KEPT)
 
     def sample(self) -> tuple[Snapshot, ReportedPorts]:

@@ -33,40 +33,40 @@ _ENDING = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS = (*_ENDING, signal.SIGHUP)
 _STOP_S = 4.0  # for what has begun to come to its end
 _KILL_S = 8  # after which the kernel ends what hangs where nothing of ours has a limit: a log that nobody reads, a disk
-_LOOK_S = 0.5  # between two looks at the clocks
+_POLL_S = 0.5  # between two looks at the clocks
 _STEP_S = 1.0  # a smaller step of the wall clock costs less than a sample
 _SAMPLE = "sample"
 
 
 class Service(Protocol):
-    """What the daemon keeps alive."""
+    """What the daemon keeps alive. `tick` is called from a thread of its own, everything else from the main thread."""
 
     settings: Settings
     sampling: Sampler
 
     def start(self) -> None:
-        """Begin; called with every signal blocked."""
+        """Begin work; called with every signal blocked, so that threads inherit that."""
 
     def tick(self) -> None:
-        """Called at every whole multiple of the interval, never twice at once."""
+        """Take a sample; called at every whole multiple of the interval, never twice at once."""
 
     def reload(self) -> None:
         """Read the configuration again. Raises SenderError when it cannot be used."""
 
     def describe_destinations(self) -> str:
-        """Where samples go."""
+        """Return where samples go."""
 
     def status(self) -> str:
-        """How things are, on one line."""
+        """Return how things are, on one line."""
 
     def close(self, within_s: float) -> None:
-        """End."""
+        """End work, within `within_s`."""
 
 
 def run(service: Service) -> None:
     """Keep `service` going until SIGTERM or SIGINT; SIGHUP reloads it."""
     received: SimpleQueue[int] = SimpleQueue()
-    before = {number: signal.signal(number, lambda number, _: _note(number, received)) for number in _SIGNALS}
+    before = {number: signal.signal(number, lambda number, _: _on_signal(number, received)) for number in _SIGNALS}
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads inherit it, so that signals reach this one alone
     stopping, idle = threading.Event(), threading.Lock()
 
@@ -78,14 +78,14 @@ def run(service: Service) -> None:
     scheduler = scheduler_for(service.settings.interval, tick)
     service.start()
     scheduler.start()
-    _say(service, "started", scheduler)
+    _log_life(service, "started", scheduler)
     systemd.notify("READY=1", f"STATUS={service.status()}")  # in one: whoever waited for the start finds both
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     ending = _watch(service, scheduler, received)
 
     _LOG.info("stopping on %s", ending.name)
-    systemd.notify("STOPPING=1", "STATUS=a last attempt to deliver")
+    systemd.notify("STOPPING=1", "STATUS=stopping, delivering once more")
     for number in _ENDING:  # a second one ends it at once
         signal.signal(number, before[number])
     scheduler.shutdown(wait=False)
@@ -96,14 +96,14 @@ def run(service: Service) -> None:
         idle.release()  # for a tick that was due just now: it finds that it is too late, and ends
     service.close(max(0, deadline - time.monotonic()))
     if not sampled:
-        _LOG.error("stopped in the middle of a sample that did not end within %.0f s", _STOP_S)
+        _LOG.error("stopped during a sample that did not end within %.0f s", _STOP_S)
         logging.shutdown()
         os._exit(1)  # Python would wait for the thread that takes it
     signal.signal(signal.SIGHUP, before[signal.SIGHUP])
     signal.alarm(0)
 
 
-def _note(number: int, received: SimpleQueue[int]) -> None:
+def _on_signal(number: int, received: SimpleQueue[int]) -> None:
     if number in _ENDING:
         signal.alarm(_KILL_S)
     received.put(number)
@@ -122,12 +122,12 @@ def _tick(service: Service) -> None:
 
 
 def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQueue[int]) -> signal.Signals:
-    """Reload when asked to, mend what a jumping clock does to the scheduler, report to systemd; the signal that ends it."""
+    """Reload when asked to, correct the scheduler when the clock jumps, report to systemd; return the signal that ends it."""
     # Not sigtimedwait: after a SIGCONT, CPython takes its timeout for a signal, whose number is whatever is in memory.
     ahead_s = time.time() - boottime()
     watchdog = _Watchdog(service)
     while True:
-        numbers = _waiting(received)
+        numbers = _received(received)
         for number in numbers:
             if number in _ENDING:
                 return signal.Signals(number)
@@ -142,35 +142,35 @@ def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQue
         watchdog.report()
 
 
-def _waiting(received: SimpleQueue[int]) -> list[int]:
-    """The signals that have come; wait a while for the first."""
+def _received(received: SimpleQueue[int]) -> list[int]:
+    """Return the signals that have come; wait a while for the first."""
     numbers: list[int] = []
     with suppress(Empty):
-        numbers.append(received.get(timeout=_LOOK_S))
+        numbers.append(received.get(timeout=_POLL_S))
         while True:
             numbers.append(received.get_nowait())
     return numbers
 
 
 def _reload(service: Service, scheduler: BackgroundScheduler) -> str:
-    """Raises nothing; what is wrong from now on, if anything is."""
+    """Reload, whatever the file holds; return what the status line is to say of it from now on."""
     trouble = ""
     systemd.reloading()
     interval_s = service.settings.interval
     try:
         service.reload()
     except SenderError as error:
-        _LOG.error("the configuration was not reloaded, the one before stays in force: %s", error)
+        _LOG.error("reload failed, the old configuration stays active: %s", error)
         trouble = "the last reload failed, see the log; "
     else:
         if service.settings.interval != interval_s:
-            follow(scheduler, service.settings.interval)
-        _say(service, "reloaded", scheduler)
+            set_interval(scheduler, service.settings.interval)
+        _log_life(service, "reloaded", scheduler)
     systemd.notify("READY=1")
     return trouble
 
 
-def _say(service: Service, what: str, scheduler: BackgroundScheduler) -> None:
+def _log_life(service: Service, what: str, scheduler: BackgroundScheduler) -> None:
     settings = service.settings
     _LOG.info(
         "tcp-status-sender %s %s: host %r, a sample every %d s from %s, to %s",
@@ -180,7 +180,7 @@ def _say(service: Service, what: str, scheduler: BackgroundScheduler) -> None:
 
 
 class _Watchdog:
-    """Tells systemd how things are when that changes, and that we are alive only while ticks really come to an end."""
+    """The reports to systemd: how things are when that changes, and that we are alive only while ticks come to an end."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -188,7 +188,7 @@ class _Watchdog:
         self._every_s = within_s / 3 if within_s else None
         self._fed = 0.0
         self._status = ""
-        self.trouble = ""  # what else is to be said
+        self.trouble = ""  # what the status line is to begin with
 
     def report(self) -> None:
         now, interval_s = time.monotonic(), self._service.settings.interval
@@ -203,7 +203,7 @@ class _Watchdog:
 
 
 class _Aligned(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """Fires at whole multiples of the interval since 1970. However many were missed, the next is one after now.
+    """A trigger at whole multiples of the interval since 1970. However many were missed, the next is one after now.
 
     IntervalTrigger would compute each one that was missed: after a clock's jump by years, for minutes, in gigabytes.
     """
@@ -221,16 +221,16 @@ def _next(interval_s: int) -> datetime:
 
 
 def scheduler_for(interval_s: int, tick: Callable[[], None]) -> BackgroundScheduler:
-    """A scheduler that calls `tick` at every whole multiple of the interval, in one thread, never twice at once."""
+    """Return a scheduler that calls `tick` at every whole multiple of the interval, in one thread, never twice at once."""
     # UTC throughout: no hour is missing or double, and an unset TZ does not matter.
     scheduler = BackgroundScheduler(timezone=timezone.utc, executors={"default": ThreadPoolExecutor(1)})
     scheduler.add_job(tick, _Aligned(interval_s), id=_SAMPLE, coalesce=True, max_instances=1)
-    follow(scheduler, interval_s)
+    set_interval(scheduler, interval_s)
     return scheduler
 
 
-def follow(scheduler: BackgroundScheduler, interval_s: int) -> None:
-    """From now on, `scheduler` calls at this interval."""
+def set_interval(scheduler: BackgroundScheduler, interval_s: int) -> None:
+    """Let `scheduler` call at this interval from now on."""
     late_s = max(1, interval_s // 2)  # a tick later than that is left out: the next one is near
     scheduler.modify_job(_SAMPLE, misfire_grace_time=late_s)
     scheduler.reschedule_job(_SAMPLE, trigger=_Aligned(interval_s))

@@ -1,4 +1,4 @@
-"""What systemd wants to hear from a service, and when: the protocol of sd_notify(3). Knows nothing of what we do."""
+"""Tells systemd what it wants to hear from a service: the protocol of sd_notify(3). Knows nothing of what we do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def notify(*assignments: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
             sock.sendto(message, address)
     except OSError as error:  # systemd is late or gone: that must not become our trouble
-        _LOG.debug("systemd was not told %r: %s", message, error)
+        _LOG.debug("cannot tell systemd %r: %s", message, error)
 
 
 def reloading() -> None:
@@ -34,7 +34,7 @@ def reloading() -> None:
 
 
 def watchdog_s() -> float | None:
-    """How long systemd waits for WATCHDOG=1 before it ends and restarts us; None: for ever."""
+    """Return how long systemd waits for WATCHDOG=1 before it ends and restarts us; None: for ever."""
     try:
         timeout_s = int(os.environ["WATCHDOG_USEC"]) / 1_000_000
         meant = int(os.environ.get("WATCHDOG_PID", os.getpid()))

@@ -31,5 +31,8 @@ _NO_REASON = "Zabbix does not give a reason"
 UNKNOWN_HOST = f"{_NO_REASON}; `tcp-status-sender check` may. {NAME} {ENABLE} {LINK} {ENCRYPTION} {_ITEMS}"
 """For a host all of whose values are rejected."""
 
-SOME_KEYS = f"{_NO_REASON}. {ITEMS} {PORTS}"
+SOME_KEYS = (
+    f"{_NO_REASON}. {ITEMS} {PORTS} Where all values of a port are rejected, its discovery is sent again and its values are "
+    "held until its items are created."
+)
 """For a host some of whose values are rejected."""

@@ -1,4 +1,17 @@
-"""Delivery policy for one destination: read, send, settle, back off. Logs what changes. Knows no protocol, no storage."""
+"""Delivery policy for one destination: read, send, acknowledge, back off. Logs what changes. Knows no protocol, no storage.
+
+Each chunk goes through its parts in this order, which matters:
+1. `NewPorts.ready` picks the values that can be sent now. They are sent, or probed where it is to be seen which are rejected.
+2. `Rejections.record` takes in what became of whole samples (a probe has recorded it already).
+3. `NewPorts.hold` keeps what `ready` left out. It forgets ports that the newest sample lacks: not before the request is
+   answered, since a request that fails is made again.
+4. `NewPorts.mark_unknown` and `retry_now`, by the verdict: after `hold`, or values that were just sent would be held too.
+5. `Spool.learn` and then `Spool.settle`: what memory alone would know must not be lost when the chunk is gone.
+
+Threads: `run`, `drain` and all the parts above belong to the thread of the delivery. `wake`, `use`, `retire` and `stop` may
+be called from any thread. So may `state`, `cause`, `queued`, `verdict`, `wants_discovery` and `new_ports.ports`, which are
+read in one step each. The spool has a lock of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +22,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sender.delivery.new_ports import NewPorts
+from sender.delivery.probe import Verdict
 from sender.delivery.rejections import Rejections
 from sender.errors import DeliveryError, SenderError
 from sender.items import DISCOVERIES
@@ -21,205 +35,246 @@ if TYPE_CHECKING:
     from sender.model import Chunk, Item
     from sender.spool.spool import Spool
 
+    Send = Callable[[Sequence[Item]], Outcome]
+
 _LOG = logging.getLogger(__name__)
 _MAX_VALUES = 1_000  # in one request; 2,000 are a sixth faster and make the process 1 MB larger, for good; 250 are slow
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 _LAST_S = 2.5  # for a last attempt at a stop
-_SAY_AGAIN_S = 60.0
+_LOG_AGAIN_S = 60.0
 _REMIND_S = 86_400.0
-_MANY = 10  # causes of one failure; more are mere chance, such as what an answer happens to hold
+_MAX_CAUSES = 10  # of one failure; more are mere chance, such as what an answer happens to hold
+
+
+class _RetiredError(DeliveryError):
+    """The destination was removed: nothing more is sent to it."""
 
 
 class Delivery:
-    """Brings what waits in `spool` for destination `name` there, by `send`, in order and at its own pace."""
+    """Delivers what is queued in `spool` for destination `name` with `send`, in order and at its own pace.
+
+    `on_unknown` is called when the destination may not know the host: it rejected every value, or it works again.
+    `interrupt` ends every pause.
+    """
 
     def __init__(
         self,
         name: str,
-        send: Callable[[Sequence[Item]], Outcome],
+        send: Send,
         spool: Spool,
         *,
-        stop: threading.Event | None = None,
+        interrupt: threading.Event | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
+        self.offset_s = 0.0  # how long after a sample it is sent
+        self.on_unknown: Callable[[], object] = _nothing
         self._send = send
         self._spool = spool
-        self.offset_s = 0.0  # how long after a sample it is sent
         self._monotonic = monotonic
         self._jitter = jitter
-        self._stop = stop or threading.Event()
-        self._has_last_attempt = True
+        self._interrupt = interrupt or threading.Event()
         self._wake = threading.Event()
+        self._is_stopping = self._is_retired = False
         self._pause_s = _MIN_PAUSE_S
         failing_s = spool.failing_s(name)
-        # On that clock; None while the destination takes values.
+        # On that clock; None while delivery works.
         self._failing_since = None if failing_s is None else monotonic() - failing_s
-        self.cause: str | None = None  # why the destination takes nothing; None while it does
-        self._answered = False
-        self._caught_up: int | None = None  # values delivered since it works again, until nothing waits
+        self.cause: str | None = None  # why delivery fails; None while it works
+        self._caught_up: int | None = None  # values delivered since it works again, until the backlog is gone
         self._causes: list[str] = []  # those of this failure that were logged, the last one last,
-        self._say_at = 0.0  # and when one of them may be again
-        self._refusals = Rejections(name, monotonic)
+        self._log_at = 0.0  # and when one of them may be again
+        self._rejections = Rejections(name, monotonic)
         self.new_ports = NewPorts(name, spool.known(name), monotonic)
-        self.wants_discovery = False  # ports are to be named to it anew
-        self._was_refused = False  # all that was sent last
+        self.wants_discovery = False  # the destination needs discovery anew
 
     @property
-    def waiting(self) -> int:
-        """How many values the destination has not settled."""
+    def queued(self) -> int:
+        """Return how many values are queued for the destination."""
         return self._spool.queued(self.name)
 
     @property
     def state(self) -> str:
-        """How it is, in a few words."""
+        """Return how delivery goes, in a few words."""
         if self.cause:
-            return f"{self.waiting} values wait: {self.cause}"
-        state = self._refusals.summary or ("takes all values" if self._answered else "nothing was sent yet")
-        held = self.new_ports.ports
-        return f"{state}, those of {len(held)} new ports later" if held else state
+            return f"delivery fails, {self.queued} values queued: {self.cause}"
+        held = len(self.new_ports.ports)
+        return f"{self._rejections.state}; values of {held} new ports held" if held else self._rejections.state
 
     @property
-    def was_refused(self) -> bool:
-        """Whether all that was sent last is refused: the host is not known, say."""
-        return self._was_refused
+    def verdict(self) -> Verdict:
+        """Return what the destination made of the values that it was sent last."""
+        return self._rejections.verdict
 
     @property
     def wants_probe(self) -> bool:
-        """Whether the next sample would show which keys are refused."""
-        return self._refusals.wants_probe
+        """Return whether the next sample would show which keys are rejected."""
+        return self._rejections.wants_probe
 
     def wake(self) -> None:
-        """Something new waits in the spool."""
+        """Tell it that something new is queued."""
         self._wake.set()
 
-    def stop(self, *, last_attempt: bool = True) -> None:
-        """Let `run` come to its end, without a last attempt where another delivery takes over."""
-        self._has_last_attempt = last_attempt
-        self._stop.set()
+    def use(self, send: Send) -> None:
+        """Send with `send` from the next request on, now if there is a pause; undo `retire`. A request in flight goes on."""
+        self._send = send
+        self._is_retired = False
+        self._interrupt.set()
         self._wake.set()
 
-    def follow(self, before: Delivery) -> None:
-        """Go on where `before`, which has ended, was: with the failure that it had logged, or what it had to catch up with."""
-        self._failing_since, self._caught_up = before._failing_since, before._caught_up
+    def retire(self) -> None:
+        """Let `run` end after the request in flight, as the destination was removed. `use` undoes it."""
+        self._is_retired = True
+        self._interrupt.set()
+        self._wake.set()
 
-    def pause(self, seconds: float) -> None:
-        """Do nothing for a while, but end with `stop`."""
-        self._stop.wait(seconds)
+    def stop(self) -> None:
+        """Let `run` end after a last attempt."""
+        self._is_stopping = True
+        self._interrupt.set()
+        self._wake.set()
+
+    @property
+    def is_ending(self) -> bool:
+        """Return whether `run` ends, or has ended."""
+        return self._is_stopping or self._is_retired
+
+    def pause(self, seconds: float) -> bool:
+        """Do nothing for a while; return whether `use`, `retire` or `stop` cut it short."""
+        return self._interrupt.wait(seconds)
 
     def run(self) -> None:
-        """Deliver until `stop`, then once more, for a while."""
-        while not self._stop.is_set():
+        """Deliver until `stop`, then once more, for a while; or until `retire`."""
+        while True:
+            self._interrupt.clear()  # before the look at what it may mean: what comes after that look sets it again
+            if self.is_ending:
+                break
             if self.drain():
                 self._wake.wait(self.new_ports.due_s)
                 self._wake.clear()
-                self._stop.wait(self.offset_s)
+                self.pause(self.offset_s)
             else:
-                wait_s = self._pause_s * (0.5 + self._jitter() / 2)
-                _LOG.debug("delivery to %s: next attempt in %.1f s", self.name, wait_s)
-                self._stop.wait(wait_s)
-                self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
-        until = self._monotonic() + (_LAST_S if self._has_last_attempt else 0)
-        self._deliver(lambda: self._monotonic() < until)
+                self._back_off()
+        until = self._monotonic() + _LAST_S
+        self._deliver(lambda: not self._is_retired and self._monotonic() < until)
 
     def drain(self) -> bool:
-        """Deliver all that waits, oldest first; False as soon as the destination does not answer."""
-        return self._deliver(lambda: not self._stop.is_set())
+        """Deliver all that is queued, oldest first; return False as soon as the destination does not answer."""
+        return self._deliver(lambda: not self.is_ending)
+
+    def _back_off(self) -> None:
+        wait_s = self._pause_s * (0.5 + self._jitter() / 2)
+        _LOG.debug("%s: next delivery attempt in %.1f s", self.name, wait_s)
+        self._pause_s = _MIN_PAUSE_S if self.pause(wait_s) else min(2 * self._pause_s, _MAX_PAUSE_S)
 
     def _deliver(self, may_go_on: Callable[[], bool]) -> bool:
         while may_go_on():
             try:
-                if not self._step():
+                if not self._deliver_some():
                     return True
+            except _RetiredError:
+                return True
             except SenderError as error:
-                self._log_failure(error)
+                if not self._is_retired:
+                    self._log_failure(error)
                 return False
         return True
 
-    def _step(self) -> bool:
-        """Deliver some of what waits, then of what is held; False when there is nothing more to do. Raises SenderError."""
-        curious = self._refusals.wants_probe
-        chunk = self._spool.read(self.name, max_values=1 if curious else _MAX_VALUES)
+    def _deliver_some(self) -> bool:
+        """Deliver a chunk of the queue, then held values; return False when there is nothing more. Raises SenderError."""
+        is_probe = self._rejections.wants_probe
+        chunk = self._spool.read(self.name, max_values=1 if is_probe else _MAX_VALUES)
         if chunk:
-            self._deliver_chunk(chunk, curious=curious and not self._lacks_suspects(chunk))
+            self._deliver_chunk(chunk, is_probe=is_probe and not self._lacks_suspects(chunk))
         self._deliver_new_ports()  # in a backlog too, of which more would be held than there is room for
         if not chunk and not self.new_ports.has_more:
-            self._say_caught_up()
+            self._log_caught_up()
             return False
         return True
 
-    def _deliver_chunk(self, chunk: Chunk, *, curious: bool) -> None:
-        ready = self.new_ports.ready(chunk.items)
-        outcome = self._offer(chunk, ready, curious=curious)
+    def _deliver_chunk(self, chunk: Chunk, *, is_probe: bool) -> None:
+        ready, before = self.new_ports.ready(chunk.items), self.verdict
+        outcome = self._offer(chunk, ready, is_probe=is_probe)
         self._log_recovery()
-        if not curious:
-            self._refusals.note(ready, outcome)
+        if not is_probe:
+            self._rejections.record(ready, outcome)
         self.new_ports.hold(chunk.items)
-        self._learn(ready, outcome)
-        self._spool.learn(self.name, self.new_ports.known)
-        self._spool.settle(self.name, chunk, outcome, self._refusals.summary)
-        self._answered = True
+        if self.verdict is Verdict.ALL:
+            self._learn_host_is_unknown()
+        else:
+            self._learn_ports(ready, was_unknown=before is Verdict.ALL)
+        self._spool.learn(self.name, self.new_ports.created)
+        self._spool.settle(self.name, chunk, outcome, self._rejections.summary)
         self._pause_s = _MIN_PAUSE_S
-        _LOG.debug("%s accepted %d values and refused %d", self.name, outcome.accepted, outcome.rejected)
+        _LOG.debug("%s: accepted %d values, rejected %d", self.name, outcome.accepted, outcome.rejected)
         if self._caught_up is not None:
             self._caught_up += outcome.accepted
 
-    def _offer(self, chunk: Chunk, ready: Sequence[Item], *, curious: bool) -> Outcome:
+    def _offer(self, chunk: Chunk, ready: Sequence[Item], *, is_probe: bool) -> Outcome:
         try:
-            if curious:
-                return self._refusals.probe(ready, self._send, self._stop.wait)
-            return self._send(ready)
+            if is_probe:
+                return self._rejections.probe(ready, self._request, self.pause)
+            return self._request(ready)
+        except _RetiredError:
+            raise
         except DeliveryError as error:
             self._spool.settle(self.name, chunk, Outcome(kept=len(chunk.items)), str(error))
             raise
 
-    def _lacks_suspects(self, chunk: Chunk) -> bool:
-        """Whether discovery is awaited that may be what was refused, and is not in these."""
-        return self.wants_discovery and not any(item.key in DISCOVERIES for item in chunk.items)
+    def _request(self, items: Sequence[Item]) -> Outcome:
+        """Send `items` with what `use` has set last. Raises DeliveryError."""
+        if self._is_retired:
+            raise _RetiredError("removed from the configuration")
+        return self._send(items)
 
-    def _learn(self, sent: Sequence[Item], outcome: Outcome) -> None:
-        """Which ports have to wait for their items, and whether discovery is to be sent for them."""
-        if not outcome.accepted:  # the host is unknown: to send discovery again and again would not help
-            self._was_refused = True
-            self.new_ports.mark_unknown(set(self.new_ports.known))
-            return
-        gone, has_discovery = self._refusals.gone, any(item.key in DISCOVERIES for item in sent)
-        if gone or has_discovery or self._was_refused:
-            # While it is to be seen which keys are refused: discovery's own are only in samples that have it.
-            self.wants_discovery = bool(gone) or (self._was_refused and not has_discovery) or self._refusals.wants_probe
-            self.new_ports.expect()
-        self._was_refused = False
-        self.new_ports.mark_unknown(gone)
+    def _lacks_suspects(self, chunk: Chunk) -> bool:
+        """Return True while discovery may be what is rejected and `chunk` has none: a probe would not find it."""
+        return self.wants_discovery and not _has_discovery(chunk.items)
+
+    def _learn_host_is_unknown(self) -> None:
+        """Doubt every port, and ask for no discovery: to send it again and again would not help."""
+        self.new_ports.mark_unknown(set(self.new_ports.created))
+        self.on_unknown()
+
+    def _learn_ports(self, sent: Sequence[Item], *, was_unknown: bool) -> None:
+        """Learn which ports lack their items, and whether discovery is to be sent for them."""
+        lacking, has_discovery = self._rejections.ports, _has_discovery(sent)
+        if lacking or has_discovery or was_unknown:
+            # While it is to be seen which keys are rejected: discovery's own are only in samples that have it.
+            self.wants_discovery = bool(lacking) or (was_unknown and not has_discovery) or self._rejections.wants_probe
+            self.new_ports.retry_now()
+        self.new_ports.mark_unknown(lacking)
 
     def _deliver_new_ports(self) -> None:
-        """What is held of new ports may be delivered by now, if it is due. Raises DeliveryError."""
+        """Retry the held values of new ports whose retry time has come. Raises DeliveryError."""
         self.new_ports.has_more = False
         if self.new_ports.due_s == 0:
             before = self.new_ports.rejected
             try:
-                self.new_ports.offer(self._send)
+                self.new_ports.offer(self._request)
             finally:
-                self._spool.learn(self.name, self.new_ports.known, rejected=self.new_ports.rejected - before)
+                self._spool.learn(self.name, self.new_ports.created, rejected=self.new_ports.rejected - before)
             self._log_recovery()
 
-    def _say_caught_up(self) -> None:
+    def _log_caught_up(self) -> None:
         if self._caught_up is not None:
-            _LOG.info("%s has all that waited for it: %d values", self.name, self._caught_up)
+            _LOG.info("%s: backlog delivered (%d values)", self.name, self._caught_up)
             self._caught_up = None
 
     def _log_failure(self, error: SenderError) -> None:
-        """When it begins, once a day, and when its cause changes; two that take turns, not more than once a minute."""
+        """Log a failure that begins, once a day, and when its cause changes; two that alternate, once a minute at most."""
         now, cause = self._monotonic(), str(error)
         if self._failing_since is None:
             self._failing_since = now
-        is_new = cause not in self._causes and len(self._causes) < _MANY
+        is_new = cause not in self._causes and len(self._causes) < _MAX_CAUSES
         is_another = bool(self._causes) and cause != self._causes[-1]
-        if is_new or now >= self._say_at + (0 if is_another else _REMIND_S):
+        if is_new or now >= self._log_at + (0 if is_another else _REMIND_S):
             self._causes.append(cause)
-            self._say_at = now + _SAY_AGAIN_S
-            lasts = f", for {duration(now - self._failing_since)} now" if now - self._failing_since >= 1 else ""
-            _LOG.error("delivery to %s fails%s; %d values wait: %s", self.name, lasts, self.waiting, error)
+            self._log_at = now + _LOG_AGAIN_S
+            lasts = now - self._failing_since
+            since = f" for {duration(lasts)}" if lasts >= 1 else ""
+            _LOG.error("%s: delivery failed%s, retrying (%d values queued): %s", self.name, since, self.queued, error)
         self.cause = cause
 
     def _log_recovery(self) -> None:
@@ -228,4 +283,13 @@ class Delivery:
             self._failing_since = self.cause = None
             self._causes.clear()
             self._caught_up = 0
-            _LOG.info("delivery to %s works again after %s; %d values to deliver", self.name, lasted, self.waiting)
+            _LOG.info("%s: delivery works again after %s (%d values queued)", self.name, lasted, self.queued)
+            self.on_unknown()
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _has_discovery(items: Sequence[Item]) -> bool:
+    return any(item.key in DISCOVERIES for item in items)

@@ -1,4 +1,4 @@
-"""Makes the host known: asks each destination for its active checks, as an agent does, for a registration action to act on.
+"""Asks each destination for the host's active checks, as an agent does, so that a registration action can create the host.
 
 Each destination is asked in a thread and over a connection of its own, so that values never wait for it. Knows no spool.
 (Zabbix manual: Discovery, Active agent autoregistration; Appendix, Protocols, Zabbix agent protocol.)
@@ -16,9 +16,8 @@ from sender.errors import DeliveryError
 from sender.zabbix.uplink import Uplink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from sender.model import Item, Outcome
     from sender.settings.schema import Destination, Settings
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +40,10 @@ _PACE = Pace()
 
 
 class Registration:
-    """Of `host`, with `metadata`, at destination `name`, which answers what `ask` is given."""
+    """The registration of `host` with `metadata` at destination `name`, which answers what `ask` is given.
+
+    `run` belongs to one thread; `wake` and `stop` may be called from any.
+    """
 
     def __init__(
         self,
@@ -59,10 +61,10 @@ class Registration:
         self._pace = pace
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._trouble = ""  # that was said last; empty when there is none
+        self._trouble = ""  # that was logged last; empty when there is none
 
     def wake(self) -> None:
-        """The destination may not know the host now."""
+        """Ask sooner: the destination may not know the host now."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -82,33 +84,33 @@ class Registration:
                 self._wake.wait(self._pace.soon_s - self._pace.again_s)
 
     def register(self) -> bool:
-        """Ask once; whether there was an answer."""
+        """Ask once; return whether there was an answer."""
         try:
             answer = self._ask(self._request)
         except DeliveryError as error:  # which is an error where it keeps values waiting: the delivery says so
-            self._say(logging.INFO, f"{self._name} was not asked to register host {self._host!r}: {error}")
+            self._say(logging.INFO, f"{self._name}: could not ask for registration of host {self._host!r}: {error}")
             return False
         info = answer.get("info")
         if answer.get("response") == "success":
             if self._trouble:
-                _LOG.info("%s knows host %r", self._name, self._host)
+                _LOG.info("%s: Zabbix knows host %r", self._name, self._host)
             self._trouble = ""
         elif info == f"host [{self._host}] not found":  # as it must be before a registration action has worked
-            _LOG.debug("%s does not know host %r, and was asked to register it", self._name, self._host)
+            _LOG.debug("%s: Zabbix does not know host %r, and was asked to register it", self._name, self._host)
         else:
             said = info[:_MAX_QUOTE] if isinstance(info, str) and info.isprintable() else reprlib.repr(answer)
-            self._say(logging.WARNING, f"{self._name} does not register host {self._host!r}: {said}")
+            self._say(logging.WARNING, f"{self._name}: Zabbix does not register host {self._host!r}: {said}")
         return True
 
     def _say(self, level: int, trouble: str) -> None:
-        """Once, until it is another or none."""
+        """Log `trouble` once, until it is another or none."""
         if trouble != self._trouble:
             _LOG.log(level, "%s", trouble)
         self._trouble = trouble
 
 
 def registration(settings: Settings, destination: Destination) -> Registration | None:
-    """That of a destination; None where `settings` ask for none."""
+    """Return the registration at a destination; None where `settings` ask for none."""
     if not settings.autoregistration:
         return None
     ask, metadata = Uplink(destination).ask, settings.autoregistration.metadata
@@ -116,13 +118,13 @@ def registration(settings: Settings, destination: Destination) -> Registration |
 
 
 class Registrations:
-    """Those at all destinations, at work."""
+    """One registration, in a thread of its own, at each destination."""
 
     def __init__(self) -> None:
         self._running: dict[str, tuple[object, Registration]] = {}  # by destination: made from what, and itself
 
-    def follow(self, settings: Settings) -> None:
-        """Let what does not change run on; begin and end the others."""
+    def apply(self, settings: Settings) -> None:
+        """Begin the registrations that `settings` change or add, and end those that they change or drop."""
         before, running = dict(self._running), dict[str, tuple[object, Registration]]()
         for destination in settings.destinations:
             name, source = destination.name, (settings.host, settings.autoregistration, destination)
@@ -135,31 +137,12 @@ class Registrations:
         for _, old in before.values():
             old.stop()
 
+    def wake(self, name: str) -> None:
+        """Ask destination `name` sooner: it may not know the host now. May be called from any thread."""
+        if running := self._running.get(name):
+            running[1].wake()
+
     def stop(self) -> None:
-        """End all; none is waited for."""
+        """End all registrations, and wait for none."""
         for _, each in self._running.values():
             each.stop()
-
-    def watching(self, name: str, send: Callable[[Sequence[Item]], Outcome]) -> Callable[[Sequence[Item]], Outcome]:
-        """`send` to a destination, from which is learned when that may not know the host: refusals, and a time away."""
-        was_away = False
-
-        def watched(items: Sequence[Item]) -> Outcome:
-            nonlocal was_away
-            try:
-                outcome = send(items)
-            except DeliveryError:
-                was_away = True
-                raise
-            is_refused = not outcome.accepted and not items[0].port  # a port alone says nothing about a host
-            if was_away or is_refused:
-                self._wake(name)
-            was_away = False
-            return outcome
-
-        return watched
-
-    def _wake(self, name: str) -> None:
-        running = self._running.get(name)
-        if running:
-            running[1].wake()

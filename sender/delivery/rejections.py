@@ -1,7 +1,7 @@
-"""What one destination refuses: says so when it changes, and finds out which keys. Knows no spool and no retry policy.
+"""What one destination rejects: keeps the verdict on its host, finds the keys, logs changes. Knows no spool, no retry policy.
 
-Zabbix says how many values it refused, never which or why. So after a refusal of some, the next sample is sent one value
-at a time, those of one port together: each value still goes out once, and the refused keys get their names.
+After a rejection of some values the next sample is probed: each value still goes out once, and the rejected keys get their
+names. One thread at a time may use an instance; `verdict`, `summary` and `state` may be read from any.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from sender.delivery import advice
-from sender.delivery.probe import Part, parts, probe
+from sender.delivery.probe import Part, Verdict, parts, probe, verdict
 from sender.model import Outcome
 from sender.text import some_of
 
@@ -28,69 +28,82 @@ _CHANGES, _WITHIN_S = 6, 600.0  # that are worth a line; more often, the next on
 
 
 class Rejections:
-    """Of destination `name`."""
+    """The values that destination `name` rejects."""
 
     def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._name = name
         self._monotonic = monotonic
+        self.verdict = Verdict.UNKNOWN
         self.wants_probe = False  # the next sample is to be probed
+        self.ports: set[str] = set()  # those whose items are missing, if the last sample was probed
+        self.summary = ""  # what is rejected now, in a few words; empty while nothing is
         self._host = ""  # whose values they are
-        self._kind: str | None = None  # all, some or none of its last values; None before the first answer
-        self._lost = 0  # values refused since every value was accepted last
-        self._keys: list[str] = []  # those refused of each sample, as far as is known,
+        self._total = 0  # values rejected since every value was accepted last
+        self._keys: list[str] = []  # those rejected of each sample, as far as is known,
         self._count = 0  # and how many values these are
-        self.gone: set[str] = set()  # ports of which the last sample's values were all refused, if that is known
-        self.summary = ""  # what is refused now, in a few words; empty while nothing is
         self._probe_at = 0.0
         self._changes: deque[float] = deque(maxlen=_CHANGES)  # when they were logged
         self._moment: tuple[int, int] | None = None  # of the sample that is being probed,
         self._probed: list[Part] = []  # and what became of its parts so far
 
-    def note(self, sent: Sequence[Item], outcome: Outcome) -> None:
+    @property
+    def state(self) -> str:
+        """Return the verdict in a few words."""
+        if self.verdict is Verdict.UNKNOWN:
+            return "nothing sent yet"
+        return self.summary or "all values accepted"
+
+    def record(self, sent: Sequence[Item], outcome: Outcome) -> None:
         """Take in what became of `sent`, whole samples in one request."""
-        host, count = sent[0].host, len(sent)
-        self.gone = set()
-        if host != self._host:  # another name is another story
-            self._host, self._kind, self._keys, self._count, self._lost, self._probe_at = host, None, [], 0, 0, 0.0
-        kind = "none" if not outcome.rejected else "all" if outcome.rejected == count else "some"
-        before, self._kind = self._kind, kind
-        self._lost += outcome.rejected
-        if kind != "some":
+        self._turn_to(sent[0].host)
+        self.ports = set()
+        before, self.verdict = self.verdict, verdict(outcome)
+        self._total += outcome.rejected
+        if self.verdict is Verdict.SOME:
+            self._decide_on_probe(outcome.rejected, samples=len({(item.clock, item.ns) for item in sent}))
+        else:
             self._keys, self._count = [], 0
+        self._summarise()
+        if self.verdict is not before and self._is_worth_a_line():
+            self._log_change(outcome.rejected, len(sent))
+
+    def _turn_to(self, host: str) -> None:
+        """Forget what is known of another host name."""
+        if host != self._host:
+            self._host, self.verdict = host, Verdict.UNKNOWN
+            self._keys, self._count, self._total, self._probe_at = [], 0, 0, 0.0
+
+    def _log_change(self, rejected: int, count: int) -> None:
+        name, host = self._name, self._host
+        if self.verdict is Verdict.ALL:
+            _LOG.error("%s: Zabbix rejects all %d values of host %r. %s", name, count, host, advice.UNKNOWN_HOST)
+        elif self.verdict is Verdict.SOME:
+            which = "The next sample is sent key by key to find out which" if self.wants_probe else advice.SOME_KEYS
+            _LOG.error("%s: Zabbix rejected %d of %d values of host %r. %s", name, rejected, count, host, which)
         else:
-            self._want_probe(outcome.rejected, samples=len({(item.clock, item.ns) for item in sent}))
-        self.summary = self._summary(host)
-        if kind == before or not self._is_worth_a_line():
-            return
-        if kind == "all":
-            _LOG.error(
-                "%s refused all %d values of host %r; they are lost. %s", self._name, count, host, advice.UNKNOWN_HOST
-            )
-        elif kind == "some":
-            refused = f"{outcome.rejected} of {count} values"
-            which = "The next sample is sent value by value, to see which" if self.wants_probe else advice.SOME_KEYS
-            _LOG.error("%s refused %s of host %r; they are lost. %s", self._name, refused, host, which)
-        else:
-            again = f" again; {self._lost} were refused" if self._lost else ""
-            _LOG.info("%s accepts every value of host %r%s", self._name, host, again)
-            self._lost = 0
+            again = f" again ({self._total} values were rejected)" if self._total else ""
+            _LOG.info("%s: Zabbix accepts all values of host %r%s", name, host, again)
+            self._total = 0
 
     def _is_worth_a_line(self) -> bool:
-        """A destination that refuses now some, now none, is not to fill the log; `summary` has the last word."""
+        """Return False for a destination that changes its mind too often to be logged; `summary` has the last word."""
         now = self._monotonic()
         if len(self._changes) == _CHANGES and now - self._changes[0] < _WITHIN_S:
             return False
         self._changes.append(now)
         return True
 
-    def _summary(self, host: str) -> str:
-        if self._kind == "all":
-            return f"it refuses all values of host {host!r}; the log says what to look at"
-        if self._kind == "some":
-            return f"it refuses values of host {host!r}: {some_of(self._keys) or 'the log will say which'}"
-        return ""
+    def _summarise(self) -> None:
+        if self.verdict is Verdict.ALL:
+            self.summary = f"Zabbix rejects all values of host {self._host!r} (see the log)"
+        elif self.verdict is Verdict.SOME:
+            which = some_of(self._keys) or "the log will say which"
+            self.summary = f"Zabbix rejects values of host {self._host!r}: {which}"
+        else:
+            self.summary = ""
 
-    def _want_probe(self, rejected: int, *, samples: int) -> None:
+    def _decide_on_probe(self, rejected: int, *, samples: int) -> None:
+        """Want a probe where other values are rejected than those that the last one has named."""
         if rejected != self._count * samples and self._monotonic() >= self._probe_at:
             self._probe_at = self._monotonic() + _PROBE_AGAIN_S
             self.wants_probe = True
@@ -98,25 +111,30 @@ class Rejections:
     def probe(
         self, sample: Sequence[Item], send: Callable[[Sequence[Item]], Outcome], pause: Callable[[float], object]
     ) -> Outcome:
-        """Send one sample part by part. What `send` raises ends it; the next probe goes on from there."""
-        host, moment = sample[0].host, (sample[0].clock, sample[0].ns)
+        """Send one sample part by part; return the outcome. What `send` raises ends it; the next call goes on from there."""
+        moment = sample[0].clock, sample[0].ns
         if moment != self._moment:
             self._moment, self._probed = moment, []
         for part in probe(parts(sample)[len(self._probed) :], send):
             self._probed.append(part)
             pause(_PROBE_PAUSE_S)
-        refused = [part for part in self._probed if part.rejected]
         self.wants_probe, self._moment = False, None
-        rejected = sum(part.rejected for part in refused)
+        rejected = sum(part.rejected for part in self._probed)
         outcome = Outcome(accepted=len(sample) - rejected, rejected=rejected)
-        if not 0 < rejected < len(sample):
-            self.note(sample, outcome)
-            return outcome
-        gone = [part for part in refused if part.lacks_items]
-        self.gone = {part.port for part in gone}
-        self._kind, self._keys = "some", list(map(str, refused))
-        self._count = rejected - sum(part.rejected for part in gone)
-        self._lost += rejected
-        self.summary = self._summary(host)
-        _LOG.error("%s refuses of host %r: %s. %s", self._name, host, some_of(self._keys), advice.SOME_KEYS)
+        if verdict(outcome) is Verdict.SOME:
+            self._turn_to(sample[0].host)
+            self._name_keys([part for part in self._probed if part.rejected], rejected)
+        else:
+            self.record(sample, outcome)
         return outcome
+
+    def _name_keys(self, rejected: Sequence[Part], count: int) -> None:
+        """Remember and log which parts of a probed sample were rejected, `count` values in all."""
+        lacking = [part for part in rejected if part.lacks_items]
+        self.ports = {part.port for part in lacking}
+        self.verdict, self._keys = Verdict.SOME, list(map(str, rejected))
+        self._count = count - sum(part.rejected for part in lacking)  # those are held from now on
+        self._total += count
+        self._summarise()
+        keys = some_of(self._keys)
+        _LOG.error("%s: Zabbix rejects these keys of host %r: %s. %s", self._name, self._host, keys, advice.SOME_KEYS)

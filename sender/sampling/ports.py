@@ -1,4 +1,4 @@
-"""Which ports are reported, from sample to sample, and what discovery says of them. Pure: knows no kernel, clock or log.
+"""Tracks which ports are reported, and what discovery says of them. Pure: knows no kernel, clock, log or table of services.
 
 A port that is not listened on any more stays for KEEP_S, and then until no socket is left on it, so that its items in
 Zabbix end with what is true, which is zeros; a service that is restarted keeps its items.
@@ -7,8 +7,6 @@ Zabbix end with what is true, which is zeros; a service that is restarted keeps 
 from __future__ import annotations
 
 import json
-import socket
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sender.items import LOCAL, REMOTE
@@ -22,27 +20,17 @@ if TYPE_CHECKING:
 
 KEEP_S = 86_400.0
 _AGAIN_S = 3600.0  # between two discoveries of the same
-_ASKED_S = 10.0  # the same, where a destination asks for one
-
-
-@lru_cache(maxsize=4096)
-def service_of(port: int) -> str:
-    """The name of a TCP service in the system's own table (services(5), through nsswitch.conf)."""
-    try:
-        return socket.getservbyport(port, "tcp")
-    except (OSError, UnicodeError):  # the table has none, or one that is not UTF-8
-        return "unknown"
+_WANTED_S = 10.0  # the same, where a destination needs one
 
 
 class PortTracker:
-    """As `settings` say. `seen` are discovered ports of before, with the moment at which each was listened on last.
+    """The ports that are reported as `settings` say.
 
-    Moments are s of a clock that nobody sets.
+    `seen` are ports discovered before, with the moment at which each was last listened on, in s of a clock that nobody
+    sets. `service` returns the name of the service on a port, without delay: it is called for each port in each sample.
     """
 
-    def __init__(
-        self, settings: PortSettings, seen: dict[int, float], *, service: Callable[[int], str] = service_of
-    ) -> None:
+    def __init__(self, settings: PortSettings, seen: dict[int, float], *, service: Callable[[int], str]) -> None:
         self._settings = settings
         self._service = service
         self._configured = set(settings.local)
@@ -53,15 +41,15 @@ class PortTracker:
         self._sent_at = 0.0
         self.left_out: tuple[int, ...] = ()  # listened on, but over the limit, in the last sample
 
-    def under(self, settings: PortSettings) -> PortTracker:
-        """The same as other settings say: what is known of each port stays known."""
+    def with_settings(self, settings: PortSettings) -> PortTracker:
+        """Return a tracker for other settings that knows what this one knows of each port."""
         ports = PortTracker(settings, self.seen, service=self._service)
         ports._is_loopback = self._is_loopback
         return ports
 
     @property
     def wanted(self) -> CountedPorts:
-        """What the next sample is to count."""
+        """Return what the next sample is to count."""
         settings = self._settings
         return CountedPorts(
             local=frozenset(self._configured.union(self.seen)),
@@ -70,7 +58,7 @@ class PortTracker:
         )
 
     def track(self, snapshot: Snapshot, *, now: float, wants_discovery: bool) -> ReportedPorts:
-        """What the sample `snapshot` is to report."""
+        """Return what the sample `snapshot` is to report."""
         local = self._local(snapshot, now)
         self._is_loopback = {
             port: snapshot.listeners.get(port, Listener(is_loopback=self._is_loopback.get(port, False))).is_loopback
@@ -98,21 +86,21 @@ class PortTracker:
         return sorted(self._configured.union(found))
 
     def _discovery(self, now: float, *, wants_discovery: bool) -> dict[str, str]:
-        """The value of each discovery key, on change and every hour; nothing in between."""
+        """Return the value of each discovery key, on change and every hour; nothing in between."""
         local = [
-            {**self._named(port), "{#SCOPE}": "loopback" if is_loopback else "any"}
+            {**self._describe(port), "{#SCOPE}": "loopback" if is_loopback else "any"}
             for port, is_loopback in self._is_loopback.items()
         ]
-        found = {LOCAL: _as_json(local), REMOTE: _as_json(map(self._named, self._settings.remote))}
-        if found == self._sent and now - self._sent_at < (_ASKED_S if wants_discovery else _AGAIN_S):
+        found = {LOCAL: _as_json(local), REMOTE: _as_json(map(self._describe, self._settings.remote))}
+        if found == self._sent and now - self._sent_at < (_WANTED_S if wants_discovery else _AGAIN_S):
             return {}
         self._sent, self._sent_at = found, now
         return found
 
-    def _named(self, port: int) -> dict[str, str]:
+    def _describe(self, port: int) -> dict[str, str]:
         return {"{#PORT}": str(port), "{#SERVICE}": self._service(port)}
 
 
 def _as_json(found: Iterable[dict[str, str]]) -> str:
-    """Low-level discovery's value (Zabbix manual: Low-level discovery, Custom LLD rules)."""
+    """Return the value of low-level discovery (Zabbix manual: Low-level discovery, Custom LLD rules)."""
     return json.dumps(list(found), separators=(",", ":"))

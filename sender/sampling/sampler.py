@@ -1,4 +1,7 @@
-"""One sample from the kernel to whoever publishes it. Logs when sampling starts to fail, when it works again, and gaps."""
+"""Takes one sample from the kernel to whoever publishes it. Logs when sampling fails, when it works again, and gaps.
+
+Knows no scheduler: the daemon calls `tick` when a sample is due.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,24 @@ from typing import TYPE_CHECKING
 from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
-from sender.sampling.ports import PortTracker
 from sender.text import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from sender.model import CountedPorts, Item, Snapshot, Vitals
+    from sender.sampling.ports import PortTracker
     from sender.settings.schema import Settings
 
 _LOG = logging.getLogger(__name__)
-_SAY_AGAIN_S = 3600.0
+_LOG_AGAIN_S = 3600.0
 
 
 class Sampler:
-    """`sample` asks the kernel, `vitals` the daemon (given its uptime in s); `publish` takes the items of both.
+    """The sampling of one host: `sample` asks the kernel, `vitals` the daemon, given its uptime in s; `publish` takes both.
 
-    `known` are ports that were reported before this daemon's start.
+    `ports` are those to be reported, by the clock `elapsed`.
+    `tick` and `once` belong to one thread; `apply` may be called from another, `ended` and `trouble` be read from any.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class Sampler:
         sample: Callable[[CountedPorts], Snapshot],
         vitals: Callable[[int], Vitals],
         publish: Callable[[Sequence[Item]], None],
-        known: Iterable[int] = (),
+        ports: PortTracker,
         elapsed: Callable[[], float] = boottime,
     ) -> None:
         self._sample = sample
@@ -50,13 +54,13 @@ class Sampler:
         self.ended = time.monotonic()  # when it did, by the clock of systemd's watchdog, which a suspend stops
         self.trouble: str | None = None  # why there is no sample; None while there are
         self._left_out: tuple[int, ...] = ()  # the ports that were logged last,
-        self._say_left_out_at = 0.0  # and when others may be
+        self._log_left_out_at = 0.0  # and when others may be
         self._settings = settings
-        self._ports = PortTracker(settings.ports, dict.fromkeys(known, self._started))
+        self._ports = ports
 
-    def serve(self, settings: Settings) -> None:
-        """From now on, samples are as these say."""
-        self._ports = self._ports.under(settings.ports)
+    def apply(self, settings: Settings) -> None:
+        """Take the next samples as these settings say."""
+        self._ports = self._ports.with_settings(settings.ports)
         self._settings = settings
         self._began = None
 
@@ -68,16 +72,16 @@ class Sampler:
         vitals = self._vitals(int(now - self._started))
         tracked = ports.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
         self._publish(to_items(snapshot, vitals, host=host, tracked=tracked))
-        self._say_left_out(ports.left_out, now)
+        self._log_left_out(ports.left_out, now)
 
-    def _say_left_out(self, ports: tuple[int, ...], now: float) -> None:
-        if ports != self._left_out and (now >= self._say_left_out_at or not ports):
-            self._left_out, self._say_left_out_at = ports, now + _SAY_AGAIN_S
+    def _log_left_out(self, ports: tuple[int, ...], now: float) -> None:
+        if ports != self._left_out and (now >= self._log_left_out_at or not ports):
+            self._left_out, self._log_left_out_at = ports, now + _LOG_AGAIN_S
             if ports:
                 _LOG.warning(
-                    "%d listening ports are not reported, over ports.limit of %d: %s; raise it, or name some in "
+                    "ports.limit of %d reached: %d listening ports are not reported: %s. Raise it, or name some in "
                     "ports.exclude",
-                    *(len(ports), self._settings.ports.limit, some_of(ports)),
+                    *(self._settings.ports.limit, len(ports), some_of(ports)),
                 )
             else:
                 _LOG.info("every listening port is reported again")
@@ -85,13 +89,13 @@ class Sampler:
     def tick(self) -> None:
         """Take and publish one sample, or log why there is none: a hole, never zeros."""
         now = self._elapsed()
-        self._look_back(now)
+        self._log_gap(now)
         self._began = now
         try:
             self.once()
         except KernelError as error:
             if not self._failures:
-                _LOG.error("no sample: %s; asking again at every interval", error)
+                _LOG.error("no sample, retrying at every interval: %s", error)
             self._failures += 1
             self.trouble = str(error)
         else:
@@ -102,8 +106,8 @@ class Sampler:
             self._took_s = self._elapsed() - now
             self.ended = time.monotonic()
 
-    def _look_back(self, now: float) -> None:
-        """Say what is missing between the last tick and this one, if anything is."""
+    def _log_gap(self, now: float) -> None:
+        """Log what is missing between the last tick and this one, if anything is."""
         began = self._began  # which a reload may change at any moment
         if began is None:
             return
@@ -113,15 +117,15 @@ class Sampler:
         self._too_slow = too_slow
         if too_slow and not before:
             _LOG.warning(
-                "a sample took %.1f s, longer than the interval of %d s: those due meanwhile are skipped, for as long as "
-                "this lasts; a longer `interval` would fit",
+                "a sample took %.1f s, longer than the interval of %d s. While this lasts, samples that are due meanwhile are "
+                "skipped. Choose a longer `interval`",
                 *(self._took_s, interval_s),
             )
         elif before and not too_slow:
             _LOG.info("samples fit into the interval of %d s again", interval_s)
         elif missing > 0 and not too_slow:
             _LOG.warning(
-                "%d samples are missing: for %.0f s this process did not run; it or the whole machine was suspended, "
-                "stopped or too busy",
+                "%d samples are missing: this process did not run for %.0f s. It or the whole machine was suspended, stopped "
+                "or too busy",
                 *(missing, now - began),
             )

@@ -96,4 +96,4 @@ def test_a_signal_ends_a_dry_run_that_nobody_reads(config: Callable[..., Path]) 
         os.close(read)
         os.close(write)
     assert process.returncode == 1
-    assert "stopped in the middle of a sample" in log
+    assert "stopped during a sample" in log

@@ -35,8 +35,8 @@ def test_once_names_refused_discovery(config: Callable[..., Path]) -> None:
     with Trapper(_without_discovery) as trapper:
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
     assert done.returncode == 1
-    assert f"d0 refuses of host 'web-01': {LOCAL}, {REMOTE}. " in done.stderr
-    assert "accepts every value" not in done.stderr
+    assert f"d0: Zabbix rejects these keys of host 'web-01': {LOCAL}, {REMOTE}. " in done.stderr
+    assert "accepts all values" not in done.stderr
 
 
 def _without_discovery(request: dict[str, Any]) -> bytes:

@@ -36,10 +36,10 @@ def test_a_destination_that_comes_back_is_asked_again(
     """A destination that was away at the start is asked soon after it takes values."""
     with Trapper(lambda _: b"") as trapper:
         process = start("run", "--config", config(trapper.port, autoregistration={"metadata": METADATA}))
-        log = until(process, "delivery to d0 fails")
+        log = until(process, "d0: delivery failed")
         trapper.answer = by_kind(accept, KNOWN)
-        log += until(process, "d0 knows host 'web-01'")
-        assert log.count("d0 was not asked to register host 'web-01'") == 1
+        log += until(process, "d0: Zabbix knows host 'web-01'")
+        assert log.count("d0: could not ask for registration of host 'web-01'") == 1
         assert trapper.requests.count(REQUEST) == 2
 
 

@@ -82,8 +82,8 @@ def test_a_failure_has_its_end_in_the_log(
         trapper.wait_for(1)
         reload(process, path, to(trapper, timeout="9s"))
         hang.go(trapper)
-        until(process, "delivery to d0 fails")
-        until(process, "delivery to d0 works again after 0 s")
+        until(process, "d0: delivery failed")
+        until(process, "d0: delivery works again after 0 s")
         end(process)
 
 
@@ -94,13 +94,13 @@ def test_a_backlog_has_its_end_in_the_log(
     with Trapper(resets) as trapper, Trapper() as other:
         path = config(destinations=[to(trapper), to(other, "d1")])
         process = start("run", "--config", path)
-        until(process, "delivery to d0 fails")
+        until(process, "d0: delivery failed")
         other.wait_for(2)
         hang = Hang.in_next(trapper, accept)
         reload(process, path, to(trapper, timeout="9s"), to(other, "d1"))
         hang.go(trapper)
-        until(process, "delivery to d0 works again")
-        until(process, "d0 has all that waited for it")
+        until(process, "d0: delivery works again")
+        until(process, "d0: backlog delivered")
         end(process)
 
 
@@ -144,4 +144,4 @@ def test_held_values_that_end_with_it_are_said(
         reload(process, path, to(trapper, timeout="9s"))
         log = end(process)
         hang.go(trapper)
-    assert "values held for d0 until it has the items of port 9 are lost" in log
+    assert "d0: dropped the values held for new port 9, as this daemon stops" in log

@@ -47,7 +47,7 @@ def test_the_daemon_delivers_and_stops(
     assert f"tcp-status-sender {__version__} started: host 'web-01', a sample every 1 s from " in log
     assert f", to d0 (127.0.0.1:{one.port}), d1 (127.0.0.1:{other.port})" in log
     assert "lost" not in log
-    assert "d0 accepts every value of host 'web-01'" in log
+    assert "d0: Zabbix accepts all values of host 'web-01'" in log
     assert f"stopping on {ending.name}" in log
 
 
@@ -57,11 +57,11 @@ def test_a_dead_destination_gets_it_all_later(
     """While one destination answers nothing, the other gets every sample; when it returns, it gets them all, once."""
     with Trapper(lambda _: b"") as dead, Trapper() as alive:
         process = start("run", "--config", config(dead.port, alive.port))
-        until(process, "delivery to d0 fails")
+        until(process, "d0: delivery failed")
         alive.wait_for(4)
         attempts = len(dead.requests)
         dead.answer = alive.answer  # this request, and all that follow, are accepted
-        until(process, "delivery to d0 works again")
+        until(process, "d0: delivery works again")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert [value for request in dead.requests[attempts:] for value in request["data"]] == alive.values
@@ -81,8 +81,8 @@ def test_what_waits_at_the_end_arrives_after_the_next_start(
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
         taken = list(alive.values)
-        assert f"stopped with {len(taken)} values undelivered to d0; they wait in {path.parent}/spool.db" in log
-        assert "undelivered to d1" not in log
+        assert f"d0: stopped with {len(taken)} values queued in {path.parent}/spool.db" in log
+        assert "d1: stopped" not in log
         dead.requests.clear()
         dead.answer = alive.answer
         process = start("run", "--config", path)
@@ -96,11 +96,11 @@ def test_what_waits_in_memory_is_lost_and_said(
     """With a spool in memory, the log says at the start what that means, and at the end how much was lost."""
     with Trapper(lambda _: b"") as dead:
         process = start("run", "--config", config(dead.port, spool={"path": ":memory:"}))
-        log = until(process, "delivery to d0 fails")
+        log = until(process, "d0: delivery failed")
         process.send_signal(signal.SIGTERM)
         log += process.communicate(timeout=20)[1]
-    assert "spool.path is :memory:, so what waits for a destination is lost when this daemon ends" in log
-    assert "values undelivered to d0; those in memory are lost" in log
+    assert "spool.path is :memory:, so queued values are lost when this daemon stops" in log
+    assert "values queued; those in memory are lost" in log
 
 
 def test_kill_loses_nothing(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
@@ -151,7 +151,7 @@ def test_a_hangup_applies_the_changed_file(
         goes.wait_for(2)
         path.write_text("interval: loud\n")
         process.send_signal(signal.SIGHUP)
-        log = until(process, "was not reloaded, the one before stays in force")
+        log = until(process, "reload failed, the old configuration stays active")
         assert f"{path}: interval: is 'loud'; expected a duration" in log
         config(stays.port, comes.port, host="web-02")
         process.send_signal(signal.SIGHUP)
@@ -204,7 +204,7 @@ def test_a_reload_that_drops_a_destination_and_moves_the_spool(
         goes.wait_for(1)
         config(stays.port, spool={"path": str(tmp_path / "new.db")})
         process.send_signal(signal.SIGHUP)
-        moved = "spool.path takes effect at the next start, until then "
+        moved = "spool.path changes at the next start; until then "
         assert f"{moved}{tmp_path}/spool.db is used; to keep what waits in it" in until(process, " reloaded: ")
         reached = len(stays.requests)
         stays.wait_for(reached + 3)
@@ -230,7 +230,7 @@ def test_values_held_for_a_new_port_are_lost_with_the_daemon(
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "values held for d0 until it has the items of port 9 are lost" in log
+    assert "d0: dropped the values held for new port 9, as this daemon stops" in log
 
 
 def test_a_stopped_process_goes_on_and_says_what_is_missing(
@@ -243,7 +243,7 @@ def test_a_stopped_process_goes_on_and_says_what_is_missing(
         process.send_signal(signal.SIGSTOP)
         time.sleep(3)  # that much is to be missing
         process.send_signal(signal.SIGCONT)
-        log = until(process, "samples are missing: for")
+        log = until(process, "samples are missing: this process did not run for")
         trapper.wait_for(3)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
@@ -270,7 +270,7 @@ def test_systemd_is_told_how_things_are(
 
         assert "STATUS=a sample every 1 s; d0: " in told("READY=1")
         told("WATCHDOG=1")
-        assert f"values wait: 127.0.0.1:{dead.port}: it closed the connection" in told("values wait")
+        assert f"values queued): 127.0.0.1:{dead.port}: it closed the connection" in told("values queued")
         process.send_signal(signal.SIGHUP)
         told("RELOADING=1\nMONOTONIC_USEC=")
         told("READY=1")
@@ -356,7 +356,10 @@ def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> N
         done = tcp_status_sender("run", "--once", "--config", config(dead.port, alive.port))
     assert done.returncode == 1
     assert len(alive.requests) == 1
-    assert f"delivery to d0 fails; {FIRST} values wait: 127.0.0.1:{dead.port}: it closed the connection" in done.stderr
+    assert (
+        f"d0: delivery failed, retrying ({FIRST} values queued): 127.0.0.1:{dead.port}: it closed the connection"
+        in done.stderr
+    )
 
 
 def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> None:
@@ -365,7 +368,7 @@ def test_once_fails_where_values_are_refused(config: Callable[..., Path]) -> Non
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port, ports=ports))
     assert done.returncode == 1
-    assert f"d0 refused all {FIRST} values of host 'web-01'; they are lost" in done.stderr
+    assert f"d0: Zabbix rejects all {FIRST} values of host 'web-01'. " in done.stderr
     assert "items of port" not in done.stderr
 
 
@@ -380,11 +383,10 @@ def test_once_names_the_keys_that_are_refused(config: Callable[..., Path]) -> No
         done = tcp_status_sender("run", "--once", "--config", config(trapper.port))
     assert done.returncode == 1
     assert (
-        f"d0 refused 2 of {FIRST} values of host 'web-01'; they are lost. The next sample is sent value by value"
-        in done.stderr
+        f"d0: Zabbix rejected 2 of {FIRST} values of host 'web-01'. The next sample is sent key by key" in done.stderr
     )
     assert (
-        "d0 refuses of host 'web-01': tcp.status[CLOSING], tcp.sender.version. Zabbix does not give a reason"
+        "d0: Zabbix rejects these keys of host 'web-01': tcp.status[CLOSING], tcp.sender.version. Zabbix does not give a reason"
         in done.stderr
     )
     assert len({(value["key"], value["clock"], value["ns"]) for value in trapper.values}) == len(trapper.values) == 44
@@ -440,7 +442,7 @@ def test_the_journal_hears_how_bad_it_is(config: Callable[..., Path], monkeypatc
             subprocess.run(command, stderr=errors, check=False, timeout=60)
         errors.close()
         failed, lost, bad = log.read().splitlines()
-    assert failed.startswith(f"<3>delivery to d0 fails; {FIRST} values wait: ")
+    assert failed.startswith(f"<3>d0: delivery failed, retrying ({FIRST} values queued): ")
     assert lost.startswith("<3>values that were not delivered are dropped")
     assert bad.startswith(f"<3>{path}: interval: is 'loud'; expected a duration")
 
@@ -465,6 +467,6 @@ def test_what_an_agents_file_has_beyond_ours_is_said_once(
         assert "Hostname: only 'three' is used" in until(process, " reloaded: host 'three', ")
         agent.write_text("")
         process.send_signal(signal.SIGHUP)
-        until(process, f"the one before stays in force: {agent}: ServerActive: missing; ")
+        until(process, f"the old configuration stays active: {agent}: ServerActive: missing; ")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

@@ -27,7 +27,7 @@ def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], conf
     with Trapper(lambda _: b"") as dead, Trapper() as alive:
         path = config(dead.port, alive.port)
         process = start("run", "--config", path)
-        until(process, "delivery to d0 fails")
+        until(process, "d0: delivery failed")
         alive.wait_for(2)
         done = tcp_status_sender("status", "--config", path)
         found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)
@@ -60,7 +60,7 @@ def test_when_no_daemon_runs(start: Callable[..., subprocess.Popen[str]], config
     """After the daemon has ended, what is queued is still to be seen; a destination that is new has nothing yet."""
     with Trapper(lambda _: b"") as dead:
         process = start("run", "--config", config(dead.port))
-        until(process, "delivery to d0 fails")
+        until(process, "d0: delivery failed")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         path = config(dead.port, 9)
@@ -77,11 +77,11 @@ def test_what_is_refused(start: Callable[..., subprocess.Popen[str]], config: Ca
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
         path = config(trapper.port)
         process = start("run", "--config", path)
-        until(process, f"d0 refused all {len(KEYS) + len(DISCOVERIES)} values")
+        until(process, f"d0: Zabbix rejects all {len(KEYS) + len(DISCOVERIES)} values")
         trapper.wait_for(2)
         done = tcp_status_sender("status", "--config", path)
         found = json.loads(tcp_status_sender("status", "--json", "--config", path).stdout)["destinations"][0]
-    assert done.stdout.endswith("\n\nd0: it refuses all values of host 'web-01'; the log says what to look at\n")
+    assert done.stdout.endswith("\n\nd0: Zabbix rejects all values of host 'web-01' (see the log)\n")
     assert found["last_success"] is None
     assert found["failing_since"] is None
     assert (found["rejected"] - len(DISCOVERIES)) % len(KEYS) == 0

@@ -55,7 +55,7 @@ def test_a_disk_that_somebody_fills(start: Callable[..., Any], config: Callable[
         disk.free()
         daemon.until(AGAIN)
         returns(away)
-        daemon.until("delivery to d0 works again")
+        daemon.until("d0: delivery works again")
         live.wait_for(len(live.requests) + 2)
         assert daemon.stop() == 0
     assert_no_hole(clocks(live))
@@ -86,9 +86,9 @@ def test_a_disk_that_the_spool_itself_fills(start: Callable[..., Any], config: C
     assert count > 1000
     with Trapper(nothing) as away:
         daemon = start("run", "--config", config(disk.at / "spool.db", away.port), within=disk)
-        daemon.until("delivery to d0 fails")
+        daemon.until("d0: delivery failed")
         returns(away)
-        daemon.until("delivery to d0 works again")
+        daemon.until("d0: delivery works again")
         away.wait_for(count * len(KEYS) // 2000 + 3)
         assert daemon.stop() == 0
     found = clocks(away)
@@ -110,7 +110,7 @@ def test_a_disk_that_becomes_read_only(start: Callable[..., Any], config: Callab
         disk.run("chattr", "-i", disk.at, *files)
         daemon.until(AGAIN)
         returns(away)
-        daemon.until("delivery to d0 works again")
+        daemon.until("d0: delivery works again")
         assert daemon.stop() == 0
     assert_no_hole(clocks(live))
     assert clocks(away) == clocks(live)
@@ -229,7 +229,7 @@ def test_a_directory_that_is_removed_and_cannot_be_written(
         disk.run("chattr", "-i", disk.at / "place")
         daemon.until(AGAIN)
         returns(away)
-        daemon.until("delivery to d0 works again")
+        daemon.until("d0: delivery works again")
         assert daemon.stop() == 0
     assert_no_hole(clocks(live))
     assert clocks(away) == clocks(live)

@@ -153,7 +153,7 @@ def test_a_reload_that_fails_changes_nothing(caplog: pytest.LogCaptureFixture) -
     service.reload = reload
     daemon.run(service)
     assert (
-        "was not reloaded, the one before stays in force: config.yaml: host: is empty\nconfig.yaml: inter"
+        "reload failed, the old configuration stays active: config.yaml: host: is empty\nconfig.yaml: inter"
         in caplog.text
     )
 

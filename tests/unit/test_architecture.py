@@ -32,6 +32,26 @@ OWNERS = {
     "ctypes": {"zabbix/psk"},
     "rich": {"commands/show"},
 }
+PURE = {
+    "delivery/advice",
+    "delivery/probe",
+    "errors",
+    "items",
+    "kernel/counts",
+    "model",
+    "sampling/ports",
+    "spool/cursors",
+    "spool/sample",
+    "states",
+    "text",
+    "zabbix/protocol",
+}
+"""Values in, values out: what is the same whenever, wherever and by whomever it is called."""
+
+IMPURE = {"os", "pathlib", "threading", "time", "subprocess", "signal", "random", "logging", "socket"}
+HARMLESS = {"socket.AF_INET", "socket.AF_INET6", "socket.htons", "socket.ntohs"}
+"""What a pure module may import of those: numbers, and the order of their bytes."""
+
 MOST_LINES = 300
 
 
@@ -87,6 +107,15 @@ def test_each_library_has_one_owner(library: str) -> None:
     """What a foreign library is like is known in one place."""
     users = {module for module in MODULES if any(name.split(".")[0] == library for name in imports(module))}
     assert users == OWNERS[library]
+
+
+@pytest.mark.parametrize("module", sorted(PURE & set(MODULES)))
+def test_a_pure_module_has_no_way_out(module: str) -> None:
+    """It imports nothing that reaches a file, a socket, a thread, a clock or chance, and only pure modules of ours."""
+    needed = imports(module)
+    with_parts = {name for name in needed if any(other.startswith(f"{name}.") for other in needed)}
+    assert {name for name in needed - with_parts - HARMLESS if name.split(".")[0] in IMPURE} == set()
+    assert ours(module) - PURE - {"__init__"} == set()
 
 
 @pytest.mark.parametrize("module", MODULES)

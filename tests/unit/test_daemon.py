@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from sender.daemon import daemon, pipeline
+from sender.daemon import daemon, deliveries
 
 if TYPE_CHECKING:
     from sender.delivery.delivery import Delivery
@@ -31,7 +31,7 @@ def test_how_late_a_tick_may_be_follows_the_interval() -> None:
     """After a reload from a second to an hour, a tick that is two seconds late is not left out for an hour."""
     scheduler = daemon.scheduler_for(1, lambda: None)
     assert scheduler.get_jobs()[0].misfire_grace_time == 1
-    daemon.follow(scheduler, 3600)
+    daemon.set_interval(scheduler, 3600)
     assert scheduler.get_jobs()[0].misfire_grace_time == 1800
 
 
@@ -48,6 +48,7 @@ def test_a_defect_in_a_delivery_does_not_end_it(caplog: pytest.LogCaptureFixture
 
     class Defective:
         name = "main"
+        is_ending = False
         runs = 0
 
         def run(self) -> None:
@@ -61,7 +62,7 @@ def test_a_defect_in_a_delivery_does_not_end_it(caplog: pytest.LogCaptureFixture
     pauses: list[float] = []
     defective = Defective()
     caplog.set_level(logging.INFO)
-    pipeline.keep_going(cast("Delivery", defective))
+    deliveries.keep_going(cast("Delivery", defective))
     assert (defective.runs, pauses) == (3, [10, 10])
     assert caplog.text.count("RuntimeError: a defect") == 2
-    assert "delivery to main met with an unexpected error and goes on in 10 s" in caplog.text
+    assert "main: unexpected error in the delivery, retrying in 10 s" in caplog.text

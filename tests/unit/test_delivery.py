@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -21,19 +22,27 @@ if TYPE_CHECKING:
 
 
 class Hasty(threading.Event):
-    """A stop that nobody waits for; `pauses` are what was asked for. It comes after `limit` of them."""
+    """An interrupt that nobody waits for; `pauses` are what was asked for. At the last of `limit`, it calls `at_last`."""
 
     def __init__(self, limit: int = 1_000) -> None:
         super().__init__()
         self.pauses: list[float] = []
+        self.at_last: Callable[[], None] = self.set
         self._limit = limit
 
     def wait(self, timeout: float | None = None) -> bool:
         """As Event.wait, at once."""
         self.pauses.append(timeout or 0)
         if len(self.pauses) == self._limit:
-            self.set()
+            self.at_last()
         return self.is_set()
+
+
+def run_until_stopped(delivery: Delivery, interrupt: Hasty) -> list[float]:
+    """Run `delivery`, which is stopped in the last pause that `interrupt` allows; return the pauses."""
+    interrupt.at_last = delivery.stop
+    delivery.run()
+    return interrupt.pauses
 
 
 class Destination:
@@ -127,40 +136,42 @@ def test_what_changes_is_logged_once(spool: Spool, logged: Callable[[], list[str
     for number in range(3):
         fill(spool, number)
         delivery.drain()
-    assert logged() == ["main accepts every value of host 'web-01'"]
+    assert logged() == ["main: Zabbix accepts all values of host 'web-01'"]
     destination.mood = down
     for number in range(3):
         fill(spool, number)
         delivery.drain()
-    assert logged() == ["delivery to main fails; 10 values wait: zbx:10051: connection refused"]
+    assert logged() == ["main: delivery failed, retrying (10 values queued): zbx:10051: connection refused"]
     for mood in (hung, down, hung, down):  # two causes that take turns are not worth a line each time
         destination.mood = mood
         delivery.drain()
-    assert logged() == ["delivery to main fails; 30 values wait: zbx:10051: no answer"]
+    assert logged() == ["main: delivery failed, retrying (30 values queued): zbx:10051: no answer"]
     assert delivery.cause == "zbx:10051: connection refused"
     now[0] = 160.0
     delivery.drain()
     delivery.drain()
-    assert logged() == ["delivery to main fails, for 1 min 0 s now; 30 values wait: zbx:10051: connection refused"]
+    assert logged() == [
+        "main: delivery failed for 1 min 0 s, retrying (30 values queued): zbx:10051: connection refused"
+    ]
     now[0] += 86_460
     delivery.drain()
     delivery.drain()
-    assert logged() == ["delivery to main fails, for 1 d 0 h now; 30 values wait: zbx:10051: connection refused"]
+    assert logged() == ["main: delivery failed for 1 d 0 h, retrying (30 values queued): zbx:10051: connection refused"]
     now[0] += 95.0
     destination.mood = accepting
     delivery.drain()
     assert logged() == [
-        "delivery to main works again after 1 d 0 h; 30 values to deliver",
-        "main has all that waited for it: 30 values",
+        "main: delivery works again after 1 d 0 h (30 values queued)",
+        "main: backlog delivered (30 values)",
     ]
     assert delivery.cause is None
-    assert delivery.state == "takes all values"
+    assert delivery.state == "all values accepted"
 
 
 def test_refused_values_are_not_sent_again(spool: Spool, logged: Callable[[], list[str]]) -> None:
     """What Zabbix refuses is counted and done with; the next sample goes out value by value, each value once."""
     destination = Destination()
-    delivery = Delivery("main", destination.send, spool, stop=Hasty())
+    delivery = Delivery("main", destination.send, spool, interrupt=Hasty())
     destination.mood = lambda count: Outcome(accepted=count - 1, rejected=1) if count > 1 else Outcome(accepted=1)
     for number in range(3):
         fill(spool, number)
@@ -174,9 +185,9 @@ def test_refused_values_are_not_sent_again(spool: Spool, logged: Callable[[], li
 @pytest.mark.parametrize(
     ("refused", "state"),
     [
-        (0, "takes all values"),
-        (3, "it refuses values of host 'web-01': the log will say which"),
-        (10, "it refuses all values of host 'web-01'; the log says what to look at"),
+        (0, "all values accepted"),
+        (3, "Zabbix rejects values of host 'web-01': the log will say which"),
+        (10, "Zabbix rejects all values of host 'web-01' (see the log)"),
     ],
 )
 def test_its_state_says_what_is_refused(spool: Spool, refused: int, state: str) -> None:
@@ -184,20 +195,20 @@ def test_its_state_says_what_is_refused(spool: Spool, refused: int, state: str) 
     destination = Destination()
     destination.mood = lambda count: Outcome(accepted=count - refused, rejected=refused)
     delivery = Delivery("main", destination.send, spool)
-    assert delivery.state == "nothing was sent yet"
+    assert delivery.state == "nothing sent yet"
     fill(spool, 1)
     assert delivery.drain()
     assert delivery.state == state
     destination.mood = down
     fill(spool, 2)
     assert not delivery.drain()
-    assert delivery.state == "10 values wait: zbx:10051: connection refused"
+    assert delivery.state == "delivery fails, 10 values queued: zbx:10051: connection refused"
 
 
 def test_a_destination_that_fails_in_a_probe_is_probed_on(spool: Spool, logged: Callable[[], list[str]]) -> None:
     """Where the connection breaks in the middle of the values of a sample, those that were answered for are not sent again."""
     destination = Destination()
-    delivery = Delivery("main", destination.send, spool, stop=Hasty())
+    delivery = Delivery("main", destination.send, spool, interrupt=Hasty())
     destination.mood = lambda count: Outcome(accepted=count - 1, rejected=1)
     fill(spool, 1)
     assert delivery.drain()
@@ -207,7 +218,10 @@ def test_a_destination_that_fails_in_a_probe_is_probed_on(spool: Spool, logged: 
     assert delivery.drain()
     assert destination.taken == [1] * 10 + [2] * 10
     assert spool.rejected == 1 + 6
-    assert "main refuses of host 'web-01': k4, k5, k6, k7, k8, k9. Zabbix does not give a reason" in logged()[-3]
+    assert (
+        "main: Zabbix rejects these keys of host 'web-01': k4, k5, k6, k7, k8, k9. Zabbix does not give a reason"
+        in logged()[-3]
+    )
 
 
 def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[str]]) -> None:
@@ -229,7 +243,7 @@ def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[st
     delivery = Delivery("main", Destination().send, cast("Spool", Unreadable()))
     assert not delivery.drain()
     assert not delivery.drain()
-    assert logged() == ["delivery to main fails; 7 values wait: spool.db: disk I/O error, reading 1000"]
+    assert logged() == ["main: delivery failed, retrying (7 values queued): spool.db: disk I/O error, reading 1000"]
 
 
 def test_it_waits_between_attempts_longer_each_time(spool: Spool) -> None:
@@ -237,12 +251,11 @@ def test_it_waits_between_attempts_longer_each_time(spool: Spool) -> None:
     destination = Destination()
     destination.mood = down
     fill(spool, 1)
-    stop = Hasty(9)
-    Delivery("main", destination.send, spool, stop=stop, jitter=lambda: 1.0).run()
-    assert stop.pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    stop = Hasty(3)
-    Delivery("main", destination.send, spool, stop=stop, jitter=lambda: 0.0).run()
-    assert stop.pauses == [0.5, 1, 2]
+    for jitter, pauses in ((1.0, [1, 2, 4, 8, 16, 32, 60, 60, 60]), (0.0, [0.5, 1, 2])):
+        interrupt = Hasty(len(pauses))
+        delivery = Delivery("main", destination.send, spool, interrupt=interrupt, jitter=partial(float, jitter))
+        delivery.use(destination.send)  # which cuts short one pause, not all that follow
+        assert run_until_stopped(delivery, interrupt) == pauses
 
 
 def test_progress_is_a_reason_to_try_again_soon(spool: Spool) -> None:
@@ -250,9 +263,9 @@ def test_progress_is_a_reason_to_try_again_soon(spool: Spool) -> None:
     destination = Destination()
     destination.mood = in_turn(down, down, down, *[accepting, down] * 3, down)
     fill(spool, *range(1000))
-    stop = Hasty(6)
-    Delivery("main", destination.send, spool, stop=stop, jitter=lambda: 1.0).run()
-    assert stop.pauses == [1, 2, 4, 1, 1, 1]
+    interrupt = Hasty(6)
+    delivery = Delivery("main", destination.send, spool, interrupt=interrupt, jitter=lambda: 1.0)
+    assert run_until_stopped(delivery, interrupt) == [1, 2, 4, 1, 1, 1]
 
 
 @pytest.fixture
@@ -295,8 +308,8 @@ def test_it_sends_some_time_after_the_sample_but_stops_at_once(
     started: Callable[[Delivery], threading.Thread],
 ) -> None:
     """The offset is waited for before each delivery, and cut short by a stop, which delivers what waits."""
-    destination, stop = Destination(), threading.Event()
-    delivery = Delivery("main", destination.send, spool, stop=stop)
+    destination = Destination()
+    delivery = Delivery("main", destination.send, spool)
     delivery.offset_s = 3600.0
     thread = started(delivery)
     fill(spool, 1)
@@ -305,12 +318,11 @@ def test_it_sends_some_time_after_the_sample_but_stops_at_once(
     delivery.stop()
     thread.join(20)
     assert destination.taken == [1] * 10 + [2] * 10
-    hasty = Hasty(1)
-    delivery = Delivery("main", destination.send, spool, stop=hasty)
+    interrupt = Hasty(1)
+    delivery = Delivery("main", destination.send, spool, interrupt=interrupt)
     delivery.offset_s = 12.5
     delivery.wake()
-    delivery.run()
-    assert hasty.pauses == [12.5]
+    assert run_until_stopped(delivery, interrupt) == [12.5]
 
 
 def test_a_stop_makes_a_last_attempt(spool: Spool, started: Callable[[Delivery], threading.Thread]) -> None:
@@ -328,26 +340,88 @@ def test_a_stop_makes_a_last_attempt(spool: Spool, started: Callable[[Delivery],
     assert spool.queued("main") == 0
 
 
-def test_whoever_is_replaced_makes_no_last_attempt(
+def test_who_is_re_aimed_does_not_wait_for_the_next_attempt(
     spool: Spool, started: Callable[[Delivery], threading.Thread]
 ) -> None:
-    """Who was given another address by a reload is not kept from it by another attempt at the silent one."""
-    destination = Destination()
-    attempted = threading.Event()
-
-    def silent(_count: int) -> Outcome:
-        attempted.set()
-        raise DeliveryError("zbx:10051: no answer")
-
-    destination.mood = silent
-    delivery = Delivery("main", destination.send, spool, jitter=lambda: 3600.0)
+    """Given another address in the pause after a failure, it tries that one at once, and the silent one never again."""
+    silent, other = Destination(), Destination()
+    silent.mood = hung
+    delivery = Delivery("main", silent.send, spool, jitter=lambda: 3600.0)
     fill(spool, 1)
-    thread = started(delivery)
-    assert attempted.wait(20)
-    delivery.stop(last_attempt=False)
-    thread.join(20)
-    assert destination.calls == 1
-    assert delivery.waiting == 10
+    started(delivery)
+    silent.wait_for_calls(1)
+    delivery.use(other.send)
+    other.wait_for_calls(1)
+    delivery.stop()
+    assert silent.calls == 1
+
+
+def test_a_request_on_its_way_is_not_given_up_for_another_address(
+    spool: Spool, started: Callable[[Delivery], threading.Thread]
+) -> None:
+    """Re-aimed in the middle of a request, it waits for the answer; the next request goes to the other address."""
+    first, other, free = Destination(), Destination(), threading.Event()
+
+    def late(count: int) -> Outcome:
+        assert free.wait(20)
+        return Outcome(accepted=count)
+
+    first.mood = late
+    fill(spool, *range(250))
+    delivery = Delivery("main", first.send, spool)
+    started(delivery)
+    first.wait_for_calls(1)
+    delivery.use(other.send)
+    free.set()
+    other.wait_for_calls(2)
+    assert first.taken == [clock for clock in range(100) for _ in range(10)]
+    assert other.taken[0] == 100
+
+
+def test_who_is_retired_sends_nothing_more(spool: Spool, started: Callable[[Delivery], threading.Thread]) -> None:
+    """Neither a last attempt, nor the rest of a sample that goes out key by key; brought back, it goes on with that."""
+    destination = Destination()
+    delivery = Delivery("main", destination.send, spool, interrupt=Hasty())
+    destination.mood = lambda count: Outcome(accepted=count - 1, rejected=1)
+    fill(spool, 1)
+    assert delivery.drain()
+
+    def retiring(count: int) -> Outcome:
+        delivery.retire()
+        return Outcome(accepted=count)
+
+    destination.mood = in_turn(accepting, retiring)
+    fill(spool, 2)
+    delivery.run()
+    assert destination.calls == 1 + 2
+    assert delivery.cause is None
+    destination.mood = accepting
+    delivery.use(destination.send)
+    started(delivery)
+    destination.wait_for_calls(1 + 10)
+    delivery.stop()
+    assert destination.taken[10:20] == [2] * 10
+
+
+def test_who_may_not_know_the_host(spool: Spool) -> None:
+    """`on_unknown` is called when all of a host is rejected, and when delivery works again; not for some, nor for a port."""
+    destination, calls = Destination(), []
+    delivery = Delivery("main", destination.send, spool, interrupt=Hasty(), monotonic=lambda: 0.0)
+    delivery.on_unknown = lambda: calls.append(len(calls))
+    expected = [
+        (accepting, 0),
+        (lambda count: Outcome(accepted=1, rejected=count - 1), 0),
+        (accepting, 0),  # the probe
+        (lambda count: Outcome(rejected=count), 1),
+        (down, 1),
+        (accepting, 2),
+        (accepting, 2),
+    ]
+    for clock, (mood, count) in enumerate(expected):
+        destination.mood = mood
+        fill(spool, clock)
+        delivery.drain()
+        assert len(calls) == count, clock
 
 
 def test_an_outage_is_as_long_as_it_is(spool: Spool, logged: Callable[[], list[str]]) -> None:
@@ -360,7 +434,7 @@ def test_an_outage_is_as_long_as_it_is(spool: Spool, logged: Callable[[], list[s
     delivery = Delivery("main", Destination().send, spool, monotonic=lambda: now[0])
     now[0] += 90.0
     assert delivery.drain()
-    assert logged()[0] == "delivery to main works again after 1 min 30 s; 10 values to deliver"
+    assert logged()[0] == "main: delivery works again after 1 min 30 s (10 values queued)"
 
 
 def test_a_destination_of_many_words_is_not_logged_for_ever(spool: Spool, logged: Callable[[], list[str]]) -> None:

@@ -91,7 +91,7 @@ def test_every_value_is_accounted_for(script: list[Step], breaks: frozenset[int]
     """
     zabbix, now, clock = Zabbix(breaks=breaks), 1000.0, 0
     spool, came = Spool(":memory:", ["main"], LIMITS), 0
-    delivery = Delivery("main", zabbix.send, spool, stop=Unhurried(), monotonic=lambda: now)
+    delivery = Delivery("main", zabbix.send, spool, interrupt=Unhurried(), monotonic=lambda: now)
     for step in [*script, Step(samples=1, ports=PORTS, missing=frozenset(), drains=90, passes_s=700.0)]:
         zabbix.missing = step.missing
         for _ in range(step.samples):

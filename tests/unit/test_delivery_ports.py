@@ -46,7 +46,7 @@ def test_a_new_ports_values_are_neither_refused_nor_lost(spool: Spool, zabbix: Z
         assert delivery.drain()
     for state in STATES:
         assert zabbix.clocks(PORT.format(state)) == list(range(8))
-    assert (spool.rejected, spool.backlog, delivery.state) == (0, 0, "takes all values")
+    assert (spool.rejected, spool.backlog, delivery.state) == (0, 0, "all values accepted")
 
 
 def test_the_state_tells_of_ports_that_wait(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
@@ -54,7 +54,7 @@ def test_the_state_tells_of_ports_that_wait(spool: Spool, zabbix: Zabbix, delive
     zabbix.lacks = of_443
     spool.append(sample(1))
     delivery.drain()
-    assert delivery.state == "takes all values, those of 1 new ports later"
+    assert delivery.state == "all values accepted; values of 1 new ports held"
 
 
 def test_which_ports_are_known_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:
@@ -96,7 +96,7 @@ def test_a_port_that_loses_its_items_is_asked_for_anew(
     for clock in (2, 3):  # refused in one request, then in parts, to see which
         spool.append(sample(clock))
         assert delivery.drain()
-    assert any("main refuses of host 'web-01': all of port 443. " in line for line in logged())
+    assert any("main: Zabbix rejects these keys of host 'web-01': all of port 443. " in line for line in logged())
     assert delivery.wants_discovery
     assert spool.rejected == 4
     for clock in (4, 5):
@@ -117,7 +117,9 @@ def test_a_state_without_an_item_is_named_with_its_port(
     for clock in (1, 2, 3, 4):
         spool.append(sample(clock))
         assert delivery.drain()
-    assert any("main refuses of host 'web-01': 1 of 2 values of port 443. " in line for line in logged())
+    assert any(
+        "main: Zabbix rejects these keys of host 'web-01': 1 of 2 values of port 443. " in line for line in logged()
+    )
     assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2, 3, 4]
     assert spool.rejected == 4
     assert not delivery.wants_discovery

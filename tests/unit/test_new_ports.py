@@ -99,7 +99,7 @@ def test_what_is_expected_is_tried_soon() -> None:
     clock.now += 10_000
     subject.offer(Zabbix().send)
     assert subject.due_s == 600.0
-    subject.expect()
+    subject.retry_now()
     assert subject.due_s == 0.0
     subject.offer(Zabbix().send)
     assert subject.due_s == 5.0
@@ -124,7 +124,7 @@ def test_a_port_that_leaves_has_to_be_welcomed_again() -> None:
     """Zabbix may have deleted its items meanwhile."""
     subject = NewPorts("main", ["443", "80"])
     subject.hold(sample(1, "443"))
-    assert subject.known == {"443"}
+    assert subject.created == {"443"}
 
 
 def test_a_port_that_leaves_within_a_request_is_not_sent_twice() -> None:
@@ -133,7 +133,7 @@ def test_a_port_that_leaves_within_a_request_is_not_sent_twice() -> None:
     items = [*sample(1, "443"), *sample(2)]
     assert subject.ready(items) == items
     subject.hold(items)
-    assert (subject.ports, subject.known) == ([], set())
+    assert (subject.ports, subject.created) == ([], set())
 
 
 def test_a_port_in_doubt_is_held() -> None:
@@ -164,13 +164,13 @@ def test_a_port_that_is_never_taken_is_said_once(logged: Callable[[], list[str]]
         clock.now += 30
     (message,) = logged()
     assert message.startswith(
-        "main has no items of port 22, 80, 5 minutes after their discovery; the newest 480 samples"
+        "main: Zabbix has not created the items of port 22, 80, 5 minutes after their discovery. The newest 480 samples"
     )
     assert "{$TCP.PORT.NOT_MATCHES}" in message
     zabbix.ports.add("80")
     clock.now += 600
     subject.offer(zabbix.send)
-    assert logged() == ["main has the items of port 80 now; what was held for them is delivered"]
+    assert logged() == ["main: Zabbix has created the items of port 80; delivering its held values"]
 
 
 def test_one_value_of_a_port_that_is_refused_is_counted() -> None:
@@ -180,7 +180,7 @@ def test_one_value_of_a_port_that_is_refused_is_counted() -> None:
     subject.hold(sample(2, "80"))
     subject.offer(lambda items: Outcome(accepted=len(items) // 2, rejected=len(items) // 2))
     assert subject.rejected == 2
-    assert (subject.known, subject.ports) == ({"80"}, [])
+    assert (subject.created, subject.ports) == ({"80"}, [])
 
 
 @pytest.mark.parametrize("port", ["80", "443"])
@@ -198,8 +198,7 @@ def test_a_port_that_is_not_reported_any_more_is_given_up(port: str, logged: Cal
     subject.offer(zabbix.send)
     assert set(subject.ports) == {"80", "443"} - {port}
     assert logged()[-1] == (
-        f"main has no items of port {port}, and will not get them, as these are not reported any more: what was held for "
-        "them is given up"
+        f"main: dropped the values held for port {port}: Zabbix never created its items, and it is not reported any more"
     )
 
 
@@ -237,13 +236,11 @@ def test_another_host_begins_anew(logged: Callable[[], list[str]]) -> None:
     subject.offer(zabbix.send)
     assert [item.key for item in subject.ready(right)] == ["tcp.status[TOTAL]"]
     subject.hold(right)
-    assert logged() == [
-        "the values held for main until it has the items of host 'web-01' for port 80 are lost: the host is another now"
-    ]
+    assert logged() == ["main: host name changed: dropped the values held for new port 80 of host 'web-01'"]
     zabbix.ports |= {"80", "443"}
     subject.offer(zabbix.send)
     assert {(item.host, item.clock) for item in zabbix.taken} == {("web-02", 2)}
-    assert (subject.ports, subject.known) == ([], {"80", "443"})
+    assert (subject.ports, subject.created) == ([], {"80", "443"})
 
 
 def test_a_line_stays_readable(logged: Callable[[], list[str]]) -> None:
@@ -254,7 +251,7 @@ def test_a_line_stays_readable(logged: Callable[[], list[str]]) -> None:
     clock.now += 300
     subject.offer(zabbix.send)
     (message,) = logged()
-    assert message.startswith("main has no items of port 1, 2, 3, 4, ")
+    assert message.startswith("main: Zabbix has not created the items of port 1, 2, 3, 4, ")
     assert " 19, 20 and 980 more, 5 minutes after" in message
 
 

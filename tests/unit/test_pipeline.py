@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from sender.daemon.pipeline import offset_s
+from sender.daemon.deliveries import offset_s
 from sender.settings.schema import Settings
 
 

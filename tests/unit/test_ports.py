@@ -144,7 +144,7 @@ def test_a_scope_outlives_a_reload() -> None:
     """Nor does it while the settings change: discovery, which comes then, still says so."""
     ports = subject()
     track(ports, sample(loopback=(25,)), 0.0)
-    discovery = track(ports.under(settings(remote=[5432])), sample(), 30.0).discovery
+    discovery = track(ports.with_settings(settings(remote=[5432])), sample(), 30.0).discovery
     assert json.loads(discovery[LOCAL]) == [{"{#PORT}": "25", "{#SERVICE}": "s25", "{#SCOPE}": "loopback"}]
     assert json.loads(discovery[REMOTE]) == [{"{#PORT}": "5432", "{#SERVICE}": "s5432"}]
 

@@ -29,7 +29,7 @@ def test_a_port_that_leaves_in_an_outage_comes_once(spool: Spool, zabbix: Zabbix
     assert set(Counter((item.key, item.clock) for item in zabbix.taken).values()) == {1}
     assert [item.clock for item in zabbix.of_port(443)] == [1, 1, 2, 2, 3, 3]
     assert delivery.new_ports.ports == []
-    assert delivery.new_ports.known == set()
+    assert delivery.new_ports.created == set()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,9 @@ def test_refused_discovery_is_named(
         spool.append(sample(clock, discovery=clock in with_it))
         assert delivery.drain()
         if clock == min(with_it):
-            assert any(f"main refuses of host 'web-01': {LOCAL}, {REMOTE}. " in line for line in logged())
+            assert any(
+                f"main: Zabbix rejects these keys of host 'web-01': {LOCAL}, {REMOTE}. " in line for line in logged()
+            )
             assert not delivery.wants_discovery
 
 
@@ -115,4 +117,4 @@ def test_a_renamed_host_has_to_get_its_items_first(
     taken = [(item.host, item.clock) for item in zabbix.of_port(443) if "queue" in item.key]
     assert taken == [("web-01", 1), ("web-02", 2), ("web-02", 3), ("web-02", 4)]
     assert all(len({item.host for item in request}) == 1 for request in zabbix.requests)
-    assert not any("refuse" in line for line in logged())
+    assert not any("reject" in line for line in logged())

@@ -12,8 +12,7 @@ import pytest
 from lab.registering import KNOWN, METADATA, NOT_FOUND, REQUEST, failed, says
 from lab.trapper import MUTE, Trapper
 from sender.delivery.registration import Pace, Registration, Registrations
-from sender.errors import DeliveryError
-from sender.model import Item, Outcome
+from sender.model import Item
 from sender.settings.schema import Settings
 from sender.zabbix.uplink import Uplink
 
@@ -79,11 +78,11 @@ def test_other_answers_are_said_once(
         subject = registration(trapper)
         assert subject.register()
         assert subject.register()
-        assert logged() == [f"d0 does not register host 'web-01': {said}"]
+        assert logged() == [f"d0: Zabbix does not register host 'web-01': {said}"]
         trapper.answer = KNOWN
         subject.register()
         subject.register()
-        assert logged() == ["d0 knows host 'web-01'"]
+        assert logged() == ["d0: Zabbix knows host 'web-01'"]
 
 
 def test_no_answer_is_said_once(logged: Callable[[], list[str]]) -> None:
@@ -94,7 +93,7 @@ def test_no_answer_is_said_once(logged: Callable[[], list[str]]) -> None:
         assert not subject.register()
     (line,) = logged()
     assert line.startswith(
-        f"d0 was not asked to register host 'web-01': 127.0.0.1:{trapper.port}: it closed the connection"
+        f"d0: could not ask for registration of host 'web-01': 127.0.0.1:{trapper.port}: it closed the connection"
     )
 
 
@@ -132,7 +131,7 @@ def test_a_destination_that_answers_no_more_is_left() -> None:
     """A registration that waits for an answer does not hold up the end of the daemon."""
     with Trapper(lambda _: MUTE) as trapper:
         subject = Registrations()
-        subject.follow(settings(trapper.port))
+        subject.apply(settings(trapper.port))
         trapper.wait_for(1)
         begin = time.monotonic()
         subject.stop()
@@ -143,15 +142,15 @@ def test_a_reload_changes_what_has_changed() -> None:
     """New metadata are sent at once, to a new destination too; what stays is not sent anew; without the key nothing is."""
     with Trapper(KNOWN) as one, Trapper(KNOWN) as other:
         subject = Registrations()
-        subject.follow(settings(one.port, metadata=None))
-        subject.follow(settings(one.port))
+        subject.apply(settings(one.port, metadata=None))
+        subject.apply(settings(one.port))
         one.wait_for(1)
-        subject.follow(settings(one.port, other.port))
+        subject.apply(settings(one.port, other.port))
         other.wait_for(1)
-        subject.follow(settings(one.port, other.port, metadata="new"))
+        subject.apply(settings(one.port, other.port, metadata="new"))
         one.wait_for(2)
         other.wait_for(2)
-        subject.follow(settings(one.port, metadata=None))
+        subject.apply(settings(one.port, metadata=None))
         assert not [
             thread for thread in threading.enumerate() if thread.name.startswith("registration at") and woken(thread)
         ]
@@ -164,42 +163,16 @@ def woken(thread: threading.Thread) -> bool:
     return thread.is_alive()
 
 
-class Watched:
-    """A delivery's `send` with the given outcomes, watched; `wakes` counts what came of it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome | DeliveryError) -> None:
-        self.wakes = 0
-        self._outcomes = iter(outcomes)
-        monkeypatch.setattr(Registration, "wake", self._wake)
-        monkeypatch.setattr(Registration, "run", lambda _: None)
-        registrations = Registrations()
-        registrations.follow(settings(9))
-        self.send = registrations.watching("d0", self._send)
-
-    def _wake(self, *_: object) -> None:
-        self.wakes += 1
-
-    def _send(self, _items: object) -> Outcome:
-        outcome = next(self._outcomes)
-        if isinstance(outcome, DeliveryError):
-            raise outcome
-        return outcome
-
-
-def test_who_may_not_know_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked anew is a destination that refuses all of a host, or that was away; not one that refuses some, or a port."""
-    away, all_taken, all_refused = DeliveryError("away"), Outcome(accepted=1), Outcome(rejected=1)
-    subject = Watched(
-        monkeypatch, all_taken, Outcome(accepted=1, rejected=9), all_refused, all_refused, away, all_taken
-    )
-    assert subject.send(ITEMS) == all_taken
-    subject.send(ITEMS)
-    assert subject.send(OF_A_PORT) == all_refused
-    assert subject.wakes == 0
-    subject.send(ITEMS)
-    assert subject.wakes == 1
-    with pytest.raises(DeliveryError, match="away"):
-        subject.send(ITEMS)
-    assert subject.wakes == 1
-    subject.send(ITEMS)
-    assert subject.wakes == 2
+def test_a_destination_that_may_not_know_the_host_is_woken() -> None:
+    """It is asked again; another one is not, nor is it a mistake to name one that is gone, or where nobody registers."""
+    with Trapper(KNOWN) as one, Trapper(KNOWN) as other:
+        subject = Registrations()
+        subject.wake("d0")
+        subject.apply(settings(one.port, other.port))
+        one.wait_for(1)
+        other.wait_for(1)
+        woken_at = [running[1]._wake for running in subject._running.values()]  # noqa: SLF001  two minutes otherwise
+        subject.wake("d1")
+        subject.wake("d9")
+        assert [wake.is_set() for wake in woken_at] == [False, True]
+        subject.stop()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sender.errors import KernelError
 from sender.model import Item, Listener, Snapshot, TcpState, Vitals
+from sender.sampling.ports import PortTracker
 from sender.sampling.sampler import Sampler
 from sender.settings.schema import Settings
 
@@ -55,10 +56,11 @@ def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | Non
         sample=kernel.sample,
         vitals=lambda uptime_s: Vitals(uptime_s=uptime_s, backlog=7),
         publish=published.append,
+        ports=PortTracker(SETTINGS.ports, {}, service=str),
         elapsed=clock,
     )
     clock.now += 75.9
-    subject.serve(SETTINGS)
+    subject.apply(SETTINGS)
     return subject
 
 
@@ -88,7 +90,7 @@ def test_a_refusal_is_a_hole_and_one_line(caplog: pytest.LogCaptureFixture) -> N
     assert len(published) == 3
     failed, again = caplog.records
     assert (failed.levelname, again.levelname) == ("ERROR", "INFO")
-    assert failed.getMessage() == f"no sample: {REFUSAL}; asking again at every interval"
+    assert failed.getMessage() == f"no sample, retrying at every interval: {REFUSAL}"
     assert again.getMessage() == "sampling works again after 3 missed samples"
 
 
@@ -105,7 +107,7 @@ def test_a_pause_leaves_a_line(logged: Callable[[], list[str]]) -> None:
     subject.tick()
     (message,) = logged()
     assert message.startswith(
-        "12 samples are missing: for 130 s this process did not run; it or the whole machine was "
+        "12 samples are missing: this process did not run for 130 s. It or the whole machine was "
     )
 
 
@@ -130,9 +132,7 @@ def test_samples_that_take_too_long_are_said_once(logged: Callable[[], list[str]
         subject.tick()
         clock.now += 9.0
     slow, again = logged()
-    assert slow.startswith(
-        "a sample took 25.0 s, longer than the interval of 10 s: those due meanwhile are skipped, for "
-    )
+    assert slow.startswith("a sample took 25.0 s, longer than the interval of 10 s. ")
     assert again == "samples fit into the interval of 10 s again"
 
 
@@ -141,7 +141,7 @@ def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
     clock = Clock(0.0)
     kernel = Kernel()
     subject = sampling(kernel, [], clock)
-    subject.serve(Settings.model_validate({"host": "web-01", "interval": 1800, "ports": {"limit": 1}}))
+    subject.apply(Settings.model_validate({"host": "web-01", "interval": 1800, "ports": {"limit": 1}}))
 
     def tick(ports: int) -> list[str]:
         kernel.snapshot = replace(SNAPSHOT, listeners={port: Listener(limit=1) for port in range(1, ports + 1)})
@@ -149,11 +149,11 @@ def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
         clock.now += 1800.0
         return logged()
 
-    over = "listening ports are not reported, over ports.limit of 1:"
-    advice = "raise it, or name some in ports.exclude"
-    assert tick(23) == [f"22 {over} {', '.join(map(str, range(2, 22)))} and 2 more; {advice}"]
+    over, said = "ports.limit of 1 reached:", "listening ports are not reported:"
+    advice = "Raise it, or name some in ports.exclude"
+    assert tick(23) == [f"{over} 22 {said} {', '.join(map(str, range(2, 22)))} and 2 more. {advice}"]
     assert tick(24) == []
-    assert tick(3) == [f"2 {over} 2, 3; {advice}"]
+    assert tick(3) == [f"{over} 2 {said} 2, 3. {advice}"]
     assert tick(1) == ["every listening port is reported again"]
 
 
@@ -163,7 +163,7 @@ def test_a_new_interval_is_no_gap(logged: Callable[[], list[str]]) -> None:
     published: list[Sequence[Item]] = []
     subject = sampling(Kernel(), published, clock)
     subject.tick()
-    subject.serve(Settings(host="web-02", interval=1))
+    subject.apply(Settings(host="web-02", interval=1))
     clock.now += 10.0
     subject.tick()
     assert logged() == []

@@ -101,5 +101,5 @@ def test_a_host_that_zabbix_refuses_to_know(zabbix: ZabbixStack, tmp_path: Path)
     zabbix.wait_for_items(name)
     path = agent_file(tmp_path, f"Hostname={name}", f"ServerActive=127.0.0.1:{zabbix.trapper_port}")
     done = subprocess.run([COMMAND, "run", "--once", "--config", path], check=False, capture_output=True, text=True)
-    assert f"main does not register host {name!r}: host [{name}] not monitored" in done.stderr
+    assert f"main: Zabbix does not register host {name!r}: host [{name}] not monitored" in done.stderr
     assert done.returncode == 1

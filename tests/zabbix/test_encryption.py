@@ -102,7 +102,7 @@ def test_a_host_with_a_pre_shared_key(site: Site, host: Host) -> None:
     """A host that accepts nothing but its key gets its values, all of them."""
     done = once(host.psk("psk host", KEY))
     assert done.returncode == 0, done.stderr
-    assert "main accepts every value of host 'psk host'" in done.stderr
+    assert "main: Zabbix accepts all values of host 'psk host'" in done.stderr
     assert site.zabbix.wait_for_history("psk host", 20)
 
 
@@ -195,7 +195,7 @@ def test_no_key_is_anywhere_but_in_its_file(host: Host, *, is_right: bool) -> No
     key = KEY if is_right else OTHER
     daemon = Daemon([COMMAND, "run", "--config", host.psk("psk host", key)])
     try:
-        daemon.until("main accepts every value" if is_right else "delivery to main fails")
+        daemon.until("main: Zabbix accepts all values" if is_right else "main: delivery failed")
         process = Path(f"/proc/{daemon.process.pid}")
         seen = {name: (process / name).read_bytes() for name in ("cmdline", "environ", "comm")}
         seen |= {path.name: path.read_bytes() for path in host.directory.glob("spool.db*")}

@@ -87,7 +87,7 @@ class Scene:
     def zabbix_is_missed(self, daemon: Daemon) -> None:
         """Until the daemon has found that the server is away."""
         deadline = time.monotonic() + 20
-        while "delivery to zabbix fails" not in daemon.log:
+        while "zabbix: delivery failed" not in daemon.log:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 

@@ -164,7 +164,7 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
     machine.write(f"{DROP_IN}/override.conf", drop_in)
     machine.run("systemctl daemon-reload")  # as `systemctl edit` does
     machine.run(restart)
-    zabbix.wait_until(lambda: "main: takes all values" in machine.status(), "it takes values by PSK", timeout_s=120)
+    zabbix.wait_until(lambda: "main: all values accepted" in machine.status(), "it takes values by PSK", timeout_s=120)
 
 
 def test_a_look_without_anything() -> None:

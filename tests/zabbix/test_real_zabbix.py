@@ -118,7 +118,7 @@ def test_an_unknown_host_is_said(zabbix: ZabbixStack, tmp_path: Path) -> None:
     zabbix.wait_for_items("Case-Matters")
     done = run_once(config(tmp_path, "case-matters", zabbix.trapper_port))
     assert done.returncode == 1
-    assert f"d0 refused all {FIRST} values of host 'case-matters'" in done.stderr
+    assert f"d0: Zabbix rejects all {FIRST} values of host 'case-matters'" in done.stderr
     assert "under exactly this name (case matters)" in done.stderr
 
 
@@ -130,8 +130,8 @@ def test_one_disabled_item_costs_only_itself(zabbix: ZabbixStack, host: str, tmp
     with Trapper() as witness:
         done = run_once(config(tmp_path, host, zabbix.trapper_port, witness.port))
     assert done.returncode == 1
-    assert f"d0 refused 1 of {FIRST} values of host '{host}'" in done.stderr
-    assert f"d0 refuses of host '{host}': tcp.status[LISTEN]. " in done.stderr
+    assert f"d0: Zabbix rejected 1 of {FIRST} values of host '{host}'" in done.stderr
+    assert f"d0: Zabbix rejects these keys of host '{host}': tcp.status[LISTEN]. " in done.stderr
     expected = [value for value in stored(witness.values) if value.key != "tcp.status[LISTEN]"]
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
 

@@ -11,6 +11,7 @@ from sender.items import to_items
 from sender.kernel.sock_diag import WAYS, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortTracker
+from sender.sampling.services import service_of
 from sender.text import some_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class TrialSampler:
     def take(self) -> list[Item]:
         """Return every value of one sample, discovery included; none where the kernel gives no answer."""
         now = boottime()
-        ports = PortTracker(self._settings.ports, dict.fromkeys(self._daemon.ports, now))
+        ports = PortTracker(self._settings.ports, dict.fromkeys(self._daemon.ports, now), service=service_of)
         self.results, snapshot = check_kernel(ports.wanted, self._settings.interval)
         if snapshot is None:
             return []

@@ -9,7 +9,8 @@ SOURCES := pyproject.toml README.md LICENSE config.example.yaml \
 
 # The fast ones first. Those of the second kind mostly wait, so more run at once than there are processors.
 UNIT := -n auto tests/unit
-WAITING := -n 6 tests/command tests/long
+COMMAND := -n 6 tests/command
+LONG := -n 6 tests/long  # after those of the command: it leaves thousands of sockets in TIME_WAIT
 THOROUGH := -n auto --hypothesis-profile=thorough -m hypothesis tests/unit  # the same properties, with more examples
 NOT_HEAVY := -m "not heavy"  # on all but the newest Python
 # From one Python to the next.
@@ -58,7 +59,8 @@ test: ## install what the tests need (as root, on Debian 12) and run all of them
 test-installed: $(filter-out $(NEWEST)/oldest,$(firstword $(VERSIONS:%=.venv/%/oldest))) $(BETWEEN:%=%/unlike) $(NEWEST)/installed
 	$(NEWEST)/bin/coverage erase
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(UNIT)
-	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest --durations=20 $(WAITING)
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest --durations=20 $(COMMAND)
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(LONG)
 	$(NEWEST)/bin/coverage combine --quiet
 	$(NEWEST)/bin/coverage report
 	$(NEWEST)/bin/pytest $(THOROUGH)
@@ -138,7 +140,8 @@ $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
 .PHONY: $(VERSIONS:%=.venv/%/oldest)
 $(VERSIONS:%=.venv/%/oldest): .venv/%/oldest: .venv/%/installed
 	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(UNIT)
-	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(WAITING)
+	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(COMMAND)
+	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(LONG)
 
 .PHONY: $(BETWEEN:%=%/unlike)
 $(BETWEEN:%=%/unlike): .venv/%/unlike: .venv/%/installed

@@ -28,7 +28,7 @@ _ADVICE = {
     ),
     TcpState.CLOSE: (
         "Such a socket has no connection. The kernel reports them since Linux 6.8; before that the value is always 0. It is "
-        "asked for them once a minute. While this machine has more than 2,000 TCP sockets it is not asked, so that no "
+        "asked for them once a minute. While this machine has more than 4,000 TCP sockets it is not asked, so that no "
         "connection is delayed, and no value is sent."
     ),
     TcpState.CLOSE_WAIT: (

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     ByPort = Mapping[tuple[int, TcpState], int]
 
 SOCKSTAT = Path("/proc/net/sockstat")
-SOCKETS_LIMIT = 2000  # each bound to one port is about 0.4 us under that bucket's lock: less than 1 ms together
+SOCKETS_LIMIT = (
+    4000  # each bound to one port is 0.2 us under that bucket's lock (docs/benchmarks.md): together less than 1 ms
+)
 PERIOD_S = 60.0
 
 _IN_USE = re.compile(r"^TCP:.* tw (\d+) alloc (\d+)", re.MULTILINE)

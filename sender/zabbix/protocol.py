@@ -43,7 +43,7 @@ def missing(begin: bytes | bytearray) -> int:
 
 
 def from_packet(packet: bytes) -> dict[str, Any]:
-    """The JSON object in a whole answer. Raises ValueError when there is none."""
+    """Return the JSON object in a whole answer. Raises ValueError when there is none."""
     body = packet[_HEADER.size :]
     try:
         if packet[len(_MAGIC)] == _COMPRESSED:

@@ -205,7 +205,7 @@ def test_a_reload_that_drops_a_destination_and_moves_the_spool(
         config(stays.port, spool={"path": str(tmp_path / "new.db")})
         process.send_signal(signal.SIGHUP)
         moved = "spool.path changes at the next start; until then "
-        assert f"{moved}{tmp_path}/spool.db is used; to keep what waits in it" in until(process, " reloaded: ")
+        assert f"{moved}{tmp_path}/spool.db stays in use. To keep what is queued in it" in until(process, " reloaded: ")
         reached = len(stays.requests)
         stays.wait_for(reached + 3)
         process.send_signal(signal.SIGTERM)

@@ -94,7 +94,7 @@ def test_a_name_that_the_terminal_cannot_show(
     """In a C locale a destination's name is shown as far as it can be, without a traceback."""
     destination = {"name": "z\u00fcrich", "nodes": ["127.0.0.1:1"], "timeout": 1}
     path = config(destinations=[destination])
-    until(start("run", "--config", path), "fails")
+    until(start("run", "--config", path), "delivery failed")
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     assert "z\\xfcrich" in tcp_status_sender("status", "--config", path).stdout
 

@@ -41,7 +41,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel() -> Kernel:
-    """A kernel that was never asked."""
+    """Return a kernel that was never asked."""
     return Kernel()
 
 
@@ -53,7 +53,7 @@ def sockets(kernel: Kernel) -> BoundSockets:
 
 @pytest.fixture(autouse=True)
 def sockstat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The file that says how many sockets there are: so many that CLOSE may just be asked for."""
+    """Return the file that says how many sockets there are: so many that CLOSE may just be asked for."""
     path = tmp_path / "sockstat"
     monkeypatch.setattr(bound, "SOCKSTAT", path)
     path.write_text("sockets: used 9\nTCP: inuse 5 orphan 0 tw 500 alloc 1500 mem 149\nUDP: inuse 0 mem 0\n")

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def close_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The machine does not say how many sockets it has, so the kernel is not asked for CLOSE."""
+    """Let the machine not say how many sockets it has, so the kernel is not asked for CLOSE."""
     monkeypatch.setattr(bound, "SOCKSTAT", tmp_path / "none")
 
 
 @pytest.fixture
 def settings() -> Settings:
-    """Settings with a port of each kind that has CLOSE."""
+    """Return settings with a port of each kind that has CLOSE."""
     ports = {"listening": False, "local": [443], "remote": [5432], "states": ["CLOSE", "LISTEN"]}
     return Settings.model_validate({"host": "web-01", "ports": ports})
 

@@ -35,7 +35,7 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def few_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """What says how many sockets the machine has: few, whatever else it does meanwhile."""
+    """Return the file that says how many sockets the machine has: few, whatever else it does meanwhile."""
     sockstat = tmp_path / "sockstat"
     sockstat.write_text("TCP: inuse 5 orphan 0 tw 10 alloc 20 mem 1\n")
     monkeypatch.setattr(bound, "SOCKSTAT", sockstat)

@@ -346,7 +346,10 @@ def test_behind_a_proxy(zabbix: ZabbixStack, provision: Provision) -> None:
     assert provision(*arguments).lines[-1] == "2 hosts: 2 as wanted"
     done = provision("--host", "near-1", "--proxy", "Proxy-A")
     assert done.code == 1
-    assert done.lines[-1] == "tcp-status-sender: there is no proxy 'Proxy-A' that this user may read (case matters)"
+    assert (
+        done.lines[-1]
+        == "tcp-status-sender: there is no proxy 'Proxy-A' that this user may read. Check the name: case matters."
+    )
 
 
 def test_one_refused_host_does_not_stop_the_others(zabbix: ZabbixStack, provision: Provision) -> None:
@@ -466,7 +469,7 @@ def test_a_wrong_address_is_said(zabbix: ZabbixStack, provision: Provision) -> N
     """One sentence with the address and what may be wrong with it; exit code 1."""
     done = provision("--template-only", url=f"{zabbix.web_url}nowhere")
     assert done.code == 1
-    assert "is this the address of Zabbix's web interface, such as " in done.lines[0]
+    assert "Is this the address of Zabbix's web interface, such as " in done.lines[0]
     done = provision("--template-only", url=zabbix.web_url.replace("http:", "https:"))
     assert done.code == 1
     assert done.lines[0].endswith(". Is it https there?")

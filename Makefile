@@ -35,7 +35,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-disturbance bench-drain bench-fleet deb soak soak-faults clean
+.PHONY: help run demo demo-installed unit test test-installed test-matrix check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb soak soak-faults clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -93,7 +93,7 @@ screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images an
 	@.ci/packages $(TEST_PACKAGES)
 	$(NEWEST)/bin/pytest tests/browser --screenshots docs/images
 
-bench: $(NEWEST)/installed ## as root: compare with what it replaces; SOCKETS=1000000 for more than 100,000
+bench: $(NEWEST)/installed ## as root: compare with what it replaces, and fail where a target is missed; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)
 	$(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
 
@@ -113,6 +113,9 @@ soak-faults: $(NEWEST)/installed ## as root: random faults around a sample every
 bench-disturbance: $(NEWEST)/installed ## as root: how long connect() takes while the sockets are counted; CONNECTIONS= for more than 88,000
 	@.ci/packages python3-venv iproute2 util-linux
 	$(NEWEST)/bin/python -m bench.disturbance $(if $(CONNECTIONS),--connections $(CONNECTIONS))
+
+bench-libraries: $(NEWEST)/installed ## what the libraries cost the daemon in memory and start-up time
+	@$(NEWEST)/bin/python -m bench.libraries
 
 bench-drain: $(NEWEST)/installed ## as root: drain a backlog into a real Zabbix, beside zabbix_sender
 	@.ci/packages $(DRAIN_PACKAGES)

@@ -1,4 +1,7 @@
-"""`python -m bench`: builds each crowd in a network namespace of its own, runs the race there, prints the report."""
+"""`python -m bench`: builds each crowd in a network namespace of its own, runs the race there, prints the report.
+
+It fails when a count was wrong or a target was missed.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import libraries
 from bench.contenders import EXPORTER, SENDER, in_process, peers
-from bench.report import NOTES, Crowd, table, targets
+from bench.living import daemon_mb
+from bench.report import NOTES, Crowd, table
 from bench.samplers import TRACKED
+from bench.targets import Races, verdicts
 from lab.namespace import Namespace
 
 PACKAGES = {"ss": "iproute2", "netstat": "net-tools", "awk": "mawk", "zabbix_agentd": "zabbix-agent"}
@@ -60,12 +66,13 @@ def race(established: int, time_wait: int, rounds: int, *, ports: int = MANY_POR
             rows = in_process(stack, expected) + ([] if time_wait else peers(stack, established))
         for number in range(rounds):
             for row in rows:
-                seconds, right = row.take() if number % row.every == 0 else (None, True)
+                seconds, cpu_s, right = row.take() if number % row.every == 0 else (None, None, True)
                 row.seconds.append(seconds)
+                row.cpu_s.append(cpu_s)
                 row.right &= right
         for row in rows:
             row.peak_mb = row.peak()
-    return Crowd(title=title, size=established + time_wait, rows=rows)
+        return Crowd(title=title, size=established + time_wait, rows=rows, daemon_mb=daemon_mb())
 
 
 def sizes(text: str) -> list[int]:
@@ -92,8 +99,11 @@ def main() -> int:
         crowds.append(race(established, time_wait, arguments.rounds, ports=ports))
         print(heading.format(crowds[-1].title), table(crowds[-1]), sep="\n", flush=True)
     print(heading.format("What was timed"), *map(bullet.format, NOTES), sep="\n")
-    print(heading.format("Targets and figures"), *map(bullet.format, targets(crowds[:-2], *crowds[-2:])), sep="\n")
-    return 0 if all(row.right for crowd in crowds for row in crowd.rows) else 1
+    print(heading.format("What the libraries cost"), libraries.table(), sep="\n", flush=True)
+    found = verdicts(Races(crowds=crowds[:-2], mixed=crowds[-2], ported=crowds[-1]))
+    print(heading.format("Targets and figures"), *(bullet.format(line) for _, line in found), sep="\n")
+    is_right = all(row.right for crowd in crowds for row in crowd.rows)
+    return 0 if is_right and all(is_met for is_met, _ in found) else 1
 
 
 if __name__ == "__main__":

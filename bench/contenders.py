@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import ExitStack
 
-    Taken = tuple[float, bool]  # seconds, and whether the count was right
+    Taken = tuple[float, float, bool]  # seconds, those of the processor, and whether the count was right
 
 TITLES = {"ours": "ours: sample()", "ports": "ours: sample(), 50 ports"}
 SENDER = Path(sys.executable).with_name("tcp-status-sender")
@@ -38,6 +39,7 @@ class Contender:
     peak: Callable[[], float]
     every: int = 1  # takes part in each n-th round
     seconds: list[float | None] = field(default_factory=list)  # by round, None where it sat out
+    cpu_s: list[float | None] = field(default_factory=list)  # likewise
     right: bool = True
     peak_mb: float = 0
 
@@ -53,6 +55,12 @@ def peak_mb(pid: int) -> float:
     except OSError:
         return 0  # it has ended
     return max([int(own[1]) * 1024 / 1e6 if own else 0, *(peak_mb(int(child)) for child in children)])
+
+
+def ended_cpu_s() -> float:
+    """Return what all child processes that have ended took of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Sampler:
@@ -71,9 +79,9 @@ class Sampler:
     def take(self, name: str) -> Taken:
         """Take one sample; the floor, which cannot count, must have drained enough bytes."""
         print(name, file=self._names, flush=True)
-        seconds, counts = json.loads(self._answers.readline())
+        seconds, cpu_s, counts = json.loads(self._answers.readline())
         enough = counts.pop("at most", 0) >= sum(self._expected.values())
-        return seconds, enough or all(counts.get(state) == count for state, count in self._expected.items())
+        return seconds, cpu_s, enough or all(counts.get(state) == count for state, count in self._expected.items())
 
     def peak(self, name: str = "") -> float:
         """Tell its peak memory, after ten more samples if a name is given."""
@@ -100,14 +108,15 @@ def command(name: str, timed: str, argv: list[str], pattern: str, expected: int)
     """Enter a whole command; `pattern` finds its number of ESTABLISHED. An extra run is for its memory."""
 
     def take() -> Taken:
-        begin = time.perf_counter()
+        begin, begin_cpu_s = time.perf_counter(), ended_cpu_s()
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             stdout = cast("IO[str]", process.stdout)
             output = stdout.readline()
             first = time.perf_counter()
             output += stdout.read()
         end = first if timed == "first line" else time.perf_counter()
-        return end - begin, re.findall(pattern, output, re.MULTILINE)[:1] == [str(expected)]
+        is_right = re.findall(pattern, output, re.MULTILINE)[:1] == [str(expected)]
+        return end - begin, ended_cpu_s() - begin_cpu_s, is_right
 
     def peak() -> float:
         highest = 0.0
@@ -134,7 +143,8 @@ def exporter(stack: ExitStack, expected: int) -> Contender:
         connection.close()
         seconds = time.perf_counter() - begin
         found = re.findall(r'state="established"\} (\S+)', text)
-        return seconds, [float(number) for number in found] == [expected + 2]  # with both ends of the scrape itself
+        is_right = [float(number) for number in found] == [expected + 2]  # with both ends of the scrape itself
+        return seconds, seconds, is_right
 
     while process.poll() is None:
         try:
@@ -146,12 +156,14 @@ def exporter(stack: ExitStack, expected: int) -> Contender:
 
 
 def peers(stack: ExitStack, count: int) -> list[Contender]:
-    """Enter ours as a command, then what people count with today."""
+    """Enter ours as a command, what a start of Python takes, and what people count with today."""
     run = [str(SENDER), "run", "--dry-run", "--once"]
     agent = ["zabbix_agentd", "-c", "/dev/null", "-t", "net.tcp.socket.count[,,,,established]"]
     library = Sampler(stack, {"ESTABLISHED": count}, "pyroute2")
+    yardstick = [sys.executable, "-c", f"import asyncio; print({count})"]
     return [
         command("ours: run --dry-run --once", "first line", run, r'\[ESTABLISHED\]"\W+value"\W+(\d+)', count),
+        command("Python: import asyncio", "command", yardstick, r"^(\d+)$", count),
         command("ss, awk", "command", ["sh", "-c", SS], r"^ESTAB (\d+)$", count),
         command("netstat, awk: one item", "command", ["sh", "-c", NETSTATS[0]], r"^(\d+)$", count),
         command("netstat, awk: three items", "command", ["sh", "-c", "; ".join(NETSTATS)], r"^(\d+)$", count),

@@ -1,4 +1,4 @@
-"""What the benchmark prints: a table for each crowd, and the figures beside the targets. Contenders in, lines out."""
+"""What the benchmark prints of each crowd: a table. Contenders in, lines out; the targets are in targets.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from bench.contenders import Contender
 
@@ -18,19 +18,20 @@ NOTES = (
     "zabbix_agentd -t: an agent answers this key itself, without that start (the smallest crowd shows how long it is).",
     "first line: also a whole command, until its first line of output.",
     "scrape: one HTTP request to a running exporter.",
+    "Python: import asyncio: how long a Python takes to start on this machine, whatever it then does.",
     "Rounds are interleaved, ratios are medians of those within a round, and the slow sit out most rounds.",
 )
-FLOOR, OURS, COMMAND = 0, 1, 2  # rows of a table
-PEERS_AT = 100_000  # the crowd for the peers' target
+FLOOR, OURS, COMMAND, YARDSTICK, PEERS = range(5)  # rows of a table, the last one and those after it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crowd:
-    """A crowd of `size` sockets, and who counted it."""
+    """A crowd of `size` sockets, who counted it, and the memory of a daemon that lived with it."""
 
     title: str
     size: int
     rows: Sequence[Contender]
+    daemon_mb: float
 
 
 def median_s(row: Contender) -> float:
@@ -73,22 +74,3 @@ def draw(headings: Sequence[str], cells: Sequence[Sequence[str]], *, words: int)
         )
 
     return "\n".join(f"| {line(texts)} |" for texts in (headings, ruler, *cells))
-
-
-def targets(crowds: Sequence[Crowd], mixed: Crowd, ported: Crowd) -> Iterator[str]:
-    """Each target, and what was measured."""
-
-    def each(figure: Callable[[Sequence[Contender]], float], over: Sequence[Crowd] = crowds) -> str:
-        return ", ".join(f"{figure(crowd.rows):.2f} at {crowd.size:,}" for crowd in over)
-
-    cost = each(lambda rows: ratio(rows[OURS], rows[FLOOR]), [*crowds, mixed])
-    big = [crowd.rows for crowd in crowds if crowd.size == PEERS_AT]
-    gaps = [f"{ratio(row, rows[OURS]):.2f} ({row.name})" for rows in big for row in rows[COMMAND + 1 :]]
-    ends = [crowds[0], crowds[-1]][: len(crowds)]
-    yield f"ours <= 1.15 x floor: {cost} (half TIME_WAIT)"
-    yield f"with 50 tracked ports <= 1.3 x floor: {each(lambda rows: ratio(rows[OURS], rows[FLOOR]), [ported])}"
-    yield f"the same memory with them: {each(lambda rows: rows[OURS].peak_mb, [crowds[-1], ported])}"
-    yield f"every peer >= 1.5 x ours at {PEERS_AT:,}: {', '.join(gaps) or 'not measured'}"
-    yield f"memory of a sampling process flat, <= 60 MB: {each(lambda rows: rows[OURS].peak_mb, ends)}"
-    yield f"memory of the command flat, <= 60 MB: {each(lambda rows: rows[COMMAND].peak_mb, ends)}"
-    yield f"first sample printed within 0.6 s of the command's start: {each(lambda rows: median_s(rows[COMMAND]))}"

@@ -1,7 +1,7 @@
 """The contenders that live in a Python process: the floor, our sampler, and pyroute2's own.
 
 `python -m bench.samplers NAME...` takes one sample for each name on its standard input and answers with a line of
-JSON: the seconds that it took, and the counts by state. Only those named as arguments are ever imported.
+JSON: the seconds that it took, those of the processor, and the counts by state. Only those named as arguments are ever imported.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def main() -> None:
     """One sample for each line, until standard input closes."""
     samplers = {maker.__name__: maker() for maker in (floor, ours, ports, pyroute2) if maker.__name__ in sys.argv[1:]}
     for line in sys.stdin:
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         counts = samplers[line.strip()]()
-        print(json.dumps([time.perf_counter() - begin, counts]), flush=True)
+        print(json.dumps([time.perf_counter() - begin, time.process_time() - begin_cpu, counts]), flush=True)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except _OutputError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not fail at exit
-        if error.errno == errno.EPIPE:  # whoever read our output has seen enough
+        if error.errno == errno.EPIPE:  # the reader of our output has seen enough
             return 0
         complain(f"tcp-status-sender: cannot write the output: {error.strerror}")
         return 1

@@ -103,7 +103,7 @@ class ReportedPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vitals:
-    """The daemon about itself: values waiting at the worst destination, lost to limits, and refused by Zabbix.
+    """The daemon about itself: values queued for the worst destination, dropped by limits or damage, and rejected by Zabbix.
 
     `wants_discovery`: a destination asks for discovery anew.
     """

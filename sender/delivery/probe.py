@@ -1,7 +1,7 @@
 """Says what a destination rejects: the verdict on whole samples, and the prober that finds out which keys.
 
 Zabbix says how many values it rejected, never which or why. So one sample is sent part by part, each value still once.
-Knows no log, no clock and no retry policy: whoever iterates over `probe` decides about pauses and when to stop.
+Knows no log, no clock and no retry policy: the caller, who iterates over `probe`, decides about pauses and when to stop.
 """
 
 from __future__ import annotations

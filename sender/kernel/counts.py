@@ -155,7 +155,7 @@ def _add(
 
 
 def _by_port(counts: Counter[tuple[int, int]]) -> dict[tuple[int, TcpState], int]:
-    """Return the counts by port in this machine's byte order. To whoever looks one up, a state is its number."""
+    """Return the counts by port in this machine's byte order. A state is its number, too, when one is looked up."""
     found = {(ntohs(port), state): count for (port, state), count in counts.items()}
     return cast("dict[tuple[int, TcpState], int]", found)
 

@@ -19,7 +19,7 @@ __all__ = ["NETLINK_SOCK_DIAG", "NLM_F_DUMP", "NLM_F_REQUEST", "nlmsg"]
 
 @contextmanager
 def _without_init(package: str) -> Iterator[None]:
-    """Let submodules of `package` be imported without its own `__init__`; whoever imports it later gets all of it."""
+    """Let submodules of `package` be imported without its own `__init__`; a later import gets all of it."""
     spec = find_spec(package)
     if package in sys.modules or spec is None:
         yield

@@ -1,4 +1,4 @@
-"""Takes one sample from the kernel to whoever publishes it. Logs when sampling fails, when it works again, and gaps.
+"""Takes one sample from the kernel to the publisher. Logs when sampling fails, when it works again, and gaps.
 
 Knows no scheduler: the daemon calls `tick` when a sample is due.
 """

@@ -179,7 +179,7 @@ class AgentConfig:
         ]
 
     def _say_what_is_unused(self) -> None:
-        """Warn whoever has `destinations` in our own file, and believes that the agent's encryption is in force."""
+        """Warn where `destinations` stands in our own file, so that the agent's encryption is not in force."""
         unused = [name for name in (*_OF_DESTINATIONS, *_TLS.values()) if self._get(name)]
         if unused:
             self.warnings.append(

@@ -44,7 +44,7 @@ def why_unreadable(error: OSError) -> str:
 
 
 def is_open_to_all(path: Path) -> bool:
-    """Return whether every user can read a file; False for one that cannot be looked at: whoever reads it says why."""
+    """Return whether every user can read a file; False for one that cannot be looked at: reading it says why."""
     try:
         return bool(path.stat().st_mode & _OTHERS_READ)
     except OSError:

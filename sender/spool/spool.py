@@ -146,7 +146,7 @@ class Spool:
 
     @property
     def dropped(self) -> int:
-        """Return how many values were lost to a limit or to damage before a destination got them, over all destinations."""
+        """Return how many values a limit or damage dropped before a destination got them, over all destinations."""
         with self._lock:
             return self._cursors.dropped
 

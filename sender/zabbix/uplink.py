@@ -77,8 +77,10 @@ class Uplink:
         except DeliveryError as error:
             self._redirect = None
             self._record(self._number, error)
-            self._number = (self._number + 1) % len(self._destination.nodes)  # a mute one shall not hide the others
-            # Those of all nodes, though not all were asked this time: one trouble has one text, whoever has the turn.
+            self._number = (self._number + 1) % len(
+                self._destination.nodes
+            )  # one that never answers must not hide the others
+            # Those of all nodes, though not all were asked this time: one trouble has one text, whichever has the turn.
             failures = [failure for _, failure in sorted(self._failures.items())]
             raise DeliveryError.joined(failures) from error
         self._failures.clear()

@@ -78,7 +78,7 @@ def test_a_bound_socket_is_in_close(listener: socket.socket) -> None:
 
 def test_close_is_unknown_where_there_are_many_sockets(few_sockets: Path) -> None:
     """Beyond the limit the sample is as good, has no CLOSE, and says so for a port too."""
-    few_sockets.write_text("TCP: inuse 5 orphan 0 tw 1000 alloc 1001 mem 1\n")
+    few_sockets.write_text("TCP: inuse 5 orphan 0 tw 1000 alloc 3001 mem 1\n")
     snapshot = SockDiag().sample()
     assert list(snapshot.states) == [state for state in TcpState if state != TcpState.CLOSE]
     assert snapshot.local_count(443, TcpState.CLOSE) is None

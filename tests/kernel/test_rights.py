@@ -70,8 +70,8 @@ def test_the_units_spool_is_for_root_to_look_at(config: Callable[..., Path]) -> 
         spool = checked(path, "spool")
     assert (spool["result"], spool["found"], spool["advice"]) == (
         "skip",
-        f"{STATE}/spool.db cannot be looked into by user {UID}: it belongs to the unit's user",
-        "run this as root",
+        f"{STATE}/spool.db cannot be read by user {UID}: it belongs to the unit's user",
+        "Run this as root.",
     )
     status = run("status", "--config", path)
     assert status.returncode == 1
@@ -87,7 +87,7 @@ def test_a_spool_where_the_unit_may_not_write(config: Callable[..., Path], tmp_p
             config(trapper.port, spool={"path": f"{tmp_path}/spool.db", "max_size": "1MiB"}), "spool", as_root=True
         )
     assert spool["result"] == "warn"
-    assert f"the unit's user can write below {STATE} only" in spool["advice"]
+    assert f"The unit's user can write below {STATE} only" in spool["advice"]
 
 
 def test_a_key_that_this_user_may_not_read(config: Callable[..., Path]) -> None:
@@ -96,4 +96,4 @@ def test_a_key_that_this_user_may_not_read(config: Callable[..., Path]) -> None:
     with Trapper() as trapper:
         key = checked(config(trapper.port, destination={"tls": tls}), "key files")
     assert (key["result"], key["found"]) == ("fail", f"psk_file {KEY} cannot be read: Permission denied")
-    assert key["advice"].startswith(f"the user with the id {UID}, as whom this runs, must be able to: under systemd, ")
+    assert key["advice"].startswith(f"Let the user with the id {UID}, as whom this runs, read it. Under systemd, ")

@@ -76,7 +76,8 @@ def test_the_units_spool_is_for_root_to_look_at(config: Callable[..., Path]) -> 
     status = run("status", "--config", path)
     assert status.returncode == 1
     assert (
-        status.stderr == f"tcp-status-sender: the spool {STATE}/spool.db cannot be read by this user; run it as root\n"
+        status.stderr
+        == f"tcp-status-sender: the spool {STATE}/spool.db cannot be read by this user. Run `status` as root.\n"
     )
 
 

@@ -80,9 +80,7 @@ def main() -> None:
     """Start a process for each line."""
     path, record = sys.argv[1], os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     logging.getLogger("sender.spool").addHandler(logging.StreamHandler())
-    logging.getLogger("sender.delivery.delivery").addHandler(
-        logging.NullHandler()
-    )  # that a destination fails is no news here
+    logging.getLogger("sender.delivery").addHandler(logging.NullHandler())  # that a destination fails is no news here
     for line in sys.stdin:
         child = os.fork()
         if not child:

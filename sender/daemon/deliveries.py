@@ -45,7 +45,7 @@ class _Worker:
 class Deliveries:
     """Delivers what is queued in `spool` to each destination; `on_unknown` is told which may not know the host.
 
-    `wake`, `wants_discovery` and `states` may be called from any thread, `apply` and `close` from one.
+    `wake`, `wants_discovery` and `active` may be used by any thread, `apply` and `close` from one.
     """
 
     def __init__(

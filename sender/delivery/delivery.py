@@ -1,4 +1,4 @@
-"""Delivery policy for one destination: read, send, acknowledge, back off. Logs what changes. Knows no protocol, no storage.
+"""Delivery policy for one destination: read, send, acknowledge, back off. Knows no protocol and no storage.
 
 Each chunk goes through its parts in this order, which matters:
 1. `NewPorts.ready` picks the values that can be sent now. They are sent, or probed where it is to be seen which are rejected.
@@ -22,12 +22,12 @@ import time
 from typing import TYPE_CHECKING
 
 from sender.delivery.new_ports import NewPorts
+from sender.delivery.outage import Outage
 from sender.delivery.probe import Verdict
 from sender.delivery.rejections import Rejections
 from sender.errors import DeliveryError, SenderError
 from sender.items import DISCOVERIES
 from sender.model import Outcome
-from sender.text import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,9 +41,6 @@ _LOG = logging.getLogger(__name__)
 _MAX_VALUES = 1_000  # in one request; 2,000 are a sixth faster and make the process 1 MB larger, for good; 250 are slow
 _MIN_PAUSE_S, _MAX_PAUSE_S = 1.0, 60.0
 _LAST_S = 2.5  # for a last attempt at a stop
-_LOG_AGAIN_S = 60.0
-_REMIND_S = 86_400.0
-_MAX_CAUSES = 10  # of one failure; more are mere chance, such as what an answer happens to hold
 
 
 class _RetiredError(DeliveryError):
@@ -78,13 +75,7 @@ class Delivery:
         self._wake = threading.Event()
         self._is_stopping = self._is_retired = False
         self._pause_s = _MIN_PAUSE_S
-        failing_s = spool.failing_s(name)
-        # On that clock; None while delivery works.
-        self._failing_since = None if failing_s is None else monotonic() - failing_s
-        self.cause: str | None = None  # why delivery fails; None while it works
-        self._caught_up: int | None = None  # values delivered since it works again, until the backlog is gone
-        self._causes: list[str] = []  # those of this failure that were logged, the last one last,
-        self._log_at = 0.0  # and when one of them may be again
+        self._outage = Outage(name, spool.failing_s(name), monotonic)
         self._rejections = Rejections(name, monotonic)
         self.new_ports = NewPorts(name, spool.known(name), monotonic)
         self.wants_discovery = False  # the destination needs discovery anew
@@ -93,6 +84,11 @@ class Delivery:
     def queued(self) -> int:
         """Return how many values are queued for the destination."""
         return self._spool.queued(self.name)
+
+    @property
+    def cause(self) -> str | None:
+        """Return why delivery fails; None while it works."""
+        return self._outage.cause
 
     @property
     def state(self) -> str:
@@ -177,7 +173,7 @@ class Delivery:
                 return True
             except SenderError as error:
                 if not self._is_retired:
-                    self._log_failure(error)
+                    self._outage.fail(error, self.queued)
                 return False
         return True
 
@@ -189,14 +185,14 @@ class Delivery:
             self._deliver_chunk(chunk, is_probe=is_probe and not self._lacks_suspects(chunk))
         self._deliver_new_ports()  # in a backlog too, of which more would be held than there is room for
         if not chunk and not self.new_ports.has_more:
-            self._log_caught_up()
+            self._outage.log_caught_up()
             return False
         return True
 
     def _deliver_chunk(self, chunk: Chunk, *, is_probe: bool) -> None:
         ready, before = self.new_ports.ready(chunk.items), self.verdict
         outcome = self._offer(chunk, ready, is_probe=is_probe)
-        self._log_recovery()
+        self._end_outage()
         if not is_probe:
             self._rejections.record(ready, outcome)
         self.new_ports.hold(chunk.items)
@@ -208,8 +204,7 @@ class Delivery:
         self._spool.settle(self.name, chunk, outcome, self._rejections.summary)
         self._pause_s = _MIN_PAUSE_S
         _LOG.debug("%s: accepted %d values, rejected %d", self.name, outcome.accepted, outcome.rejected)
-        if self._caught_up is not None:
-            self._caught_up += outcome.accepted
+        self._outage.count(outcome.accepted)
 
     def _offer(self, chunk: Chunk, ready: Sequence[Item], *, is_probe: bool) -> Outcome:
         try:
@@ -221,6 +216,10 @@ class Delivery:
         except DeliveryError as error:
             self._spool.settle(self.name, chunk, Outcome(kept=len(chunk.items)), str(error))
             raise
+
+    def _end_outage(self) -> None:
+        if self._outage.end(self.queued):
+            self.on_unknown()
 
     def _request(self, items: Sequence[Item]) -> Outcome:
         """Send `items` with what `use` has set last. Raises DeliveryError."""
@@ -255,36 +254,7 @@ class Delivery:
                 self.new_ports.offer(self._request)
             finally:
                 self._spool.learn(self.name, self.new_ports.created, rejected=self.new_ports.rejected - before)
-            self._log_recovery()
-
-    def _log_caught_up(self) -> None:
-        if self._caught_up is not None:
-            _LOG.info("%s: backlog delivered (%d values)", self.name, self._caught_up)
-            self._caught_up = None
-
-    def _log_failure(self, error: SenderError) -> None:
-        """Log a failure that begins, once a day, and when its cause changes; two that alternate, once a minute at most."""
-        now, cause = self._monotonic(), str(error)
-        if self._failing_since is None:
-            self._failing_since = now
-        is_new = cause not in self._causes and len(self._causes) < _MAX_CAUSES
-        is_another = bool(self._causes) and cause != self._causes[-1]
-        if is_new or now >= self._log_at + (0 if is_another else _REMIND_S):
-            self._causes.append(cause)
-            self._log_at = now + _LOG_AGAIN_S
-            lasts = now - self._failing_since
-            since = f" for {duration(lasts)}" if lasts >= 1 else ""
-            _LOG.error("%s: delivery failed%s, retrying (%d values queued): %s", self.name, since, self.queued, error)
-        self.cause = cause
-
-    def _log_recovery(self) -> None:
-        if self._failing_since is not None:
-            lasted = duration(self._monotonic() - self._failing_since)
-            self._failing_since = self.cause = None
-            self._causes.clear()
-            self._caught_up = 0
-            _LOG.info("%s: delivery works again after %s (%d values queued)", self.name, lasted, self.queued)
-            self.on_unknown()
+            self._end_outage()
 
 
 def _nothing() -> None:

@@ -270,7 +270,7 @@ def test_systemd_is_told_how_things_are(
 
         assert "STATUS=a sample every 1 s; d0: " in told("READY=1")
         told("WATCHDOG=1")
-        assert f"values queued): 127.0.0.1:{dead.port}: it closed the connection" in told("values queued")
+        assert f"values queued: 127.0.0.1:{dead.port}: it closed the connection" in told("values queued")
         process.send_signal(signal.SIGHUP)
         told("RELOADING=1\nMONOTONIC_USEC=")
         told("READY=1")

@@ -75,7 +75,7 @@ class Delivery:
         self._wake = threading.Event()
         self._is_stopping = self._is_retired = False
         self._pause_s = _MIN_PAUSE_S
-        self._outage = Outage(name, spool.failing_s(name), monotonic)
+        self._outage = Outage(name, spool.failing_s(name), queued=lambda: spool.queued(name), monotonic=monotonic)
         self._rejections = Rejections(name, monotonic)
         self.new_ports = NewPorts(name, spool.known(name), monotonic)
         self.wants_discovery = False  # the destination needs discovery anew
@@ -173,7 +173,7 @@ class Delivery:
                 return True
             except SenderError as error:
                 if not self._is_retired:
-                    self._outage.fail(error, self.queued)
+                    self._outage.fail(error)
                 return False
         return True
 
@@ -218,7 +218,7 @@ class Delivery:
             raise
 
     def _end_outage(self) -> None:
-        if self._outage.end(self.queued):
+        if self._outage.end():
             self.on_unknown()
 
     def _request(self, items: Sequence[Item]) -> Outcome:

@@ -21,19 +21,23 @@ _MAX_CAUSES = 10  # of one failure; more are mere chance, such as what an answer
 class Outage:
     """The present outage of delivery to `name`, if there is one; `failing_s` is how long it has lasted at the start.
 
+    `queued` returns how many values are queued; it is called for a line of the log alone, as it may wait for the disk.
     One thread at a time may use an instance; `cause` may be read from any.
     """
 
-    def __init__(self, name: str, failing_s: float | None, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, failing_s: float | None, *, queued: Callable[[], int], monotonic: Callable[[], float]
+    ) -> None:
         self.cause: str | None = None  # why delivery fails; None while it works
         self._name = name
+        self._queued = queued
         self._monotonic = monotonic
         self._since = None if failing_s is None else monotonic() - failing_s  # on that clock; None while delivery works
         self._causes: list[str] = []  # those that were logged, the last one last,
         self._log_at = 0.0  # and when one of them may be again
         self._delivered: int | None = None  # values since it ended, until the backlog is gone
 
-    def fail(self, error: SenderError, queued: int) -> None:
+    def fail(self, error: SenderError) -> None:
         """Take in a failed request. Log it when the outage begins, daily, and when the cause changes, but at a slow pace.
 
         Of two causes that alternate, one is logged every minute at most.
@@ -48,10 +52,12 @@ class Outage:
             self._log_at = now + _LOG_AGAIN_S
             lasts = now - self._since
             since = f" for {duration(lasts)}" if lasts >= 1 else ""
-            _LOG.error("%s: delivery failed%s, retrying (%d values queued): %s", self._name, since, queued, error)
+            _LOG.error(
+                "%s: delivery failed%s, retrying (%d values queued): %s", self._name, since, self._queued(), error
+            )
         self.cause = cause
 
-    def end(self, queued: int) -> bool:
+    def end(self) -> bool:
         """Take in that the destination has answered; return whether that ends an outage, and log it then."""
         if self._since is None:
             return False
@@ -59,7 +65,7 @@ class Outage:
         self._since = self.cause = None
         self._causes.clear()
         self._delivered = 0
-        _LOG.info("%s: delivery works again after %s (%d values queued)", self._name, lasted, queued)
+        _LOG.info("%s: delivery works again after %s (%d values queued)", self._name, lasted, self._queued())
         return True
 
     def count(self, delivered: int) -> None:

@@ -118,6 +118,20 @@ def test_everything_that_waits_is_delivered_in_order(spool: Spool) -> None:
     assert spool.backlog == 0
 
 
+def test_between_an_answer_and_its_place_in_the_spool_nothing_waits(spool: Spool) -> None:
+    """A kill just then makes a request come twice: while all is well the spool, which may be writing, is asked nothing."""
+    asked, queued = list[str](), spool.queued
+
+    def asking(destination: str) -> int:
+        asked.append(destination)
+        return queued(destination)
+
+    spool.queued = asking  # type: ignore[method-assign]
+    fill(spool, *range(250))
+    assert Delivery("main", Destination().send, spool).drain()
+    assert (asked, queued("main")) == ([], 0)
+
+
 def test_a_failure_ends_the_drain_and_loses_nothing(spool: Spool) -> None:
     """Where the destination does not answer, the drain ends at once and everything is still there."""
     destination = Destination()

@@ -13,7 +13,7 @@ COMMAND := -n 6 tests/command
 LONG := -n 6 tests/long  # in a namespace of their own: they leave thousands of sockets in TIME_WAIT, more than CLOSE is asked for
 THOROUGH := -n auto --hypothesis-profile=thorough -m hypothesis tests/unit  # the same properties, with more examples
 NOT_HEAVY := -m "not heavy"  # on all but the newest Python
-# From one Python to the next.
+# From one Python to the next: beside the unit tests on the oldest, alone on those between.
 UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_psk.py tests/unit/test_uplink.py \
 	tests/command/test_tls.py tests/command/test_dry_run.py tests/long/test_timeouts.py
 REAL := -n 6 tests/kernel tests/disk tests/systemd
@@ -54,6 +54,7 @@ unit: $(VERSIONS:%=.venv/%/unit) ## the tests that start no process and take a m
 
 test: ## install what the tests need (as root, on Debian 12) and run all of them
 	@.ci/packages $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory -j4 $(VERSIONS:%=.venv/%/installed)
 	@$(MAKE) --no-print-directory test-installed
 
 test-installed: $(filter-out $(NEWEST)/oldest,$(firstword $(VERSIONS:%=.venv/%/oldest))) $(BETWEEN:%=%/unlike) $(NEWEST)/installed
@@ -143,8 +144,7 @@ $(VERSIONS:%=.venv/%/unit): .venv/%/unit: .venv/%/installed
 .PHONY: $(VERSIONS:%=.venv/%/oldest)
 $(VERSIONS:%=.venv/%/oldest): .venv/%/oldest: .venv/%/installed
 	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(UNIT)
-	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(COMMAND)
-	$(ALONE) .venv/$*/bin/pytest -q $(NOT_HEAVY) $(LONG)
+	.venv/$*/bin/pytest -q $(NOT_HEAVY) $(filter-out tests/unit/%,$(UNLIKE))
 
 .PHONY: $(BETWEEN:%=%/unlike)
 $(BETWEEN:%=%/unlike): .venv/%/unlike: .venv/%/installed

@@ -7,16 +7,16 @@ C's loops, many at a time; others one by one.
 from __future__ import annotations
 
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import lru_cache
-from itertools import compress, repeat
+from itertools import compress
 from socket import AF_INET, AF_INET6, htons, ntohs
 from typing import TYPE_CHECKING, cast
 
 from sender.model import CountedPorts, Listener, TcpState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 SOCKET_LEN = 16 + 72  # sizeof(struct nlmsghdr) and sizeof(struct inet_diag_msg), include/uapi/linux/inet_diag.h
 
@@ -61,11 +61,11 @@ class SocketCounts:
         wanted = wanted or CountedPorts()
         self.states = [0] * 16
         self._listening = wanted.listening
-        # Ports as they stand in a message, in network byte order, and counts by such a port and state.
+        # Ports as they stand in a message, in network byte order, and counts by state and such a port.
         self._wanted_local = set(map(htons, wanted.local))
         self._wanted_remote = set(map(htons, wanted.remote))
-        self._local: Counter[tuple[int, int]] = Counter()
-        self._remote: Counter[tuple[int, int]] = Counter()
+        self._local: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._remote: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self.listeners: dict[int, Listener] = {}
         self._hosts: set[tuple[int, bytes]] = set()
 
@@ -121,9 +121,9 @@ class SocketCounts:
             if state in _SPECIAL:
                 self._count_special(*_addresses(SOCKET_LEN).unpack_from(buffer, offset))
             if sport in local:
-                self._local[sport, state] += 1
+                self._local[state][sport] += 1
             if dport in remote:
-                self._remote[dport, state] += 1
+                self._remote[state][dport] += 1
             offset += length + 3 & ~3  # NLMSG_ALIGN
         return offset
 
@@ -141,22 +141,21 @@ class SocketCounts:
 
 
 def _add(
-    counts: Counter[tuple[int, int]], wanted: set[int], ports: Sequence[int], states: bytearray, kinds: set[int]
+    counts: Mapping[int, Counter[int]], wanted: set[int], ports: Sequence[int], states: bytearray, kinds: set[int]
 ) -> None:
-    """Add those sockets whose port is wanted to `counts`."""
+    """Add those sockets whose port is wanted to `counts`. To count all and then look at each port is the fastest in C."""
     if wanted.isdisjoint(ports):
         return
-    pairs: Iterable[tuple[int, int]]
-    if len(kinds) == 1:
-        pairs = zip(filter(wanted.__contains__, ports), repeat(*kinds))
-    else:
-        pairs = compress(zip(ports, states, strict=True), map(wanted.__contains__, ports))
-    counts.update(pairs)
+    for state in kinds:
+        alike = ports if len(kinds) == 1 else compress(ports, map(state.__eq__, states))
+        for port, count in Counter(alike).items():
+            if port in wanted:
+                counts[state][port] += count
 
 
-def _by_port(counts: Counter[tuple[int, int]]) -> dict[tuple[int, TcpState], int]:
+def _by_port(counts: Mapping[int, Counter[int]]) -> dict[tuple[int, TcpState], int]:
     """Return the counts by port in this machine's byte order. A state is its number, too, when one is looked up."""
-    found = {(ntohs(port), state): count for (port, state), count in counts.items()}
+    found = {(ntohs(port), state): count for state, ports in counts.items() for port, count in ports.items()}
     return cast("dict[tuple[int, TcpState], int]", found)
 
 

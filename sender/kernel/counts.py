@@ -7,16 +7,12 @@ C's loops, many at a time; others one by one.
 from __future__ import annotations
 
 import struct
-from collections import Counter, defaultdict
 from functools import lru_cache
 from itertools import compress
-from socket import AF_INET, AF_INET6, htons, ntohs
-from typing import TYPE_CHECKING, cast
+from socket import AF_INET, AF_INET6, ntohs
 
+from sender.kernel.port_counts import PortCounts
 from sender.model import CountedPorts, Listener, TcpState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 SOCKET_LEN = 16 + 72  # sizeof(struct nlmsghdr) and sizeof(struct inet_diag_msg), include/uapi/linux/inet_diag.h
 
@@ -37,19 +33,6 @@ def _addresses(length: int) -> struct.Struct:
     return struct.Struct(f"{_ADDRESSES}{length - struct.calcsize(_ADDRESSES)}x")
 
 
-class _EveryPort(set[int]):
-    """All ports, without a list of them."""
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __contains__(self, _: object) -> bool:
-        return True
-
-    def isdisjoint(self, _: Iterable[object]) -> bool:
-        return False
-
-
 class SocketCounts:
     """The counts of one dump; `wanted` says for which ports. `states[n]` is the number of sockets in the kernel's state n.
 
@@ -61,11 +44,8 @@ class SocketCounts:
         wanted = wanted or CountedPorts()
         self.states = [0] * 16
         self._listening = wanted.listening
-        # Ports as they stand in a message, in network byte order, and counts by state and such a port.
-        self._wanted_local = set(map(htons, wanted.local))
-        self._wanted_remote = set(map(htons, wanted.remote))
-        self._local: defaultdict[int, Counter[int]] = defaultdict(Counter)
-        self._remote: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._local = PortCounts(wanted.local)
+        self._remote = PortCounts(wanted.remote)
         self.listeners: dict[int, Listener] = {}
         self._hosts: set[tuple[int, bytes]] = set()
 
@@ -73,18 +53,18 @@ class SocketCounts:
     def of_every_port(cls) -> SocketCounts:
         """Return counts that have every local port. It takes memory for each that occurs."""
         counts = cls()
-        counts._wanted_local = _EveryPort()
+        counts._local = PortCounts(every=True)
         return counts
 
     @property
     def local(self) -> dict[tuple[int, TcpState], int]:
         """Return the sockets by local port and state."""
-        return _by_port(self._local)
+        return self._local.by_port()
 
     @property
     def remote(self) -> dict[tuple[int, TcpState], int]:
         """Return the sockets by remote port and state."""
-        return _by_port(self._remote)
+        return self._remote.by_port()
 
     @property
     def syn_sent_hosts(self) -> int:
@@ -94,25 +74,27 @@ class SocketCounts:
     def count_alike(self, buffer: bytearray, size: int, length: int) -> None:
         """Count `buffer[:size]`, nothing but sockets' messages of this length. Raises IndexError like `count_each`."""
         states = buffer[_STATE:size:length]
-        kinds = set(states)
+        one = states[:1]
+        kinds = set(one) if states.count(one) == len(states) else set(states)  # mostly the first, which is faster
         for state in kinds:
             self.states[state] += states.count(state)
         if kinds & _SPECIAL:
             entries = _addresses(length).iter_unpack(memoryview(buffer)[:size])
             for entry in compress(entries, map(_SPECIAL.__contains__, states)):
                 self._count_special(*entry)
-        halves, step = memoryview(buffer)[:size].cast("H"), length // 2
-        if self._wanted_local:
-            _add(self._local, self._wanted_local, halves[_SPORT // 2 :: step].tolist(), states, kinds)
-        if self._wanted_remote:
-            _add(self._remote, self._wanted_remote, halves[_DPORT // 2 :: step].tolist(), states, kinds)
+        if self._local:
+            self._local.count_all(buffer[_SPORT:size:length], buffer[_SPORT + 1 : size : length], states)
+        if self._remote:
+            self._remote.count_all(buffer[_DPORT:size:length], buffer[_DPORT + 1 : size : length], states)
 
     def count_each(self, buffer: bytearray, offset: int, size: int, header: int) -> int:
         """Count the messages from `offset` on, up to the first with another `header` than a socket's; return where that begins.
 
         Raises IndexError for a state above those that `states` has room for.
         """
-        states, each, local, remote = self.states, _EACH.unpack_from, self._wanted_local, self._wanted_remote
+        states, each = self.states, _EACH.unpack_from
+        local, local_counts, every = self._local.numbers, self._local.counts, self._local.every
+        remote, remote_counts = self._remote.numbers, self._remote.counts
         while offset < size:
             length, found, state, sport, dport = each(buffer, offset)
             if found != header or length < SOCKET_LEN:
@@ -120,43 +102,24 @@ class SocketCounts:
             states[state] += 1
             if state in _SPECIAL:
                 self._count_special(*_addresses(SOCKET_LEN).unpack_from(buffer, offset))
-            if sport in local:
-                self._local[state][sport] += 1
+            if every or sport in local:
+                local_counts[state][sport] += 1
             if dport in remote:
-                self._remote[state][dport] += 1
+                remote_counts[state][dport] += 1
             offset += length + 3 & ~3  # NLMSG_ALIGN
         return offset
 
     def _count_special(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *queue: int) -> None:
         if state == TcpState.SYN_SENT:
             self._hosts.add((family, dst))
-        elif self._listening or sport in self._wanted_local:
-            self._wanted_local.add(sport)
+        elif self._listening or sport in self._local.numbers:
+            self._local.add(sport)
             port, is_loopback = ntohs(sport), _is_loopback(family, src)
             listener = Listener(waiting=queue[0], limit=queue[1], is_loopback=is_loopback)
             before = self.listeners.get(port, listener)
             fullest = max(before, listener, key=lambda each: (each.pused, each.waiting, each.limit))
             is_loopback &= before.is_loopback
             self.listeners[port] = Listener(waiting=fullest.waiting, limit=fullest.limit, is_loopback=is_loopback)
-
-
-def _add(
-    counts: Mapping[int, Counter[int]], wanted: set[int], ports: Sequence[int], states: bytearray, kinds: set[int]
-) -> None:
-    """Add those sockets whose port is wanted to `counts`. To count all and then look at each port is the fastest in C."""
-    if wanted.isdisjoint(ports):
-        return
-    for state in kinds:
-        alike = ports if len(kinds) == 1 else compress(ports, map(state.__eq__, states))
-        for port, count in Counter(alike).items():
-            if port in wanted:
-                counts[state][port] += count
-
-
-def _by_port(counts: Mapping[int, Counter[int]]) -> dict[tuple[int, TcpState], int]:
-    """Return the counts by port in this machine's byte order. A state is its number, too, when one is looked up."""
-    found = {(ntohs(port), state): count for state, ports in counts.items() for port, count in ports.items()}
-    return cast("dict[tuple[int, TcpState], int]", found)
 
 
 def _address(family: int, packed: bytes) -> tuple[int, bytes]:

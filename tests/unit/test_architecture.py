@@ -38,6 +38,7 @@ PURE = {
     "errors",
     "items",
     "kernel/counts",
+    "kernel/port_counts",
     "model",
     "sampling/ports",
     "spool/cursors",

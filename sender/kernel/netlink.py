@@ -1,7 +1,7 @@
 """pyroute2's netlink messages, and nothing else of pyroute2. The only importer of it.
 
 `import pyroute2` loads all of it, routing, firewalls and Wi-Fi in 200 modules, of which a request needs seven. The rest
-would take 8 MB and half of the time to the first sample (docs/cost.md; https://github.com/svinota/pyroute2/issues/1404).
+would take 8 MB and a third of the time to the first sample (docs/cost.md; https://github.com/svinota/pyroute2/issues/1404).
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ def _sampler(
     settings: Settings, *, vitals: Callable[[int], Vitals], publish: Callable[[Sequence[Item]], None]
 ) -> Sampler:
     """Return a sampler that knows nothing of ports reported before."""
-    ports = PortTracker(settings.ports, {}, service=ServiceNames())
+    ports = PortTracker(settings.ports, service=ServiceNames())
     return Sampler(settings, sample=SockDiag().sample, vitals=vitals, publish=publish, ports=ports)
 
 

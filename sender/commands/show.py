@@ -15,11 +15,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sender.commands.daemon_state import daemon_state
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Listener
 from sender.sampling.ports import PortTracker
 from sender.sampling.services import service_of
 from sender.states import STATES
+from sender.text import duration, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,13 +45,20 @@ class _Monitor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._kernel = SockDiag()
-        self._ports = PortTracker(settings.ports, {}, service=service_of)
+        shown = settings.ports.model_copy(update={"ephemeral_after": 0})  # people see what is there, at once
+        self._ports = PortTracker(shown, service=service_of)
+        memory = daemon_state(settings.spool.path).ports
+        self._is_known = (
+            not memory.is_first
+        )  # what a daemon reports; where this user may not look, nothing is said of it
+        self._reported = PortTracker(settings.ports, memory, service=service_of, now=time.monotonic())
         self._history: deque[Snapshot] = deque(maxlen=_KEPT)
 
     def sample(self) -> tuple[Snapshot, ReportedPorts]:
         """Take a sample, and return it with the ports that it reports. Raises KernelError."""
         snapshot = self._kernel.sample(self._ports.wanted)
         self._history.append(snapshot)
+        self._reported.track(snapshot, now=time.monotonic(), wants_discovery=False)
         return snapshot, self._ports.track(snapshot, now=time.monotonic(), wants_discovery=False)
 
     def draw(self, console: Console, rows: int | None = None) -> Group:
@@ -76,9 +85,22 @@ class _Monitor:
             page += [Text(), _local(snapshot, tracked, columns)]
         if tracked.remote:
             page += [Text(), _remote(snapshot, tracked)]
-        if self._ports.left_out:
-            page += [Text(), Text(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")]
+        page += [Text(), *notes] if (notes := self._notes()) else []
         return Group(*page)
+
+    def _notes(self) -> list[Text]:
+        """Return a line for each reason for which Zabbix does not get a port."""
+        settings, shown, reported = self._settings.ports, self._ports.left_out, self._reported.left_out
+        lines = {
+            f"over ports.limit of {settings.limit}": shown.over_limit,
+        }
+        if self._is_known:
+            after = duration(settings.ephemeral_after)
+            lines[f"not reported before {after} of listening (ports.ephemeral_after)"] = reported.young
+            lines[f"not reported for now, ports.new_per_day of {settings.new_per_day} is used up"] = (
+                reported.over_budget
+            )
+        return [Text(f"{why}: {some_of(ports)}", style="dim") for why, ports in lines.items() if ports]
 
 
 def _busiest(snapshot: Snapshot, tracked: ReportedPorts, room: int) -> ReportedPorts:

@@ -11,7 +11,7 @@ from sender.delivery.registration import Registrations
 from sender.items import local_port
 from sender.kernel.sock_diag import SockDiag
 from sender.model import Vitals
-from sender.sampling.ports import PortTracker
+from sender.sampling.ports import PortMemory, PortTracker
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
 from sender.spool.sample import Limits
@@ -44,13 +44,13 @@ class Pipeline:
             on_unknown=self._registrations.wake,
         )
         known = {port for name in names for port in self._spool.known(name)}
-        seen = dict.fromkeys(filter(None, map(local_port, known)), boottime())
+        memory = PortMemory.parse(self._spool.note, filter(None, map(local_port, known)))
         self.sampling = Sampler(
             settings,
             sample=SockDiag().sample,
             vitals=self._vitals,
             publish=self._publish,
-            ports=PortTracker(settings.ports, seen, service=ServiceNames()),
+            ports=PortTracker(settings.ports, memory, service=ServiceNames(), now=boottime()),
         )
         if settings.spool.path == ":memory:":
             _LOG.warning("spool.path is :memory:, so queued values are lost when this daemon stops")
@@ -99,7 +99,7 @@ class Pipeline:
         self._deliveries.apply(settings, _limits(settings))
 
     def _publish(self, items: Sequence[Item]) -> None:
-        self._spool.append(items)
+        self._spool.append(items, self.sampling.port_note)
         self._deliveries.wake()
 
     def _vitals(self, uptime_s: int) -> Vitals:

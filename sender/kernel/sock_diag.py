@@ -30,7 +30,8 @@ SOCK_DIAG_BY_FAMILY = 20  # include/uapi/linux/sock_diag.h
 ALL_STATES = 0x1FFE  # bits 1 to 12, include/net/tcp_states.h: up to TCP_NEW_SYN_RECV
 BOUND_INACTIVE = 1 << 13  # TCP_BOUND_INACTIVE, since Linux 6.8: never with the others, see sender/kernel/bound.py
 LISTEN_ONLY = 1 << TcpState.LISTEN
-TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace
+TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace, as is the next one
+EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 _ANY = bytes(48)  # struct inet_diag_sockid: whatever addresses and ports
 _BUFFER = 65536  # the kernel sends a dump in datagrams of at most 32 KiB: netlink_recvmsg(), net/netlink/af_netlink.c
@@ -185,6 +186,7 @@ class SockDiag:
             listeners=counts.listeners,
             syn_sent_hosts=counts.syn_sent_hosts,
             time_wait_limit=_time_wait_limit(),
+            ephemeral_ports=_ephemeral_ports() if wanted and wanted.listening else range(0),
         )
 
     def _dump(self, request: bytes, counts: SocketCounts) -> None:
@@ -232,3 +234,10 @@ def _time_wait_limit() -> int | None:
     with suppress(OSError, ValueError):
         return int(TIME_WAIT_LIMIT.read_text())
     return None
+
+
+def _ephemeral_ports() -> range:
+    with suppress(OSError, ValueError):
+        first, last = map(int, EPHEMERAL_PORTS.read_text().split())
+        return range(first, last + 1)
+    return range(0)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
-from sender.text import some_of
+from sender.sampling.guard import DAY_S
+from sender.text import duration, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,8 +54,10 @@ class Sampler:
         self._took_s = 0.0  # by that tick
         self.ended = time.monotonic()  # when it did, by the clock of systemd's watchdog, which a suspend stops
         self.trouble: str | None = None  # why there is no sample; None while there are
-        self._left_out: tuple[int, ...] = ()  # the ports that were logged last,
+        self._left_out: Sequence[int] = ()  # the ports that were logged last,
         self._log_left_out_at = 0.0  # and when others may be
+        self._log_budget_at = 0.0  # when it may be logged again that the budget of new ports is used up
+        self._is_young_logged = False
         self._settings = settings
         self._ports = ports
 
@@ -72,9 +75,36 @@ class Sampler:
         vitals = self._vitals(int(now - self._started))
         tracked = ports.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
         self._publish(to_items(snapshot, vitals, host=host, tracked=tracked))
-        self._log_left_out(ports.left_out, now)
+        self._log_left_out(ports.left_out.over_limit, now)
+        self._log_budget(ports.left_out.over_budget, now)
 
-    def _log_left_out(self, ports: tuple[int, ...], now: float) -> None:
+    @property
+    def port_note(self) -> str:
+        """Return what is to be remembered of ports over a restart."""
+        return self._ports.note
+
+    def _log_budget(self, ports: Sequence[int], now: float) -> None:
+        """Log once a day that the budget of new ports is used up."""
+        if ports and now >= self._log_budget_at:
+            self._log_budget_at = now + DAY_S
+            _LOG.warning(
+                "ports.new_per_day of %d reached: %d new listening ports are not reported for now: %s. Does something listen on "
+                "ever another port? Name its range in ports.exclude. Are these services that stay? Name them in ports.local, or "
+                "raise ports.new_per_day (repeated daily)",
+                *(self._settings.ports.new_per_day, len(ports), some_of(ports)),
+            )
+
+    def _log_young(self, ports: Sequence[int]) -> None:
+        """Log once that some ports are too new."""
+        if ports and not self._is_young_logged:
+            self._is_young_logged = True
+            _LOG.info(
+                "ports of the kernel's ephemeral range are reported after %s of listening (ports.ephemeral_after); now %s. Name "
+                "a service of yours in ports.local",
+                *(duration(self._settings.ports.ephemeral_after), some_of(ports)),
+            )
+
+    def _log_left_out(self, ports: Sequence[int], now: float) -> None:
         if ports != self._left_out and (now >= self._log_left_out_at or not ports):
             self._left_out, self._log_left_out_at = ports, now + _LOG_AGAIN_S
             if ports:
@@ -102,6 +132,7 @@ class Sampler:
             if self._failures:
                 _LOG.info("sampling works again after %d missed samples", self._failures)
             self._failures, self.trouble = 0, None
+            self._log_young(self._ports.left_out.young)
         finally:
             self._took_s = self._elapsed() - now
             self.ended = time.monotonic()

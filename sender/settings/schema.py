@@ -16,6 +16,7 @@ from sender.settings.fields import (
     AbsolutePath,
     Address,
     DistinguishedName,
+    EphemeralAfter,
     Frozen,
     HostName,
     Identity,
@@ -24,6 +25,7 @@ from sender.settings.fields import (
     MaxAge,
     Metadata,
     Name,
+    NewPerDay,
     NodeList,
     PortLimit,
     PortList,
@@ -85,7 +87,11 @@ class Destination(Frozen):
 
 
 class PortSettings(Frozen):
-    """Which ports are reported, in which states. `exclude` holds ranges, first and last port."""
+    """Which ports are reported, in which states. `exclude` holds ranges, first and last port.
+
+    `ephemeral_after` is for how many s a port of the kernel's ephemeral range must be listened on before it is reported,
+    `new_per_day` how many new ports are in any 24 hours.
+    """
 
     listening: bool = True
     local: PortList = ()
@@ -93,6 +99,8 @@ class PortSettings(Frozen):
     exclude: PortRangeList = ()
     states: StateList = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
     limit: PortLimit = 50
+    ephemeral_after: EphemeralAfter = 3600
+    new_per_day: NewPerDay = 20
 
 
 class SpoolSettings(Frozen):

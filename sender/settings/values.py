@@ -97,6 +97,13 @@ def limit(value: object) -> int:
     return value
 
 
+def new_per_day(value: object) -> int:
+    """Return how many new ports may be reported in a day."""
+    if type(value) is not int or not 0 <= value <= _MOST_PORTS:
+        raise ValueError(f"expected a number of ports from 0 to {_MOST_PORTS}")
+    return value
+
+
 def once_each(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the entries without repetitions."""
     return tuple(dict.fromkeys(entries))

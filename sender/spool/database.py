@@ -29,6 +29,7 @@ _TABLES = (
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_SCHEMA}",
 )
+_NOTE_TABLE = "CREATE TABLE IF NOT EXISTS note (text TEXT)"
 _PRAGMAS = (
     "journal_mode = WAL",  # `status` reads while the daemon writes
     "synchronous = FULL",  # what was said to be on the disk is there after a power failure
@@ -70,6 +71,7 @@ class Database:
         if size == 0:  # a full disk leaves one, and so does somebody who truncates it
             raise DamagedError("an empty file")
         self._watch: FileWatch | None = None
+        self._note = ""  # in the file
         try:
             with _errors_of(path):
                 self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
@@ -126,6 +128,12 @@ class Database:
             newest = number(self._db.execute(_NEWEST).fetchone()[0])
             return newest, {cursor.name: cursor for cursor in cursors_in(self._db)}
 
+    def note(self) -> str:
+        """Return the note that was saved last; empty for none."""
+        with _errors_of(self.path):
+            self._note = note_in(self._db)
+            return self._note
+
     def backlog(self, cursor: Cursor) -> Backlog:
         """Return what is queued for the destination of `cursor`."""
         with _errors_of(self.path):
@@ -145,9 +153,9 @@ class Database:
                     yield sample_of(row)
 
     def save(
-        self, samples: Iterable[Sample], cursors: Iterable[Cursor], *, oldest_clock: float, max_bytes: int
+        self, samples: Iterable[Sample], cursors: Iterable[Cursor], note: str, *, oldest_clock: float, max_bytes: int
     ) -> tuple[int, int]:
-        """Add samples, write cursors, delete what every destination has settled, and what is past the limits.
+        """Add samples, write cursors and the note, delete what every destination has settled, and what is past the limits.
 
         Return the numbers of the last values dropped for their age and for the file's size, 0 for none.
         """
@@ -165,6 +173,11 @@ class Database:
                 f"INSERT INTO destination ({COLUMNS}) VALUES (?, max(?, ?), ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 [(each.name, max(by_age, by_size), *astuple(each)[1:]) for each in noted],
             )
+            if note != self._note:
+                self._db.execute(_NOTE_TABLE)  # not one of the others: an older file has none
+                self._db.execute("DELETE FROM note")
+                self._db.execute("INSERT INTO note (text) VALUES (?)", [note])
+        self._note = note
         return by_age, by_size
 
     def _trim_size(self, max_bytes: int) -> int:
@@ -217,6 +230,14 @@ def reading(path: str) -> Iterator[sqlite3.Connection]:
 def cursors_in(db: sqlite3.Connection) -> list[Cursor]:
     """Return every destination's cursor."""
     return [cursor_of(row) for row in db.execute(f"SELECT {COLUMNS} FROM destination")]  # noqa: S608
+
+
+def note_in(db: sqlite3.Connection) -> str:
+    """Return the note; empty for none, and for one that is no text."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'note'").fetchone():
+        return ""
+    row = db.execute("SELECT text FROM note").fetchone()
+    return row[0] if row and isinstance(row[0], str) else ""
 
 
 def backlog_of(cursor: Cursor, db: sqlite3.Connection) -> Backlog:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sender.spool.database import backlog_of, cursors_in, reading
+from sender.spool.database import backlog_of, cursors_in, note_in, reading
 
 if TYPE_CHECKING:
     from sender.spool.cursors import Backlog
@@ -17,3 +17,9 @@ def read_status(path: str) -> dict[str, Backlog]:
     """
     with reading(path) as db:
         return {cursor.name: backlog_of(cursor, db) for cursor in cursors_in(db)}
+
+
+def read_note(path: str) -> str:
+    """Return what sampling has noted in the spool at `path`. Raises SpoolError and DamagedError as `read_status` does."""
+    with reading(path) as db:
+        return note_in(db)

@@ -50,8 +50,7 @@ class Spool:
         elapsed: Callable[[], float] = boottime,
     ) -> None:
         self.path = path if path == MEMORY else os.path.realpath(path)  # its lock and its journal stand beside it
-        self._lock = threading.RLock()
-        self._limits = limits
+        self._lock, self._limits = threading.RLock(), limits
         self._now, self._elapsed = now, elapsed
         self._began = now() - elapsed()
         self._cursors = Cursors(destinations)
@@ -59,6 +58,7 @@ class Spool:
         self._file: Database | None = None
         self._on_file = 0  # the number of the newest value in the file; 0 too while nothing is known of it
         self._memory = MemoryQueue(limits.max_memory)  # newer samples, which are not in the file
+        self.note = ""  # what sampling remembers, of the last sample or of the previous run; empty for nothing
         self.trouble = ""  # why samples cannot be written; empty while they can
         self._say_dropped_at: dict[str, float] = {}  # by limit
         try:
@@ -69,9 +69,10 @@ class Spool:
         except SpoolError as error:
             self._complain(error)
 
-    def append(self, items: Sequence[Item]) -> None:
-        """Queue one sample, whose items share host and moment, for every destination: on the disk, or the log says why not."""
+    def append(self, items: Sequence[Item], note: str = "") -> None:
+        """Queue one sample (same host and moment) for every destination, and `note` for the next start; log where that fails."""
         with self._lock:
+            self.note = note or self.note
             self._cursors.newest += len(items)
             self._keep([Sample.of(items, last=self._cursors.newest)])
             self._save()
@@ -82,9 +83,7 @@ class Spool:
         Raises SpoolError where the disk cannot be read.
         """
         with self._lock:
-            if destination not in self._cursors.by_name:
-                return None
-            if not (samples := self._oldest(destination, max_values)):
+            if destination not in self._cursors.by_name or not (samples := self._oldest(destination, max_values)):
                 return None
             samples = list(takewhile(lambda sample: sample.host == samples[0].host, samples))
             chunk = Chunk(items=tuple(item for sample in samples for item in sample.items()), last=samples[-1].last)
@@ -217,7 +216,7 @@ class Spool:
         samples = list(islice(self._memory, _AT_ONCE))
         self._began = min(self._began, self._now() - self._elapsed())  # set back, it gives samples that only look old
         oldest, most = self._began + self._elapsed() - self._limits.max_age_s, self._limits.max_bytes
-        by_age, by_size = file.save(samples, self._cursors.noted(), oldest_clock=oldest, max_bytes=most)
+        by_age, by_size = file.save(samples, self._cursors.noted(), self.note, oldest_clock=oldest, max_bytes=most)
         self._note(samples[-1].last if samples else self._cursors.newest)
         self._trim("spool.max_age", by_age)
         self._trim("spool.max_size", by_size)
@@ -265,6 +264,7 @@ class Spool:
             self._cursors.drop(last, self._on_file)
             self._note(last)  # where it is more than before, SQLite wrote what it said that it had not
             return
+        self.note = self.note or file.note()
         self._cursors.trimmed, self._on_file = max(self._cursors.trimmed, self._on_file), 0  # of another file
         messages.removed(self._cursors.resume(last, found), last)
         self._memory.renumber(last)

@@ -40,6 +40,7 @@ PURE = {
     "kernel/counts",
     "kernel/port_counts",
     "model",
+    "sampling/guard",
     "sampling/ports",
     "spool/cursors",
     "spool/sample",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lab.findings import checks, one, results
+from lab.spools import opened, sample
 from lab.trapper import Trapper, accept, counts, packet, redirect
-from sender.commands.check.daemon_state import daemon_state
 from sender.commands.check.kernel import check_kernel
 from sender.commands.check.report import CheckResult, as_text
+from sender.commands.daemon_state import daemon_state
 from sender.items import DISCOVERIES, KEYS
 from sender.model import CountedPorts
+from sender.sampling.ports import PortMemory
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 
@@ -243,9 +246,26 @@ def test_ports(config: Callable[..., Path]) -> None:
 def test_ports_over_the_limit(config: Callable[..., Path]) -> None:
     """Those that are left out are named."""
     with Trapper() as trapper, Trapper() as other:
-        finding = one(checks(config(trapper.port, ports={"limit": 1}), 0), "warn")
+        finding = one(checks(config(trapper.port, ports={"limit": 1, "ephemeral_after": 0}), 0), "warn")
         assert str(max(trapper.port, other.port)) in finding["found"]
     assert (finding["check"], "Raise `ports.limit`" in finding["advice"]) == ("ports", True)
+
+
+def test_ports_that_wait_for_another_day(config: Callable[..., Path], tmp_path: Path) -> None:
+    """Where the daemon has used up its new ports, those that wait are named, and so are those that are too new."""
+    with Trapper() as trapper, Trapper() as other, Trapper() as third:
+        ports = {"new_per_day": 1, "ephemeral_after": "1h"}
+        path = config(trapper.port, ports=ports)
+        memory = PortMemory(
+            named={trapper.port: 0}, waiting={other.port: 3700, third.port: 60}, spent=[5], is_first=False
+        )
+        spool = opened(tmp_path / "spool.db", "d0")
+        spool.append(sample(1), str(memory))
+        spool.close()
+        finding = one(checks(path, 0), "warn")
+    assert f"ports.new_per_day of 1 is used up, so these are not reported for now: {other.port}" in finding["found"]
+    assert re.search(rf"until something has listened there for 1 h 0 min: .*{third.port}", finding["found"])
+    assert "`ports.exclude`" in finding["advice"]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +301,7 @@ def test_ports_that_are_none_are_not_looked_for(config: Callable[..., Path], tmp
         spool = Spool(str(tmp_path / "spool.db"), ["d0"], Limits(max_age_s=1e9, max_bytes=2**20))
         spool.learn("d0", ["443", "98080", "65536", "remote 5432"])
         spool.close()
-        assert daemon_state(str(tmp_path / "spool.db")).ports == {443}
+        assert set(daemon_state(str(tmp_path / "spool.db")).ports.named) == {443}
         assert results(checks(path, 0))["spool"] == "ok"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sender.items import LOCAL, REMOTE, to_items
 from sender.model import CountedPorts, Listener, ReportedPorts, Snapshot, TcpState, Vitals
-from sender.sampling.ports import KEEP_S, PortTracker
+from sender.sampling.ports import KEEP_S, PortMemory, PortTracker
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def settings(**keys: Any) -> PortSettings:
 
 def subject(seen: Mapping[int, float] | None = None, **keys: Any) -> PortTracker:
     """Ports whose services are all called as their number."""
-    return PortTracker(settings(**keys), dict(seen or {}), service=lambda port: f"s{port}")
+    memory = PortMemory(named={port: -moment for port, moment in (seen or {}).items()})
+    return PortTracker(settings(**keys), memory, service=lambda port: f"s{port}")
 
 
 def sample(*listening: int, loopback: tuple[int, ...] = (), local: Mapping[tuple[int, TcpState], int] = {}) -> Snapshot:
@@ -92,16 +93,19 @@ def test_without_listening_only_named_ports_are_reported() -> None:
     assert track(subject(listening=False, local=[9]), sample(9, 443)).local == [9]
 
 
-def test_the_limit_keeps_the_lowest_and_those_listened_on() -> None:
-    """Past `limit`, high numbers are left out, and first of all those that nobody listens on any more; named ones never.
+def test_the_limit_keeps_those_that_were_there_first_and_those_listened_on() -> None:
+    """Past `limit`, what comes later is left out, of several the high numbers; what nobody listens on any more gives way.
 
-    It is of the others alone that it is said.
+    It is of the others alone that it is said. Ports that are configured never give way.
     """
     ports = subject({1: 0.0}, limit=2, local=[7000])
     assert track(ports, sample(500, 100, 300), 1.0).local == [100, 300, 7000]
-    assert ports.left_out == (500,)
-    assert track(ports, sample(100), 2.0).local == [1, 100, 7000]
-    assert not ports.left_out
+    assert list(ports.left_out.over_limit) == [500]
+    assert track(ports, sample(50, 100, 300), 2.0).local == [100, 300, 7000]
+    assert list(ports.left_out.over_limit) == [50]
+    assert track(ports, sample(100), 3.0).local == [100, 300, 7000]
+    assert list(ports.left_out.over_limit) == []
+    assert track(ports, sample(100, 500), 4.0).local == [100, 500, 7000]
 
 
 def test_a_port_that_goes_stays_for_a_day_and_then_until_it_is_unused() -> None:

@@ -56,7 +56,7 @@ def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | Non
         sample=kernel.sample,
         vitals=lambda uptime_s: Vitals(uptime_s=uptime_s, backlog=7),
         publish=published.append,
-        ports=PortTracker(SETTINGS.ports, {}, service=str),
+        ports=PortTracker(SETTINGS.ports, service=str),
         elapsed=clock,
     )
     clock.now += 75.9

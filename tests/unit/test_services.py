@@ -63,7 +63,7 @@ def test_a_table_that_hangs_delays_no_sample() -> None:
         sample=lambda _: snapshot,
         vitals=lambda _: Vitals(),
         publish=lambda items: published.append(tuple(items)),
-        ports=PortTracker(settings.ports, {}, service=ServiceNames(table, patience_s=0.05)),
+        ports=PortTracker(settings.ports, service=ServiceNames(table, patience_s=0.05)),
     )
     began = time.monotonic()
     for _ in range(10):

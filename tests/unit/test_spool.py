@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lab.spools import NOW, WEEK, numbers, opened, sample, settle
 from sender.errors import TakenError
 from sender.model import Item, Outcome
+from sender.spool.reader import read_note
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 
@@ -351,3 +352,21 @@ def test_the_log_is_silent_while_all_is_well(tmp_path: Path, caplog: pytest.LogC
     settle(subject, "main")
     subject.close()
     assert caplog.records == []
+
+
+def test_a_note_outlives_a_restart(tmp_path: Path) -> None:
+    """What sampling remembers is saved with a sample, in a file that had none before too; one that makes no sense is none."""
+    path = tmp_path / "spool.db"
+    opened(path, "main").close()
+    assert read_note(str(path)) == ""
+    for note, before in (("one", ""), ("two", "one"), ("", "two")):
+        spool = opened(path, "main")
+        assert spool.note == before
+        spool.append(sample(1), note)
+        spool.close()
+    assert read_note(str(path)) == "two"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE note SET text = x'ff'")
+    spool = opened(path, "main")
+    assert (spool.note, spool.queued("main")) == ("", 6)
+    spool.close()

@@ -41,14 +41,14 @@ class Scene:
         self._directory = directory
 
     @contextmanager
-    def daemon(self, *, may_be_refused: bool = False) -> Iterator[Daemon]:
+    def daemon(self, *, may_be_refused: bool = False, ports: object = None) -> Iterator[Daemon]:
         """Run the daemon. At the end of the context all that it has sampled of the port is stored, once."""
         nodes = {"zabbix": self.zabbix.trapper_port, "witness": self.witness.port}
         settings = {
             "host": self.host,
             "interval": "1s",
             "destinations": [{"name": name, "nodes": [f"127.0.0.1:{nodes[name]}"]} for name in nodes],
-            "ports": {"exclude": [f"1-{self.port - 1}", f"{self.port + 1}-65535"]},
+            "ports": ports or {"exclude": [f"1-{self.port - 1}", f"{self.port + 1}-65535"], "ephemeral_after": 0},
             "spool": {"path": str(self._directory / "spool.db")},
         }
         config = self._directory / "config.yaml"
@@ -90,6 +90,11 @@ class Scene:
         while "zabbix: delivery failed" not in daemon.log:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+    def ports(self) -> set[str]:
+        """Return the ports of which Zabbix has items."""
+        found = self.zabbix.api.item.get(host=self.host, filter={"flags": 4}, output=["key_"])
+        return {port_of(item["key_"]) for item in found}
 
     def delete_items(self) -> None:
         """Delete what discovery has made."""
@@ -179,3 +184,33 @@ def test_items_that_somebody_deletes_come_back(scene: Scene) -> None:
         scene.wait_for_samples(2)
         newest = scene.witness.requests[before]["data"][0]["clock"]
         scene.zabbix.wait_until(lambda: any(value.clock >= newest for value in scene.stored()), "its values go on", 120)
+
+
+def test_listeners_on_ever_another_port_make_no_items(scene: Scene) -> None:
+    """Zabbix gets items for a service on a low port, and in time for one in the ephemeral range, and for nothing between.
+
+    A program listens on ever another port of that range meanwhile, for a second each.
+    """
+    (first,) = free_ports(1)  # of the ephemeral range
+    window = range(first, first + 300)
+    low = next(port for port in range(20_000, 32_000) if is_free(port))
+    left_out = [f"1-{low - 1}", f"{low + 1}-{window[0] - 1}", f"{window[-1] + 1}-65535"]
+    others = filter(is_free, window)
+    high = next(others)
+    opened = 0
+    with scene.daemon(ports={"exclude": left_out, "ephemeral_after": "15s"}, may_be_refused=True), ExitStack() as stack:
+        for port in (low, high):
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        deadline = time.monotonic() + 120
+        while opened < 20 or scene.ports() != {str(low), str(high)}:
+            assert time.monotonic() < deadline, scene.ports()
+            with socket.create_server(("127.0.0.1", next(others))):
+                scene.wait_for_samples(1)
+            opened += 1
+            assert scene.ports() <= {str(low), str(high)}
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0

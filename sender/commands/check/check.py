@@ -7,11 +7,11 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from sender.commands.check.daemon_state import daemon_state
 from sender.commands.check.destination import Subject, check_destination
 from sender.commands.check.kernel import TrialSampler, check_kernel
 from sender.commands.check.report import CheckResult
 from sender.commands.check.spool import check_spool
+from sender.commands.daemon_state import daemon_state
 from sender.errors import ConfigError
 from sender.model import CountedPorts
 from sender.settings.schema import DEFAULT_PATH, load

@@ -12,12 +12,13 @@ from sender.kernel.sock_diag import WAYS, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortTracker
 from sender.sampling.services import service_of
-from sender.text import some_of
+from sender.text import duration, some_of
 
 if TYPE_CHECKING:
-    from sender.commands.check.daemon_state import DaemonState
+    from sender.commands.daemon_state import DaemonState
     from sender.model import CountedPorts, Item, Snapshot
-    from sender.settings.schema import Settings
+    from sender.sampling.ports import LeftOut
+    from sender.settings.schema import PortSettings, Settings
 
 _OF_THE_DAEMON = ("tcp.sender.uptime", "tcp.sender.backlog", "tcp.sender.dropped", "tcp.sender.rejected")
 
@@ -34,12 +35,12 @@ class TrialSampler:
     def take(self) -> list[Item]:
         """Return every value of one sample, discovery included; none where the kernel gives no answer."""
         now = boottime()
-        ports = PortTracker(self._settings.ports, dict.fromkeys(self._daemon.ports, now), service=service_of)
+        ports = PortTracker(self._settings.ports, self._daemon.ports, service=service_of, now=now)
         self.results, snapshot = check_kernel(ports.wanted, self._settings.interval)
         if snapshot is None:
             return []
         tracked = ports.track(snapshot, now=now, wants_discovery=True)
-        self.results.append(_ports(len(tracked.local), len(tracked.remote), ports.left_out))
+        self.results.append(_ports(len(tracked.local), len(tracked.remote), ports.left_out, self._settings.ports))
         items = to_items(snapshot, self._daemon.vitals or Vitals(), host=self._settings.host, tracked=tracked)
         return [item for item in items if item.key not in self.missing]
 
@@ -69,10 +70,20 @@ def _answered(snapshot: Snapshot, way: str, interval_s: int) -> CheckResult:
     return CheckResult(check="kernel", result="fail", found=found, advice=advice, seconds=snapshot.duration_s)
 
 
-def _ports(local: int, remote: int, left_out: tuple[int, ...]) -> CheckResult:
+def _ports(local: int, remote: int, left_out: LeftOut, settings: PortSettings) -> CheckResult:
     found = f"{local} local and {remote} remote ports are reported"
-    if not left_out:
-        return CheckResult(check="ports", result="ok", found=found)
-    found += f", {len(left_out)} listening ports are left out: {some_of(left_out)}"
-    advice = "Raise `ports.limit`, or name some of them in `ports.exclude`."
-    return CheckResult(check="ports", result="warn", found=found, advice=advice)
+    if left_out.young:
+        after = duration(settings.ephemeral_after)
+        found += f"; not yet, until something has listened there for {after}: {some_of(left_out.young)}"
+    advice = []
+    if left_out.over_limit:
+        found += f"; {len(left_out.over_limit)} listening ports are left out: {some_of(left_out.over_limit)}"
+        advice.append("Raise `ports.limit`, or name some of them in `ports.exclude`.")
+    if left_out.over_budget:
+        found += f"; ports.new_per_day of {settings.new_per_day} is used up, so these are not reported for now: "
+        found += some_of(left_out.over_budget)
+        advice.append(
+            "Does something listen on ever another port? Name its range in `ports.exclude`. Name services that stay in "
+            "`ports.local`."
+        )
+    return CheckResult(check="ports", result="warn" if advice else "ok", found=found, advice=" ".join(advice))

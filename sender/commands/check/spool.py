@@ -8,14 +8,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.commands.check.daemon_state import nearest_directory
 from sender.commands.check.report import CheckResult
+from sender.commands.daemon_state import nearest_directory
 from sender.errors import DamagedError
 from sender.spool.database import MEMORY
 
 if TYPE_CHECKING:
-    from sender.commands.check.daemon_state import DaemonState
     from sender.commands.check.report import Result
+    from sender.commands.daemon_state import DaemonState
     from sender.errors import SpoolError
 
 _STATE = Path("/var/lib/tcp-status-sender")  # the unit's StateDirectory=

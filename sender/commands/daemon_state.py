@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ from sender.clock import boottime
 from sender.errors import SpoolError
 from sender.items import local_port
 from sender.model import Vitals
+from sender.sampling.ports import PortMemory
 from sender.spool.database import MEMORY
 from sender.spool.lock import daemon_of
-from sender.spool.reader import read_status
+from sender.spool.reader import read_note, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 class DaemonState:
     """A daemon as it is seen from outside, so that a sample here says of it what is true.
 
-    `process` is None where none runs. `ports` are those it has discovered. `vitals` are zeros where none runs, and None
+    `process` is None where none runs. `ports` is what it remembers of ports. `vitals` are zeros where none runs, and None
     where this user cannot see whether one does. `trouble` is why its spool cannot be read.
     """
 
     process: int | None = None
-    ports: frozenset[int] = frozenset()
+    ports: PortMemory = field(default_factory=PortMemory)
     vitals: Vitals | None = None
     trouble: SpoolError | None = None
 
@@ -40,15 +41,20 @@ def daemon_state(path: str) -> DaemonState:
     """Return the state of the daemon whose spool is `path`, whether one runs or not."""
     if path == MEMORY:
         return DaemonState()
-    process, waiting, trouble = daemon_of(path), dict[str, "Backlog"](), None
+    process, waiting, note, trouble = daemon_of(path), dict[str, "Backlog"](), "", None
     try:
         if os.access(path, os.R_OK) and Path(path).stat().st_size:
-            waiting = read_status(path)
+            waiting, note = read_status(path), read_note(path)
     except SpoolError as error:
         trouble = error
     except OSError:  # it was removed just now
         pass
-    return DaemonState(process=process, ports=_ports(waiting), vitals=_vitals(waiting, process, path), trouble=trouble)
+    return DaemonState(
+        process=process,
+        ports=PortMemory.parse(note, _ports(waiting)),
+        vitals=_vitals(waiting, process, path),
+        trouble=trouble,
+    )
 
 
 def nearest_directory(path: str) -> Path:

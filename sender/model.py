@@ -134,11 +134,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a chunk at one destination, in values: accepted and rejected are settled, kept must be sent again."""
+    """What became of a chunk at one destination, in values: accepted and rejected are settled, the others are sent again.
+
+    `kept` are those for which delivery failed, `postponed` those of a host that the destination does not know yet.
+    """
 
     accepted: int = 0
     rejected: int = 0
     kept: int = 0
+    postponed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,9 @@ class Deliveries:
             self._serve([*wanted, *self._workers])
             for name, destination in wanted.items():
                 self._deliver_to(destination, is_renewed=name in renewed)
-                self._workers[name].delivery.offset_s = offset_s(settings, name)
+                delivery = self._workers[name].delivery
+                delivery.offset_s = offset_s(settings, name)
+                delivery.unknown_host.host, delivery.unknown_host.keep_s = settings.host, settings.spool.keep_rejected
             self._active = {name: self._workers[name].delivery for name in wanted}
         self.wake()  # they may have missed a sample that is on its way
 

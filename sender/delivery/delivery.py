@@ -25,6 +25,7 @@ from sender.delivery.new_ports import NewPorts
 from sender.delivery.outage import Outage
 from sender.delivery.probe import Verdict
 from sender.delivery.rejections import Rejections
+from sender.delivery.unknown_host import UnknownHost
 from sender.errors import DeliveryError, SenderError
 from sender.items import DISCOVERIES
 from sender.model import Outcome
@@ -66,6 +67,7 @@ class Delivery:
     ) -> None:
         self.name = name
         self.offset_s = 0.0  # how long after a sample it is sent
+        self.unknown_host = UnknownHost(name, monotonic=monotonic, jitter=jitter)
         self.on_unknown: Callable[[], object] = _nothing
         self._send = send
         self._spool = spool
@@ -95,8 +97,12 @@ class Delivery:
         """Return how delivery goes, in a few words."""
         if self.cause:
             return f"delivery fails, {self.queued} values queued: {self.cause}"
-        held = len(self.new_ports.ports)
-        return f"{self._rejections.state}; values of {held} new ports held" if held else self._rejections.state
+        parts = [self._rejections.state]
+        if self.unknown_host.is_waiting:
+            parts.append(f"{self.queued} values queued, one sample is offered again and again")
+        if held := len(self.new_ports.ports):
+            parts.append(f"values of {held} new ports held")
+        return "; ".join(parts)
 
     @property
     def verdict(self) -> Verdict:
@@ -116,6 +122,7 @@ class Delivery:
         """Send with `send` from the next request on, now if there is a pause; undo `retire`. A request in flight goes on."""
         self._send = send
         self._is_retired = False
+        self.unknown_host.retry_now()
         self._interrupt.set()
         self._wake.set()
 
@@ -147,7 +154,7 @@ class Delivery:
             if self.is_ending:
                 break
             if self.drain():
-                self._wake.wait(self.new_ports.due_s)
+                self._wake.wait(self.unknown_host.due_s if self.unknown_host.is_waiting else self.new_ports.due_s)
                 self._wake.clear()
                 self.pause(self.offset_s)
             else:
@@ -179,10 +186,15 @@ class Delivery:
 
     def _deliver_some(self) -> bool:
         """Deliver a chunk of the queue, then held values; return False when there is nothing more. Raises SenderError."""
+        if self.unknown_host.due_s:
+            return False
         is_probe = self._rejections.wants_probe
-        chunk = self._spool.read(self.name, max_values=1 if is_probe else _MAX_VALUES)
+        is_one = is_probe or self.unknown_host.is_waiting
+        chunk = self._spool.read(self.name, max_values=1 if is_one else _MAX_VALUES)
         if chunk:
             self._deliver_chunk(chunk, is_probe=is_probe and not self._lacks_suspects(chunk))
+        else:
+            self.unknown_host.end()
         self._deliver_new_ports()  # in a backlog too, of which more would be held than there is room for
         if not chunk and not self.new_ports.has_more:
             self._outage.log_caught_up()
@@ -195,9 +207,16 @@ class Delivery:
         self._end_outage()
         if not is_probe:
             self._rejections.record(ready, outcome)
-        self.new_ports.hold(chunk.items)
         if self.verdict is Verdict.ALL:
             self._learn_host_is_unknown()
+            if self.unknown_host.postpones(chunk):
+                self._postpone(chunk)
+                return
+        else:
+            self.unknown_host.end()
+        self.new_ports.hold(chunk.items)
+        if self.verdict is Verdict.ALL:
+            self._rejections.count(outcome.rejected)
         else:
             self._learn_ports(ready, was_unknown=before is Verdict.ALL)
         self._spool.learn(self.name, self.new_ports.created)
@@ -216,6 +235,18 @@ class Delivery:
         except DeliveryError as error:
             self._spool.settle(self.name, chunk, Outcome(kept=len(chunk.items)), str(error))
             raise
+
+    def _postpone(self, chunk: Chunk) -> None:
+        """Leave the chunk queued. After an hour of that, reject for good what has become too old."""
+        self._spool.learn(self.name, self.new_ports.created)
+        queued: Chunk | None = chunk
+        while queued and self.unknown_host.gives_up(queued):
+            self._rejections.count(len(queued.items))
+            self._spool.settle(self.name, queued, Outcome(rejected=len(queued.items)), self._rejections.summary)
+            queued = self._spool.read(self.name, max_values=1)
+        if queued:
+            self._spool.settle(self.name, queued, Outcome(postponed=len(queued.items)), self._rejections.summary)
+        self.unknown_host.wait()
 
     def _end_outage(self) -> None:
         if self._outage.end():

@@ -58,14 +58,18 @@ class Rejections:
         self._turn_to(sent[0].host)
         self.ports = set()
         before, self.verdict = self.verdict, verdict(outcome)
-        self._total += outcome.rejected
         if self.verdict is Verdict.SOME:
+            self._total += outcome.rejected
             self._decide_on_probe(outcome.rejected, samples=len({(item.clock, item.ns) for item in sent}))
         else:
             self._keys, self._count = [], 0
         self._summarise()
         if self.verdict is not before and self._is_worth_a_line():
-            self._log_change(outcome.rejected, len(sent))
+            self._log_change(outcome.rejected, len(sent), is_first=before is Verdict.UNKNOWN)
+
+    def count(self, rejected: int) -> None:
+        """Count values of whole samples that were rejected for good, for the line that says when that is over."""
+        self._total += rejected
 
     def _turn_to(self, host: str) -> None:
         """Forget what is known of another host name."""
@@ -73,7 +77,7 @@ class Rejections:
             self._host, self.verdict = host, Verdict.UNKNOWN
             self._keys, self._count, self._total, self._probe_at = [], 0, 0, 0.0
 
-    def _log_change(self, rejected: int, count: int) -> None:
+    def _log_change(self, rejected: int, count: int, *, is_first: bool) -> None:
         name, host = self._name, self._host
         if self.verdict is Verdict.ALL:
             _LOG.error("%s: Zabbix rejects all %d values of host %r. %s", name, count, host, advice.UNKNOWN_HOST)
@@ -81,7 +85,7 @@ class Rejections:
             which = "The next sample is sent key by key to find out which" if self.wants_probe else advice.SOME_KEYS
             _LOG.error("%s: Zabbix rejected %d of %d values of host %r. %s", name, rejected, count, host, which)
         else:
-            again = f" again ({self._total} values were rejected)" if self._total else ""
+            again = "" if is_first else f" again ({self._total} values were rejected)" if self._total else " again"
             _LOG.info("%s: Zabbix accepts all values of host %r%s", name, host, again)
             self._total = 0
 

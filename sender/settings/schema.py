@@ -21,6 +21,7 @@ from sender.settings.fields import (
     HostName,
     Identity,
     Interval,
+    KeepRejected,
     KeyFile,
     MaxAge,
     Metadata,
@@ -104,11 +105,15 @@ class PortSettings(Frozen):
 
 
 class SpoolSettings(Frozen):
-    """Where samples are queued, and how long: s of age, bytes on the disk."""
+    """Where samples are queued, and how long: s of age, bytes on the disk.
+
+    `keep_rejected` is for how many s the samples of a host stay queued whose values are all rejected.
+    """
 
     path: SpoolPath = Field(default_factory=values.default_spool)
     max_age: MaxAge = 7 * 86400
     max_size: Size = 256 * values.MIB
+    keep_rejected: KeepRejected = 3600
 
 
 class Autoregistration(Frozen):

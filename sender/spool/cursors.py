@@ -86,6 +86,8 @@ class Cursors:
         cursor.error = error
         if outcome.kept:
             cursor.failing_since = cursor.failing_since or now
+        elif outcome.postponed:
+            cursor.failing_since = 0
         else:
             cursor.settled = max(cursor.settled, chunk.last)
             cursor.failing_since = 0

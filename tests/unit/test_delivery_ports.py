@@ -125,20 +125,22 @@ def test_a_state_without_an_item_is_named_with_its_port(
     assert not delivery.wants_discovery
 
 
-def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix, delivery: Delivery) -> None:
+def test_a_host_that_becomes_known_gets_its_ports(spool: Spool, zabbix: Zabbix) -> None:
     """While the host is unknown nobody else is bothered with discovery; once it is known, it is wanted, and ports come."""
+    delivery = Delivery("main", zabbix.send, spool, monotonic=lambda: 0.0)
     zabbix.lacks = lambda _: True
     spool.append(sample(1, discovery=True))
     assert delivery.drain()
     assert not delivery.wants_discovery
     zabbix.lacks = lambda _: False
     spool.append(sample(2))
+    delivery.unknown_host.retry_now()
     assert delivery.drain()
-    assert delivery.wants_discovery
+    assert not delivery.wants_discovery  # the first sample, which stayed queued, had it
     spool.append(sample(3, discovery=True))
     assert delivery.drain()
-    assert not delivery.wants_discovery
     assert zabbix.clocks(PORT.format("ESTABLISHED")) == [1, 2, 3]
+    assert zabbix.clocks("tcp.status[TOTAL]") == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,8 @@ def test_listeners_on_ever_another_port_make_no_items(scene: Scene) -> None:
 
     A program listens on ever another port of that range meanwhile, for a second each.
     """
-    (first,) = free_ports(1)  # of the ephemeral range
+    with socket.create_server(("127.0.0.1", 0)) as server:  # a port that the kernel chooses
+        first = min(server.getsockname()[1], 60_000)
     window = range(first, first + 300)
     low = next(port for port in range(20_000, 32_000) if is_free(port))
     left_out = [f"1-{low - 1}", f"{low + 1}-{window[0] - 1}", f"{window[-1] + 1}-65535"]

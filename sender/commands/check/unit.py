@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 UNIT = "tcp-status-sender.service"
-PLACES = tuple(
-    map(
-        Path, ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system")
-    )
+PLACES = (
+    Path("/etc/systemd/system"),
+    Path("/run/systemd/system"),
+    Path("/usr/local/lib/systemd/system"),
+    Path("/usr/lib/systemd/system"),
+    Path("/lib/systemd/system"),  # another directory only where /usr is not merged
 )
 """Where units stand, the first one counts: systemd.unit(5), Unit File Load Path."""
 _TRUE = {"1", "yes", "y", "true", "t", "on"}

@@ -21,15 +21,15 @@ ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each o
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
 RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
 DEB_PACKAGES := python3-venv debhelper
-# What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; zabbix_agentd; a real
+# What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; both agents; a real
 # systemd; ip, ss, unshare, nsenter and setpriv.
 TEST_PACKAGES := $(DEB_PACKAGES) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
-	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent chromium chromium-driver
+	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent zabbix-agent2 chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
-DEMO_PACKAGES := $(filter-out debhelper e2fsprogs systemd procps zabbix-agent chromium%,$(TEST_PACKAGES))
+DEMO_PACKAGES := $(filter-out debhelper e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(filter-out debhelper chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out debhelper zabbix-agent2 chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 # In a network namespace: no other program's sockets are counted.
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 

@@ -1,30 +1,27 @@
-"""zabbix_agentd.conf and zabbix_agent2.conf, read as the agents read them and put into the words of our own configuration.
+"""zabbix_agentd.conf and zabbix_agent2.conf, put into the words of our own configuration.
 
-Knows the files' format, what each parameter means here, and what is not supported. What a value must be like is for
-schema.py to say, about this file as about its own. Of key files only the names are read.
+Knows what each parameter means here, and what is not supported. What a value must be like is for schema.py to say, about
+this file as about its own. Of key files only the names are read. What cannot be known for sure is a problem: nothing is
+sent to another server, as another host or less encrypted than the agent would.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sender.model import TRAPPER_PORT, Node
-from sender.settings import files
+from sender.settings import host_item
+from sender.settings.agent_file import Agent, AgentFile, agents_of
 from sender.settings.values import TLS_MAY, TLS_NEEDS, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
-_MAX_DEPTH = 10  # files within files; MAX_INCLUDE_LEVEL, src/libs/zbxconf/cfg.c
-_BLANK = b" \t\r\n"  # what the agent strips, ZBX_CFG_RTRIM_CHARS
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 1, 60  # ours; the agent's own ends at 30
 _MAX_NAME = 64  # of a destination
-_MAX_QUOTE = 1000  # of a path, in a problem
 
 _TLS = {
     "psk_identity": "TLSPSKIdentity",
@@ -53,35 +50,39 @@ _PARAMETERS = {
     "tls": "TLSConnect",
     **_TLS,
 }
-
-
-class _Entry(NamedTuple):
-    value: str
-    file: Path
+_READ = {
+    *_PARAMETERS.values(),
+    "HostnameItem",
+    *(parameter for each in _UNSUPPORTED.values() for parameter in each),
+}
+_BY_LOWER_CASE = {parameter.lower(): parameter for parameter in _READ}
 
 
 @dataclass(slots=True)
 class AgentConfig:
     """What an agent's file says: `settings` by keys of ours, lines for what is wrong, and for what is not supported."""
 
-    path: Path
+    file: AgentFile
     settings: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    _entries: dict[str, _Entry] = field(default_factory=dict)
-    _is_whole: bool = True  # no file of it is missing
-    _is_circle: bool = False
 
     @classmethod
     def read(cls, path: Path, *, without: Container[str] = ()) -> AgentConfig:
         """Return what `path` and the files that it includes say, without the settings in `without`. Raises nothing."""
-        found = cls(path)
-        found._take_in(path, depth=1)
-        if found._is_whole and "host" not in without:
+        agents = agents_of(path)
+        found = cls(AgentFile.read(path, Agent.AGENTD if Agent.AGENTD in agents else Agent.AGENT2))
+        found.problems += found.file.problems
+        if not found.file.is_whole:
+            return found
+        found._find_misspelt()
+        if len(agents) > 1:
+            found._compare(AgentFile.read(path, Agent.AGENT2))
+        if "host" not in without:
             found._find_host()
-        if found._is_whole and "destinations" not in without:
+        if "destinations" not in without:
             found._find_destinations()
-        elif found._is_whole:
+        else:
             found._say_what_is_unused()
         return found
 
@@ -93,63 +94,46 @@ class AgentConfig:
         return self._at(parameter)
 
     def _at(self, parameter: str) -> str:
-        entry = self._entries.get(parameter)
-        return f"{entry.file if entry else self.path}: {parameter}"
+        entry = self.file.entries.get(parameter)
+        return f"{entry.file if entry else self.file.path}: {parameter}"
 
     def _get(self, parameter: str) -> str | None:
-        entry = self._entries.get(parameter)
-        return entry.value if entry else None
+        """Return what it is set to, None where it is absent. For agent 2 an empty one is absent, unless it is a number."""
+        entry = self.file.entries.get(parameter)
+        if not entry or entry.unknown:
+            return None
+        is_absent = self.file.agent is Agent.AGENT2 and not entry.value and parameter != "Timeout"
+        return None if is_absent else entry.value
 
-    def _take_in(self, path: Path, depth: int) -> None:
-        """Read one file. Of a parameter that stands twice, the last one counts."""
-        try:
-            content = files.content(path)
-        except OSError as error:
-            self._miss(
-                f"{path}: {files.why_unreadable(error)}; expected a Zabbix agent's configuration that this user can read"
-            )
+    def _is_unknown(self, parameter: str) -> bool:
+        """Return whether it is set to what cannot be told, and note that as a problem."""
+        entry = self.file.entries.get(parameter)
+        if not entry or not entry.unknown:
+            return False
+        self.problems.append(f"{self._at(parameter)}: {entry.unknown}")
+        return True
+
+    def _find_misspelt(self) -> None:
+        """Note what is a parameter but for the case of its letters, with which neither agent starts."""
+        for name in self.file.entries:
+            meant = _BY_LOWER_CASE.get(name.lower(), name)
+            if meant != name:
+                self.problems.append(f"{self._at(name)}: unknown parameter; did you mean {meant}?")
+
+    def _compare(self, other: AgentFile) -> None:
+        """Note where a file that may be either agent's says one thing to zabbix_agentd, and another to `other`."""
+        if self.problems or other.problems:  # which the agent that runs with it has not
             return
-        for number, line in enumerate(content.split(b"\n"), start=1):
-            text = line.partition(b"\0")[0].strip(_BLANK)
-            if not text or text.startswith(b"#"):
-                continue
-            try:
-                name, equals, value = (part.strip(" \t") for part in text.decode().partition("="))
-            except UnicodeDecodeError:
-                self.problems.append(f"{path}: line {number}: is not UTF-8; expected parameter=value")
-                continue
-            if not equals:
-                # What it says may be a key, where this is the file of one.
-                self.problems.append(f"{path}: line {number}: has no =; expected parameter=value")
-            elif name == "Include":
-                self._include(value, depth, f"{path}: Include: is {value[:_MAX_QUOTE]!r}")
-            else:
-                self._entries[name] = _Entry(value, path)
-
-    def _include(self, value: str, depth: int, where: str) -> None:
-        try:
-            included = list(_included(self.path.parent, value))
-        except OSError as error:
-            self._miss(
-                f"{where}, which {files.why_unreadable(error)}; expected a file, a directory, or a directory with a pattern: *.conf"
+        if differ := sorted(name for name in _READ if self.file.value(name) != other.value(name)):
+            self.problems.append(
+                f"{self.file.path}: zabbix_agentd and zabbix_agent2 find different values in it for {', '.join(differ)}; expected "
+                "a file name with agentd or agent2 in it, which says whose ways count"
             )
-            return
-        for file in included:
-            if self._is_circle:
-                return
-            if depth == _MAX_DEPTH:
-                self._is_circle = True
-                self._miss(f"{where}; expected at most {_MAX_DEPTH} files within files, and none within itself")
-            else:
-                self._take_in(file, depth + 1)
-
-    def _miss(self, problem: str) -> None:
-        """Note a problem without which the file would be whole. What it lacks cannot be told then."""
-        self._is_whole = False
-        self.problems.append(problem)
 
     def _find_host(self) -> None:
-        """Take the first name in Hostname; without it, HostnameItem counts only where it is this machine's host name."""
+        """Take the first name in Hostname; without it, what HostnameItem gives; without both, this machine's host name."""
+        if self._is_unknown("Hostname"):
+            return
         names = self._get("Hostname")
         if names is not None:
             self.settings["host"], *others = (name.strip(" \t") for name in names.split(","))
@@ -158,12 +142,17 @@ class AgentConfig:
                 self.warnings.append(
                     f"{self._at('Hostname')}: only {first} is used, not {', '.join(map(shown, others))}"
                 )
-        elif (item := self._get("HostnameItem")) not in (None, "system.hostname"):
-            instead = "this machine's host name is used; set Hostname, or `host` in our own file"
-            self.warnings.append(f"{self._at('HostnameItem')}: {shown(item)} is not supported, {instead}")
+        elif not self._is_unknown("HostnameItem") and (item := self._get("HostnameItem")) is not None:
+            try:
+                self.settings["host"] = host_item.host_name(item)
+            except ValueError as error:
+                self.problems.append(f"{self._at('HostnameItem')}: is {shown(item)}, {error}")
 
     def _find_destinations(self) -> None:
         """Make a destination of each entry of ServerActive, all with the same other settings, as the agent has them."""
+        common = self._common()
+        if self._is_unknown("ServerActive"):
+            return
         clusters = [entry.strip(" \t") for entry in (self._get("ServerActive") or "").split(",")]
         if clusters == [""]:
             self.problems.append(f"{self._at('ServerActive')}: {_NO_SERVER}")
@@ -173,20 +162,21 @@ class AgentConfig:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             self.problems.append(f"{self._at('ServerActive')}: has {', '.join(twice)} twice; expected each server once")
             return
-        common = self._common()
         self.settings["destinations"] = [
             {"name": name, "nodes": each, **common} for name, each in zip(names, nodes, strict=True)
         ]
 
     def _say_what_is_unused(self) -> None:
         """Warn where `destinations` stands in our own file, so that the agent's encryption is not in force."""
-        unused = [name for name in (*_OF_DESTINATIONS, *_TLS.values()) if self._get(name)]
+        unused = [name for name in (*_OF_DESTINATIONS, *_TLS.values()) if self.file.value(name)]
         if unused:
             self.warnings.append(
-                f"{self.path}: {', '.join(unused)}: not used, because `destinations` stands in our own file"
+                f"{self.file.path}: {', '.join(unused)}: not used, because `destinations` stands in our own file"
             )
 
     def _common(self) -> dict[str, Any]:
+        for parameter in ("Timeout", "SourceIP", "TLSConnect"):
+            self._is_unknown(parameter)
         common: dict[str, Any] = {}
         if (timeout := self._get("Timeout")) is not None:
             is_number = re.fullmatch("[0-9]{1,9}", timeout)
@@ -203,7 +193,8 @@ class AgentConfig:
         if connect in (None, "unencrypted"):
             return {}
         needed, optional = TLS_NEEDS.get(connect, ()), TLS_MAY.get(connect, ())
-        missing = [_TLS[key] for key in needed if not self._get(_TLS[key])]
+        unknown = [_TLS[key] for key in (*needed, *optional) if self._is_unknown(_TLS[key])]
+        missing = [_TLS[key] for key in needed if not self._get(_TLS[key]) and _TLS[key] not in unknown]
         self.problems += [f"{self._at(each)}: missing (required with TLSConnect={connect})" for each in missing]
         for parameter, so in _UNSUPPORTED.get(connect, {}).items():
             if self._get(parameter):
@@ -211,26 +202,10 @@ class AgentConfig:
         values = {key: value for key in (*needed, *optional) if (value := self._get(_TLS[key]))}
         relative = [_TLS[key] for key, value in values.items() if key.endswith("_file") and not value.startswith("/")]
         self.problems += [f"{self._at(each)}: is not an absolute path; expected one" for each in relative]
-        return {} if missing or relative else {"connect": connect, **values}
+        return {} if unknown or missing or relative else {"connect": connect, **values}
 
 
 _NO_SERVER = "missing; expected the servers or proxies to send to, or `destinations` in our own file"
-
-
-def _included(base: Path, value: str) -> Iterator[Path]:
-    """Yield the file, all files of the directory, or those whose names fit, in the directory's own order. Raises OSError."""
-    path = base / value
-    if "*" in str(path.parent):
-        raise OSError(errno.EINVAL, "a pattern can only stand for file names")
-    pattern = path.name if "*" in path.name else None
-    if pattern is None and not path.is_dir():
-        path.stat()
-        yield path
-        return
-    directory = path.parent if pattern else path
-    fits = re.compile(".*".join(map(re.escape, (pattern or "*").split("*"))), re.DOTALL)
-    with os.scandir(directory) as found:
-        yield from (directory / entry.name for entry in found if entry.is_file() and fits.fullmatch(entry.name))
 
 
 def _name(number: int, first: str) -> str:

@@ -169,6 +169,15 @@ def load(path: Path | None = None) -> Settings:
     return _checked(data, str(source), found, _agent_config(data))
 
 
+def sources(path: Path | None = None) -> tuple[Path, ...]:
+    """Return the files and directories that `load` reads. Raises ConfigError where our own file cannot be read."""
+    source = path or DEFAULT_PATH
+    if path is None and _is_missing(DEFAULT_PATH):
+        return ()
+    agent = _agent_config(yaml_file.read(source)[0])
+    return (source, *(agent.file.sources if agent else ()))
+
+
 def _agent_config(data: Any) -> AgentConfig | None:
     """Return what the file says that is named in `data`, if one is; a name that cannot be one is for the check to find."""
     try:

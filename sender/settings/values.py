@@ -25,11 +25,12 @@ TLS_NEEDS = {
 """The keys of `tls` that each value of `connect` requires,"""
 TLS_MAY = {"unencrypted": (), "psk": (), "cert": ("server_cert_issuer", "server_cert_subject")}
 """and those that it allows."""
+CREDENTIALS = Path("/run/credentials/tcp-status-sender.service")
+"""Where systemd puts the unit's credentials: systemd.exec(5)."""
 
 _MAX_HOST_NAME = 128  # characters; Zabbix manual: API, Host object
 _SHOWN_BITS = 128
 _MOST_PORTS = 1000
-_CREDENTIALS = "/run/credentials/tcp-status-sender.service"  # systemd.exec(5)
 _SIZES = {"KiB": 2**10, "MiB": MIB, "GiB": 2**30}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
 
@@ -137,7 +138,7 @@ def key_file(value: object) -> Path:
     """
     if not isinstance(value, str) or not value.isprintable() or not re.fullmatch("/.+|[^/]+", value):
         raise ValueError("expected an absolute path, or the name of a LoadCredential= of the unit")
-    return Path(os.environ.get("CREDENTIALS_DIRECTORY", _CREDENTIALS)) / value
+    return Path(os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS)) / value
 
 
 def absolute(value: object) -> Path:

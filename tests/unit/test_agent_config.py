@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sender.errors import ConfigError
 from sender.settings.agent_conf import AgentConfig
-from sender.settings.schema import Settings, load
+from sender.settings.schema import Settings, load, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,9 +127,8 @@ def test_what_is_ours_wins(agent: Callable[..., Path]) -> None:
         ("\t Hostname \t=  a\n", "a"),
         ("#Hostname=b\n  # Hostname=c\nHostname=a\n", "a"),
         ("Hostname=a\0b\n", "a"),
-        ("hostname=b\nHostname=a\nHostnames=c\n", "a"),
+        ("Hostname=a\nHostnames=c\n", "a"),
         (b"# \xe9\nHostname=a\n", "a"),
-        (" , Hostname=b\nHostname=a\n", "a"),
         ("HostnameItem=system.uname\nHostname=a\n", "a"),
         ("", socket.gethostname()),
         ("HostnameItem=system.hostname\n", socket.gethostname()),
@@ -213,7 +212,14 @@ def test_everything_at_once(agent: Callable[..., Path]) -> None:
 
 MISSING = "missing; expected the servers or proxies to send to, or `destinations` in our own file"
 NAMES = "a pattern can only stand for file names"
-NO_ITEM = "is not supported, this machine's host name is used; set Hostname, or `host` in our own file"
+ITEM = (
+    "expected system.hostname[type,transform] with the type host, shorthost or fqdn and the transform none or lower; or set "
+    "Hostname, or `host` in our own file"
+)
+MARK = "begins with a byte order mark, with which no agent starts: save the file as UTF-8 without one"
+CHARACTER = "has a character before the = that is in no parameter's name"
+VARIABLE = "expected the variable in the environment of this program (Environment= of the unit), or the value here"
+LINE = "expected parameter=value"
 PATTERN = "expected a file, a directory, or a directory with a pattern: *.conf"
 
 
@@ -249,6 +255,30 @@ PATTERN = "expected a file, a directory, or a directory with a pattern: *.conf"
         ("Include=DIR/none\n", [f"agent.conf: Include: is 'none', which does not exist; {PATTERN}"]),
         ("Include=DIR/none/*.conf\n", [f"agent.conf: Include: is 'none/*.conf', which does not exist; {PATTERN}"]),
         ("Include=DIR/*/x.conf\n", [f"agent.conf: Include: is '*/x.conf', which cannot be read: {NAMES}; {PATTERN}"]),
+        (
+            f"{SERVER}HostnameItem=system.run[hostname -f]\n",
+            [f"agent.conf: HostnameItem: is 'system.run[hostname -f]', which only the agent can tell; {ITEM}"],
+        ),
+        (
+            f"{SERVER}HostnameItem=system.hostname[netbios]\n",
+            [f"agent.conf: HostnameItem: is 'system.hostname[netbios]', which no agent supports on Linux; {ITEM}"],
+        ),
+        (
+            f"{SERVER}tlsconnect=psk\nhostname=b\n",
+            [
+                "agent.conf: tlsconnect: unknown parameter; did you mean TLSConnect?",
+                "agent.conf: hostname: unknown parameter; did you mean Hostname?",
+            ],
+        ),
+        (f"{SERVER} , Hostname=b\n=\n", [f"agent.conf: line {n}: {CHARACTER}; {LINE}" for n in (2, 3)]),
+        (f"{SERVER}Hostname\u200b=b\n", [f"agent.conf: line 2: {CHARACTER}; {LINE}"]),
+        (f"\ufeff{SERVER}", [f"agent.conf: line 1: {MARK}; {LINE}", f"agent.conf: ServerActive: {MISSING}"]),
+        (f"\ufeff# ours\n{SERVER}", [f"agent.conf: line 1: {MARK}; {LINE}"]),
+        (f"\ufeff\n{SERVER}", [f"agent.conf: line 1: {MARK}; {LINE}"]),
+        (
+            f"{SERVER}HostnameItem=${{NO_SUCH}}\n",
+            [f"agent.conf: HostnameItem: is ${{NO_SUCH}}, which is not set; {VARIABLE}"],
+        ),
         (b"ServerActive=zbx\nHostname=\xe9\n", ["agent.conf: line 2: is not UTF-8; expected parameter=value"]),
     ],
 )
@@ -298,10 +328,6 @@ def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     ("text", "found"),
     [
         ("Hostname=a, b,c\n", ["agent.conf: Hostname: only 'a' is used, not 'b', 'c'"]),
-        (
-            "HostnameItem=system.run[hostname -f]\n",
-            [f"agent.conf: HostnameItem: 'system.run[hostname -f]' {NO_ITEM}"],
-        ),
         (
             "TLSConnect=cert\nTLSCAFile=/x\nTLSCertFile=/y\nTLSKeyFile=/z\nTLSCRLFile=/c\nTLSCipherAll=x\nTLSCipherCert=y\n",
             [
@@ -396,3 +422,185 @@ def test_a_value_is_what_was_written(
         nodes = [[node.strip() for node in entry.split(";")] for entry in written["ServerActive"].split(",")]
         assert [each["nodes"] for each in found.settings["destinations"]] == nodes
         assert {each.get("source_ip") for each in found.settings["destinations"]} == {written.get("SourceIP")}
+
+
+AGENT2 = "ControlSocket=/run/zabbix/agent.sock\n"  # which zabbix_agentd does not know
+OTHER = "TLSConnect=psk\nTLSPSKIdentity=x\nTLSPSKFile=/psk\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("Include=DIR/some\n", "two"),
+        ("Include=DIR/some/*.conf\n", "ten"),
+        ("Include=DIR/some/[0-9]*.conf\n", "ten"),
+        ("Include=DIR/some/?0*\n", "ten"),
+        ("Include=DIR/some/[^0-9]*\n", "two"),
+        ("Include=some/../some/t\\wo\n", "two"),
+        ("Hostname=a\nInclude=DIR/some/[2-9].conf\n", "a"),
+        ("Hostname=a\nInclude=DIR/some/T*\n", "a"),
+        ("Hostname=\n", socket.gethostname()),
+        ("Hostname=a\nHostname=\n", socket.gethostname()),
+        ("HostnameItem=\n", socket.gethostname()),
+        ("Hostname=a\u00a0\n", "a"),
+    ],
+)
+def test_the_host_of_agent_2(agent: Callable[..., Path], text: str, host: str) -> None:
+    """Included files count sorted by name, patterns are Go's, and an empty parameter is an absent one."""
+    files = {"some__two": "two", "some__10.conf": "ten", "some__01.conf": "one", "some__1.conf": "single"}
+    files = {name: f"Hostname={value}\n" for name, value in files.items()}
+    assert load(agent(AGENT2 + SERVER + text, **files)).host == host
+
+
+def test_a_later_file_of_agent_2_that_encrypts(agent: Callable[..., Path]) -> None:
+    """The last file by name wins, in whatever order the directory has them: the values are not sent in clear."""
+    files = {"some__20.conf": OTHER, "some__10.conf": "TLSConnect=unencrypted\n", "some__15.conf": "TLSConnect=\n"}
+    (destination,) = load(agent(f"{AGENT2}{SERVER}Include=DIR/some/[0-9]*.conf\n", **files)).destinations
+    assert destination.tls.connect == "psk"
+
+
+def test_what_is_empty_for_agent_2(agent: Callable[..., Path]) -> None:
+    """It is as if the parameters did not stand there; an empty number is an error, as it is for the agent."""
+    (destination,) = load(agent(f"{AGENT2}{SERVER}{OTHER}SourceIP=\nTLSConnect=\n")).destinations
+    assert (destination.source_ip, destination.tls.connect) == (None, "unencrypted")
+    assert problems(agent(f"{AGENT2}ServerActive=\n")) == [f"agent.conf: ServerActive: {MISSING}"]
+    assert problems(agent(f"{AGENT2}{SERVER}Timeout=\n")) == [f"agent.conf: Timeout: is ''; {DURATION}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("DIR/some/[", "is no pattern"),
+        ("DIR/some/[]", "is no pattern"),
+        ("DIR/some/[a-", "is no pattern"),
+        ("DIR/some/[-a]", "is no pattern"),
+        ("DIR/some/[a\\", "is no pattern"),
+        ("DIR/some/a\\", "is no pattern"),
+    ],
+)
+def test_a_broken_pattern_of_agent_2(agent: Callable[..., Path], value: str, why: str) -> None:
+    """It is a mistake, as it is for the agent, and not a pattern that fits nothing."""
+    (problem,) = problems(agent(f"{AGENT2}{SERVER}Include={value}\n", some__a=""))
+    assert problem.endswith(f", which cannot be read: it {why}; {PATTERN}")
+
+
+def test_what_agent_2_cannot_include(agent: Callable[..., Path]) -> None:
+    """A link to nothing, a pattern without a directory or for directories, and its own directory: no agent starts with one."""
+    path = agent(f"{AGENT2}{SERVER}Include=DIR/some\nInclude=*.conf\nInclude=DIR/s?me/x\nInclude=\n", some__x="")
+    (path.parent / "some" / "link").symlink_to("nowhere")
+    link, relative, pattern, circle = problems(path)
+    assert "which cannot be read: 'link' in it leads nowhere; " in link
+    assert "which cannot be read: a pattern needs a directory before it; " in relative
+    assert f"which cannot be read: {NAMES}; " in pattern
+    assert circle.endswith("; expected at most 10 files within files, and none within itself")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "host"),
+    [
+        ("zabbix_agent2.conf", "", "b"),
+        ("zabbix_agent2.d.conf", "", "b"),
+        ("ours.conf", AGENT2, "b"),
+        ("ours.conf", "Plugins.Uptime.Capacity=1\n", "b"),
+        ("zabbix_agentd.conf", AGENT2, "b"),
+        ("zabbix_agentd.conf", "", "a"),
+        ("ours.conf", "AllowRoot=1\n", "a"),
+        ("zabbix_agent2.conf", "StartAgents=0\n", "a"),
+    ],
+)
+def test_whose_file_it_is(tmp_path: Path, name: str, text: str, host: str) -> None:
+    """The parameters that one agent alone knows say it; where there are none, the name of the file does."""
+    (tmp_path / name).write_text(f"{text}{SERVER}Hostname=a\nInclude=./[b].conf\n")
+    (tmp_path / "b.conf").write_text("Hostname=b\n")
+    if host == "a":
+        (tmp_path / "[b].conf").write_text("")
+    path = tmp_path / "config.yaml"
+    path.write_text(f"agent_config: {tmp_path / name}\n")
+    assert load(path).host == host
+
+
+def test_a_file_that_may_be_either_agents(agent: Callable[..., Path]) -> None:
+    """Where the two would find different values in it, it is refused; where they find the same, it is read."""
+    files = {"some__1.conf": "Hostname=a\nTLSConnect=psk\n"}
+    assert problems(agent(f"{SERVER}Include=DIR/some/[0-9]*.conf\n", **files)) == [
+        (
+            "agent.conf: zabbix_agentd and zabbix_agent2 find different values in it for Hostname, TLSConnect; expected a file "
+            "name with agentd or agent2 in it, which says whose ways count"
+        )
+    ]
+    assert load(agent(f"{SERVER}Include=DIR/some/*.conf\n", **{"some__1.conf": "Hostname=a\n"})).host == "a"
+
+
+def test_variables(agent: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that is ${NAME} as a whole comes from the environment, as with agents since 7.2; included files, too."""
+    for name, value in {"OUR_HOST": " web-01 ", "OUR_PLACE": "some", "OUR_EMPTY": "", "OUR_9": "9"}.items():
+        monkeypatch.setenv(name, value)
+    path = agent(
+        f"{SERVER}Hostname=${{OUR_HOST}}\nInclude=${{OUR_PLACE}}\nTimeout=${{OUR_9}}\nPidFile=${{NO_SUCH}}\n",
+        some__x=OTHER,
+    )
+    settings = load(path)
+    assert (settings.host, settings.destinations[0].timeout, settings.destinations[0].tls.connect) == (
+        "web-01",
+        9,
+        "psk",
+    )
+    assert load(agent(f"{AGENT2}{SERVER}Hostname=${{OUR_EMPTY}}\n")).host == socket.gethostname()
+    tls = "TLSConnect=psk\nTLSPSKFile=/psk\nTLSPSKIdentity="
+    for identity in ("PSK ${OUR_HOST}", "$OUR_HOST", "${}", "${9}", "${OUR_HOST}x"):
+        assert load(agent(f"{SERVER}{tls}{identity}\n")).destinations[0].tls.psk_identity == identity
+
+
+@pytest.mark.parametrize("first", ["", AGENT2])
+def test_variables_that_are_not_set(agent: Callable[..., Path], first: str) -> None:
+    """Each is a problem where its parameter counts, be there an earlier value or a default: the agent may have another one."""
+    lines = "TLSConnect=psk\nTLSPSKIdentity=${NO_ID}\nTLSPSKFile=/x\nTLSPSKFile=${NO_FILE}\nUser_1=${NO_SUCH}\n"
+    path = agent(
+        f"{first}Hostname=a\nHostname=${{NO_HOST}}\nServerActive=${{NO_SERVER}}\nTimeout=${{NO_TIME}}\n{lines}"
+    )
+    assert sorted(problems(path)) == sorted(
+        f"agent.conf: {parameter}: is ${{{name}}}, which is not set; {VARIABLE}"
+        for parameter, name in {
+            "Hostname": "NO_HOST",
+            "ServerActive": "NO_SERVER",
+            "Timeout": "NO_TIME",
+            "TLSPSKIdentity": "NO_ID",
+            "TLSPSKFile": "NO_FILE",
+        }.items()
+    )
+    path = agent(f"{first}{SERVER}TLSConnect=${{NO_TLS}}\nInclude=${{NO_PLACE}}\n")
+    assert problems(path) == [f"agent.conf: Include: is ${{NO_PLACE}}, which is not set; {VARIABLE}"]
+    path = agent(f"{first}{SERVER}TLSConnect=${{NO_TLS}}\n")
+    assert problems(path) == [f"agent.conf: TLSConnect: is ${{NO_TLS}}, which is not set; {VARIABLE}"]
+    path = agent(f"{first}{SERVER}TLSConnect=${{NO_TLS}}\n", beside="destinations: [{nodes: [a]}]\n")
+    assert warnings(path) == [
+        "agent.conf: ServerActive, TLSConnect: not used, because `destinations` stands in our own file"
+    ]
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\udce9"])
+def test_a_variable_that_is_no_line(agent: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """No agent starts with one."""
+    monkeypatch.setenv("OUR_HOST", value)
+    assert problems(agent(f"{SERVER}Hostname=${{OUR_HOST}}\n")) == [
+        f"agent.conf: Hostname: is ${{OUR_HOST}}, which is not one line of text; {VARIABLE}"
+    ]
+
+
+def test_our_own_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """What an editor puts before UTF-8 is no part of the first key."""
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"\xef\xbb\xbfhost: web-01\ninterval: 5s\n")
+    assert (load(path).host, load(path).interval) == ("web-01", 5)
+    path.write_bytes(b"\xef\xbb\xbf# ours\n\nhost: web-01\n")
+    assert load(path).host == "web-01"
+    path.write_bytes("host: web-01\n".encode("utf-16"))
+    assert problems(path) == ["config.yaml: is not text: byte 0 is not UTF-8; expected a YAML file"]
+
+
+def test_the_sources(agent: Callable[..., Path]) -> None:
+    """Each file and directory that the settings are read from can be named."""
+    path = agent(f"{AGENT2}{SERVER}Include=DIR/some/*.conf\nInclude=DIR/one\n", some__x="", one="")
+    (path.parent / "some" / "a.conf").write_text("")
+    names = ["config.yaml", "agent.conf", "some", "some/a.conf", "one"]
+    assert [str(each.relative_to(path.parent)) for each in sources(path)] == names

@@ -11,10 +11,12 @@ from sender.commands.check.destination import Subject, check_destination
 from sender.commands.check.kernel import TrialSampler, check_kernel
 from sender.commands.check.report import CheckResult
 from sender.commands.check.spool import check_spool
+from sender.commands.check.unit import installed
+from sender.commands.check.unit_user import check_unit_user
 from sender.commands.daemon_state import daemon_state
 from sender.errors import ConfigError
 from sender.model import CountedPorts
-from sender.settings.schema import DEFAULT_PATH, load
+from sender.settings.schema import DEFAULT_PATH, load, sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,10 +52,11 @@ def _check_all(path: Path | None) -> list[CheckResult]:
         settings = load(path)
     except ConfigError as error:
         return _without_config(error)
+    unit_user = check_unit_user(settings, sources(path), installed())  # before there are threads: it forks
     daemon = daemon_state(settings.spool.path)
     sampler = TrialSampler(settings, daemon)
     sample = sampler.take()
-    results = [*_config(settings, path), *sampler.results]
+    results = [*_config(settings, path), *unit_user, *sampler.results]
     results.append(check_spool(settings.spool.path, settings.spool.max_size, daemon))
     subject = Subject(
         host=settings.host,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sender.commands.check.report import CheckResult
+from sender.commands.check.unit import UNIT, installed
 from sender.commands.daemon_state import nearest_directory
 from sender.errors import DamagedError
 from sender.spool.database import MEMORY
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from sender.errors import SpoolError
 
 _STATE = Path("/var/lib/tcp-status-sender")  # the unit's StateDirectory=
-_UNIT = "tcp-status-sender.service"
-_UNIT_PATHS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")  # systemd.unit(5)
 
 
 def check_spool(path: str, max_bytes: int, daemon: DaemonState) -> CheckResult:
@@ -54,8 +53,8 @@ def _writable(path: str, place: Path, max_bytes: int) -> CheckResult:
     if free < max_bytes:
         advice = f"The disk will be full before spool.max_size ({max_bytes >> 20:,} MiB) is reached. Lower that."
         return _result("warn", found, advice)
-    if os.geteuid() == 0 and not _is_the_units(path) and any(Path(each, _UNIT).exists() for each in _UNIT_PATHS):
-        advice = f"The unit's user can write below {_STATE} only. Add a ReadWritePaths= with `systemctl edit {_UNIT}`."
+    if os.geteuid() == 0 and not _is_the_units(path) and installed():
+        advice = f"The unit's user can write below {_STATE} only. Add a ReadWritePaths= with `systemctl edit {UNIT}`."
         return _result("warn", found, advice)
     return _result("ok", found)
 

@@ -75,6 +75,8 @@ def once(settings: Settings) -> int:
     names = [destination.name for destination in settings.destinations]
     spool = Spool(":memory:", names, Limits(max_age_s=settings.spool.max_age, max_bytes=settings.spool.max_size))
     deliveries = [Delivery(each.name, Uplink(each).send, spool) for each in settings.destinations]
+    for delivery in deliveries:
+        delivery.unknown_host.keep_s = 0  # nobody would offer it again
 
     def sample() -> None:  # with discovery each time, as the first of its Sampler
         _sampler(settings, vitals=lambda _: Vitals(rejected=spool.rejected), publish=spool.append).once()

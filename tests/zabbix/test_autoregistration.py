@@ -90,6 +90,7 @@ def test_a_new_host_makes_itself_known(zabbix: ZabbixStack, action: str, tmp_pat
     assert {(value.key, value.clock, value.ns) for value in values} <= stamps
     clocks = sorted({value["clock"] for value in sent})
     assert clocks == list(range(clocks[0], clocks[-1] + 1))
+    assert min(value.clock for value in values) == clocks[0]  # what was sampled before the host was there came, too
     assert f"zabbix_agentd.conf: Hostname: only '{host}' is used, not 'another'" in daemon.log
     assert "does not register" not in daemon.log
 

@@ -8,6 +8,8 @@ import re
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lab.command import tcp_status_sender, until
 from lab.trapper import Trapper, counts
 from sender.items import DISCOVERIES, KEYS
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
 
 def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
@@ -72,10 +72,16 @@ def test_when_no_daemon_runs(start: Callable[..., subprocess.Popen[str]], config
     assert "; no daemon runs" in tcp_status_sender("status", "--config", path).stdout
 
 
-def test_what_is_refused(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path]) -> None:
-    """A destination that refuses everything does not look healthy: it has accepted nothing, and the reason has a line."""
+@pytest.mark.parametrize("keep", ["1h", "0s"])
+def test_what_is_rejected(start: Callable[..., subprocess.Popen[str]], config: Callable[..., Path], keep: str) -> None:
+    """A destination that rejects everything does not look healthy: it has accepted nothing, and the reason has a line.
+
+    Its samples are queued for an hour, or rejected at once where that is the setting.
+    """
     with Trapper(lambda request: counts(0, len(request["data"]))) as trapper:
         path = config(trapper.port)
+        settings = json.loads(path.read_text())
+        path = config(trapper.port, spool={**settings["spool"], "keep_rejected": keep})
         process = start("run", "--config", path)
         until(process, f"d0: Zabbix rejects all {len(KEYS) + len(DISCOVERIES)} values")
         trapper.wait_for(2)
@@ -84,8 +90,10 @@ def test_what_is_refused(start: Callable[..., subprocess.Popen[str]], config: Ca
     assert done.stdout.endswith("\n\nd0: Zabbix rejects all values of host 'web-01' (see the log)\n")
     assert found["last_success"] is None
     assert found["failing_since"] is None
-    assert (found["rejected"] - len(DISCOVERIES)) % len(KEYS) == 0
-    assert found["rejected"] > 0
+    where, other = ("queued", "rejected") if keep == "1h" else ("rejected", "queued")
+    assert (found[where] - len(DISCOVERIES)) % len(KEYS) == 0
+    assert found[where] > 0
+    assert found[other] in range(len(KEYS) + 1)  # one that is just on its way
 
 
 def test_a_name_that_the_terminal_cannot_show(

@@ -44,7 +44,7 @@ class CountedPorts:
 class Listener:
     """The listening sockets of one local port: how many connections wait in the fullest one's accept queue, and its limit.
 
-    `is_loopback`: every one of them is bound to a loopback address.
+    `is_loopback`: every one of them is bound to a loopback address or device.
     """
 
     waiting: int = 0

@@ -65,7 +65,8 @@ def test_queues_are_exact(crowd: Namespace, ways: str) -> None:
         found = listeners[str(ear.port)]
         assert (found["waiting"], found["limit"]) == (ear.waiting, ear.backlog), ear
     assert {port: found["is_loopback"] for port, found in listeners.items()} == {
-        "1001": True, "1002": True, "1003": False, "1004": False, "1005": True, "1006": False, "1007": True
+        "1001": True, "1002": True, "1003": False, "1004": False, "1005": True, "1006": False, "1007": True,
+        "1008": True, "1009": True, "1010": False,
     }  # fmt: skip
     assert listeners["1006"]["limit"] in (64, 128)
 

@@ -35,10 +35,15 @@ UPTIME_S = 3 * 86400
 def discoveries(host: str, clock: int) -> tuple[Item, ...]:
     """Return the ports, to be sent before the hour: items of ports exist only once these are known."""
     local = [
-        {"{#PORT}": str(port), "{#SERVICE}": name, "{#SCOPE}": "loopback" if port in LOOPBACK else "any"}
+        {
+            "{#PORT}": str(port),
+            "{#SERVICE}": name,
+            "{#NAME}": f"{port} {name}",
+            "{#SCOPE}": "loopback" if port in LOOPBACK else "any",
+        }
         for port, name in SERVICES.items()
     ]
-    remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql"}]
+    remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql", "{#NAME}": f"{DATABASE} postgresql"}]
     lists = {"tcp.port.discovery": local, "tcp.remote.discovery": remote}
     return tuple(Item(host=host, key=key, value=json.dumps(ports), clock=clock, ns=1) for key, ports in lists.items())
 

@@ -11,8 +11,8 @@ from templates.triggers import CLOSE_WAIT_DO, CLOSE_WAIT_MEANS, PEERS
 SENT_BY_DEFAULT = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
 """`ports.states` of the daemon's configuration, where it says nothing."""
 
-PORT = "TCP port {#PORT} {#SERVICE}"
-REMOTE = "TCP remote port {#PORT} {#SERVICE}"
+PORT = "TCP port {#NAME}"
+REMOTE = "TCP remote port {#NAME}"
 
 
 def _states(key: str, name: str, whose: str) -> dict[str, Item]:

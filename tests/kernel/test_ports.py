@@ -154,7 +154,10 @@ def test_a_port_that_stops_listening_ends_in_zeros() -> None:
             command = namespace.inside(sys.executable, "-c", LISTENER)
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
                 found = next(sample for sample in samples if "tcp.listen.queue.max[443]" in sample)
-                assert '"{#PORT}":"443","{#SERVICE}":"https","{#SCOPE}":"loopback"' in found["tcp.port.discovery"]
+                assert (
+                    '"{#PORT}":"443","{#SERVICE}":"https","{#NAME}":"443 https","{#SCOPE}":"loopback"'
+                    in found["tcp.port.discovery"]
+                )
                 assert found["tcp.listen.queue.max[443]"] == "9"
                 listener.communicate()
             gone = next(sample for sample in samples if sample["tcp.status[LISTEN]"] == "0")

@@ -253,7 +253,10 @@ class Hosts:
         return len(getattr(self._zabbix.api, what).get(**of_ports, search=search))
 
     def _discover(self) -> None:
-        ports = [{"{#PORT}": str(port), "{#SERVICE}": "https", "{#SCOPE}": "any"} for port in range(1, EXCLUDED + 1)]
+        ports = [
+            {"{#PORT}": str(port), "{#SERVICE}": "https", "{#NAME}": f"{port} https", "{#SCOPE}": "any"}
+            for port in range(1, EXCLUDED + 1)
+        ]
         self.push(PORTS, {}, dict.fromkeys(("tcp.port.discovery", "tcp.remote.discovery"), json.dumps(ports)))
 
         def is_there() -> bool:
@@ -348,7 +351,7 @@ def test_every_trigger_has_its_case(zabbix: ZabbixStack) -> None:
     (template,) = zabbix.api.template.get(filter={"host": TEMPLATE}, output=["templateid"])
     of_template = {"templateids": template["templateid"], "output": ["description"]}
     found = [*zabbix.api.trigger.get(**of_template), *zabbix.api.triggerprototype.get(**of_template)]
-    names = {re.sub(r" port \d+ https", " port {#PORT} {#SERVICE}", case.name) for case in (*HOST_CASES, *PORT_CASES)}
+    names = {re.sub(r" port \d+ https", " port {#NAME}", case.name) for case in (*HOST_CASES, *PORT_CASES)}
     assert {trigger["description"] for trigger in found} == names | {"TCP: No data from tcp-status-sender"}
 
 

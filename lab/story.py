@@ -72,6 +72,10 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
     return {
         **values,
         "tcp.syn_sent.hosts": min(states[TcpState.SYN_SENT], 1),
+        "tcp.sockets.time_wait": states[TcpState.TIME_WAIT] + states[TcpState.FIN_WAIT2],
+        "tcp.sockets.unhashed": states[TcpState.CLOSE] + chance.randint(0, 3),
+        "tcp.mptcp.status[ESTABLISHED]": 0,
+        "tcp.mptcp.status[CLOSE_WAIT]": 0,
         "tcp.limit[TIME_WAIT]": TIME_WAIT_LIMIT,
         "tcp.sender.version": __version__,
         "tcp.sender.uptime": UPTIME_S + int(minute * 60),

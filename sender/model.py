@@ -66,7 +66,8 @@ class Snapshot:
     asked for it once a minute, and only while that is cheap). `local` and `remote` have the counts that were wanted and are
     not 0, by port and state; `listeners` those of every port, where any were wanted;
     `syn_sent_hosts` is the number of different remote addresses in SYN_SENT, `time_wait_limit` the kernel's own for
-    sockets in TIME_WAIT (None where it does not say).
+    sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are sockets in no state, which a
+    dump does not list, at most, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say).
     """
 
     clock: int
@@ -78,6 +79,9 @@ class Snapshot:
     listeners: Mapping[int, Listener] = field(default_factory=dict)
     syn_sent_hosts: int = 0
     time_wait_limit: int | None = None
+    time_wait_sockets: int | None = None
+    unhashed: int | None = None
+    mptcp: Mapping[TcpState, int] | None = None
 
     def local_count(self, port: int, state: TcpState) -> int | None:
         """Return the sockets in a state on a local port that was wanted; None where that state is unknown."""

@@ -181,6 +181,7 @@ def _rule(rule: Rule) -> Tree:
         for macro, stem in rule.filters
         for test in ("MATCHES", "NOT_MATCHES")
     ]
+    on_several = [_trigger(t, rule.triggers, rule.key) for t in rule.triggers if len(t.keys) > 1]
     return {
         "uuid": identity(rule.key),
         "name": rule.name,
@@ -194,6 +195,7 @@ def _rule(rule: Rule) -> Tree:
         "lifetime": rule.lifetime,
         "description": rule.description,
         "item_prototypes": [_item(key, item, rule.triggers, rule.key) for key, item in rule.items.items()],
+        **({"trigger_prototypes": on_several} if on_several else {}),
         "graph_prototypes": [_graph(graph, rule.key) for graph in rule.graphs],
     }
 

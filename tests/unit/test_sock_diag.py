@@ -14,7 +14,7 @@ import pytest
 
 from lab.seccomp import refuse_family
 from sender.errors import KernelError, RefusedError, TornError
-from sender.kernel import bound, sock_diag
+from sender.kernel import sock_diag
 from sender.kernel.sock_diag import WAYS, SockDiag, by_family, one_walk
 from sender.model import CountedPorts, TcpState
 
@@ -38,7 +38,7 @@ def few_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return the file that says how many sockets the machine has: few, whatever else it does meanwhile."""
     sockstat = tmp_path / "sockstat"
     sockstat.write_text("TCP: inuse 5 orphan 0 tw 10 alloc 20 mem 1\n")
-    monkeypatch.setattr(bound, "SOCKSTAT", sockstat)
+    monkeypatch.setattr("sender.kernel.sockstat.SOCKSTAT", sockstat)
     return sockstat
 
 

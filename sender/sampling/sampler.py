@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
+from sender.settings.values import MOST_PORTS
 from sender.text import some_of
 
 if TYPE_CHECKING:
@@ -19,10 +20,17 @@ if TYPE_CHECKING:
 
     from sender.model import CountedPorts, Item, Snapshot, Vitals
     from sender.sampling.ports import PortTracker
-    from sender.settings.schema import Settings
+    from sender.settings.schema import PortSettings, Settings
 
 _LOG = logging.getLogger(__name__)
 _LOG_AGAIN_S = 3600.0
+
+
+def how_to_report_more(ports: PortSettings) -> str:
+    """Return what to do where `ports.limit` leaves ports out."""
+    if ports.limit < MOST_PORTS:
+        return "Raise ports.limit, or name some in ports.exclude"
+    return "More cannot be reported: name in ports.exclude those that matter least, or those that matter in ports.local"
 
 
 class Sampler:
@@ -79,9 +87,8 @@ class Sampler:
             self._left_out, self._log_left_out_at = ports, now + _LOG_AGAIN_S
             if ports:
                 _LOG.warning(
-                    "ports.limit of %d reached: %d listening ports are not reported: %s. Raise it, or name some in "
-                    "ports.exclude",
-                    *(self._settings.ports.limit, len(ports), some_of(ports)),
+                    "ports.limit of %d reached: %d listening ports are not reported: %s. %s",
+                    *(self._settings.ports.limit, len(ports), some_of(ports), how_to_report_more(self._settings.ports)),
                 )
             else:
                 _LOG.info("every listening port is reported again")

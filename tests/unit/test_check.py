@@ -245,7 +245,7 @@ def test_ports_over_the_limit(config: Callable[..., Path]) -> None:
     with Trapper() as trapper, Trapper() as other:
         finding = one(checks(config(trapper.port, ports={"limit": 1}), 0), "warn")
         assert str(max(trapper.port, other.port)) in finding["found"]
-    assert (finding["check"], "Raise `ports.limit`" in finding["advice"]) == ("ports", True)
+    assert (finding["check"], "Raise ports.limit" in finding["advice"]) == ("ports", True)
 
 
 @pytest.mark.parametrize(

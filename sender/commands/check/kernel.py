@@ -11,12 +11,13 @@ from sender.items import to_items
 from sender.kernel.sock_diag import WAYS, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortTracker
+from sender.sampling.sampler import how_to_report_more
 from sender.sampling.services import service_of
 from sender.text import some_of
 
 if TYPE_CHECKING:
     from sender.commands.check.daemon_state import DaemonState
-    from sender.model import CountedPorts, Item, Snapshot
+    from sender.model import CountedPorts, Item, ReportedPorts, Snapshot
     from sender.settings.schema import Settings
 
 _OF_THE_DAEMON = ("tcp.sender.uptime", "tcp.sender.backlog", "tcp.sender.dropped", "tcp.sender.rejected")
@@ -39,7 +40,7 @@ class TrialSampler:
         if snapshot is None:
             return []
         tracked = ports.track(snapshot, now=now, wants_discovery=True)
-        self.results.append(_ports(len(tracked.local), len(tracked.remote), ports.left_out))
+        self.results.append(_ports(tracked, ports.left_out, how_to_report_more(self._settings.ports)))
         items = to_items(snapshot, self._daemon.vitals or Vitals(), host=self._settings.host, tracked=tracked)
         return [item for item in items if item.key not in self.missing]
 
@@ -69,10 +70,9 @@ def _answered(snapshot: Snapshot, way: str, interval_s: int) -> CheckResult:
     return CheckResult(check="kernel", result="fail", found=found, advice=advice, seconds=snapshot.duration_s)
 
 
-def _ports(local: int, remote: int, left_out: tuple[int, ...]) -> CheckResult:
-    found = f"{local} local and {remote} remote ports are reported"
+def _ports(tracked: ReportedPorts, left_out: tuple[int, ...], remedy: str) -> CheckResult:
+    found = f"{len(tracked.local)} local and {len(tracked.remote)} remote ports are reported"
     if not left_out:
         return CheckResult(check="ports", result="ok", found=found)
     found += f", {len(left_out)} listening ports are left out: {some_of(left_out)}"
-    advice = "Raise `ports.limit`, or name some of them in `ports.exclude`."
-    return CheckResult(check="ports", result="warn", found=found, advice=advice)
+    return CheckResult(check="ports", result="warn", found=found, advice=f"{remedy}.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sender.commands.check.daemon_state import daemon_state
 from sender.commands.check.destination import Subject, check_destination
 from sender.commands.check.kernel import TrialSampler, check_kernel
+from sender.commands.check.namespace import check_namespace
 from sender.commands.check.report import CheckResult
 from sender.commands.check.spool import check_spool
 from sender.errors import ConfigError
@@ -54,6 +55,7 @@ def _check_all(path: Path | None) -> list[CheckResult]:
     sampler = TrialSampler(settings, daemon)
     sample = sampler.take()
     results = [*_config(settings, path), *sampler.results]
+    results += check_namespace(daemon.process)
     results.append(check_spool(settings.spool.path, settings.spool.max_size, daemon))
     subject = Subject(
         host=settings.host,
@@ -86,6 +88,7 @@ def _without_config(error: ConfigError) -> list[CheckResult]:
     return [
         *problems,
         *kernel,
+        *check_namespace(None),
         *(CheckResult(check=each, result="skip", found=why) for each in ("spool", "destinations")),
     ]
 

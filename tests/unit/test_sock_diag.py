@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.seccomp import refuse_family
+from lab.seccomp import CAN_REFUSE, refuse_family
 from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel import sock_diag
 from sender.kernel.sock_diag import WAYS, SockDiag, by_family, one_walk
@@ -172,6 +172,7 @@ def test_an_endless_dump_is_given_up(listener: socket.socket) -> None:
         SockDiag(endless_s=-1).sample()
 
 
+@CAN_REFUSE
 def test_a_netlink_socket_that_is_forbidden() -> None:
     """Where the socket itself cannot be had (systemd's RestrictAddressFamilies), nobody says that the kernel refused."""
 

@@ -21,7 +21,10 @@ UNANSWERED = {"192.0.2.9": 3, "192.0.2.10": 1, "2001:db8::9": 2}  # how often th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ear:
-    """A listener to be: `waiting` connections come from `sources`, in turn, and nobody accepts them."""
+    """A listener to be: `waiting` connections come from `sources`, in turn, and nobody accepts them.
+
+    With a `device` it takes connections that arrive there alone.
+    """
 
     port: int
     host: str
@@ -29,6 +32,7 @@ class Ear:
     waiting: int = 0
     sources: tuple[str, ...] = ("127.0.0.1",)
     dual: bool = False
+    device: str = ""
 
 
 EARS = (
@@ -39,6 +43,9 @@ EARS = (
     Ear(port=1005, host="127.0.0.1", backlog=0, waiting=1),
     Ear(port=1006, host="127.0.0.1", backlog=128),
     Ear(port=1006, host="192.0.2.1", backlog=64),
+    Ear(port=1008, host="0.0.0.0", backlog=9, device="lo"),  # noqa: S104
+    Ear(port=1009, host="::", backlog=9, device="lo"),
+    Ear(port=1010, host="0.0.0.0", backlog=9, device="silent"),  # noqa: S104
 )
 SHARED = 1007  # by several listeners, with SO_REUSEPORT: the kernel spreads connections over them
 SHARED_BACKLOGS, SHARED_WAITING = (50, 20, 100), 30
@@ -49,6 +56,8 @@ def listen(ear: Ear) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in ear.host else socket.AF_INET)
     if ":" in ear.host:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not ear.dual)
+    if ear.device:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, ear.device.encode())
     sock.bind((ear.host, ear.port))
     sock.listen(ear.backlog)
     return sock

@@ -35,10 +35,15 @@ UPTIME_S = 3 * 86400
 def discoveries(host: str, clock: int) -> tuple[Item, ...]:
     """Return the ports, to be sent before the hour: items of ports exist only once these are known."""
     local = [
-        {"{#PORT}": str(port), "{#SERVICE}": name, "{#SCOPE}": "loopback" if port in LOOPBACK else "any"}
+        {
+            "{#PORT}": str(port),
+            "{#SERVICE}": name,
+            "{#NAME}": f"{port} {name}",
+            "{#SCOPE}": "loopback" if port in LOOPBACK else "any",
+        }
         for port, name in SERVICES.items()
     ]
-    remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql"}]
+    remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql", "{#NAME}": f"{DATABASE} postgresql"}]
     lists = {"tcp.port.discovery": local, "tcp.remote.discovery": remote}
     return tuple(Item(host=host, key=key, value=json.dumps(ports), clock=clock, ns=1) for key, ports in lists.items())
 
@@ -67,6 +72,10 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
     return {
         **values,
         "tcp.syn_sent.hosts": min(states[TcpState.SYN_SENT], 1),
+        "tcp.sockets.time_wait": states[TcpState.TIME_WAIT] + states[TcpState.FIN_WAIT2],
+        "tcp.sockets.unhashed": states[TcpState.CLOSE] + chance.randint(0, 3),
+        "tcp.mptcp.status[ESTABLISHED]": 0,
+        "tcp.mptcp.status[CLOSE_WAIT]": 0,
         "tcp.limit[TIME_WAIT]": TIME_WAIT_LIMIT,
         "tcp.sender.version": __version__,
         "tcp.sender.uptime": UPTIME_S + int(minute * 60),

@@ -23,6 +23,10 @@ def _count(state: TcpState) -> Callable[[Snapshot, Vitals], str | None]:
     return lambda snapshot, _vitals: _known(snapshot.states.get(state))
 
 
+def _mptcp(state: TcpState) -> Callable[[Snapshot, Vitals], str | None]:
+    return lambda snapshot, _vitals: _known((snapshot.mptcp or {}).get(state))
+
+
 def _known(figure: int | None) -> str | None:
     return None if figure is None else str(figure)
 
@@ -34,6 +38,10 @@ KEYS: Mapping[str, Callable[[Snapshot, Vitals], str | None]] = {
     **{f"tcp.status[{state.name}]": _count(state) for state in TcpState},
     "tcp.status[TOTAL]": lambda snapshot, _vitals: str(sum(snapshot.states.values())),
     "tcp.syn_sent.hosts": lambda snapshot, _vitals: str(snapshot.syn_sent_hosts),
+    "tcp.sockets.time_wait": lambda snapshot, _vitals: _known(snapshot.time_wait_sockets),
+    "tcp.sockets.unhashed": lambda snapshot, _vitals: _known(snapshot.unhashed),
+    "tcp.mptcp.status[ESTABLISHED]": _mptcp(TcpState.ESTABLISHED),
+    "tcp.mptcp.status[CLOSE_WAIT]": _mptcp(TcpState.CLOSE_WAIT),
     "tcp.limit[TIME_WAIT]": lambda snapshot, _vitals: _known(snapshot.time_wait_limit),
     "tcp.sender.version": lambda _snapshot, _vitals: __version__,
     "tcp.sender.uptime": lambda _snapshot, vitals: str(vitals.uptime_s),

@@ -44,7 +44,7 @@ class CountedPorts:
 class Listener:
     """The listening sockets of one local port: how many connections wait in the fullest one's accept queue, and its limit.
 
-    `is_loopback`: every one of them is bound to a loopback address.
+    `is_loopback`: every one of them is bound to a loopback address or device.
     """
 
     waiting: int = 0
@@ -66,8 +66,9 @@ class Snapshot:
     asked for it once a minute, and only while that is cheap). `local` and `remote` have the counts that were wanted and are
     not 0, by port and state; `listeners` those of every port, where any were wanted;
     `syn_sent_hosts` is the number of different remote addresses in SYN_SENT, `time_wait_limit` the kernel's own for
-    sockets in TIME_WAIT (None where it does not say), `ephemeral_ports` the range from which it takes local ports for
-    connections (empty where it does not say).
+    sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are sockets in no state, which a
+    dump does not list, at most, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say);
+    `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say).
     """
 
     clock: int
@@ -80,6 +81,9 @@ class Snapshot:
     syn_sent_hosts: int = 0
     time_wait_limit: int | None = None
     ephemeral_ports: range = range(0)
+    time_wait_sockets: int | None = None
+    unhashed: int | None = None
+    mptcp: Mapping[TcpState, int] | None = None
 
     def local_count(self, port: int, state: TcpState) -> int | None:
         """Return the sockets in a state on a local port that was wanted; None where that state is unknown."""

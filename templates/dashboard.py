@@ -38,7 +38,7 @@ def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
 
 
 def _plural(graph: str) -> str:
-    whose, _, what = graph.partition(" {#PORT} {#SERVICE}: ")
+    whose, _, what = graph.partition(" {#NAME}: ")
     return f"{whose}s: {what}"
 
 
@@ -64,8 +64,8 @@ PAGES = (
         name="Ports",
         widgets=_prototypes(
             3,
-            "TCP port {#PORT} {#SERVICE}: Connections",
-            "TCP port {#PORT} {#SERVICE}: Problem states",
+            "TCP port {#NAME}: Connections",
+            "TCP port {#NAME}: Problem states",
         ),
     ),
     Page(
@@ -73,7 +73,7 @@ PAGES = (
         widgets=(
             Widget(
                 kind="GRAPH_PROTOTYPE",
-                shows="TCP port {#PORT} {#SERVICE}: Accept queue",
+                shows="TCP port {#NAME}: Accept queue",
                 x=0,
                 y=0,
                 width=24,
@@ -88,8 +88,8 @@ PAGES = (
         name="Remote ports",
         widgets=_prototypes(
             2,
-            "TCP remote port {#PORT} {#SERVICE}: Connections",
-            "TCP remote port {#PORT} {#SERVICE}: Problem states",
+            "TCP remote port {#NAME}: Connections",
+            "TCP remote port {#NAME}: Problem states",
         ),
     ),
     Page(

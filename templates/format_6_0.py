@@ -58,6 +58,11 @@ def event_name(trigger: Trigger) -> str:
     return f"{trigger.name} ({trigger.detail})"
 
 
+def _first_name(name: str) -> str:
+    """Return a port's name as it stood in the first uuids: an import renames what it finds under the same uuid."""
+    return name.replace("{#NAME}", "{#PORT} {#SERVICE}")
+
+
 def _template(template: Template) -> Tree:
     return {
         "uuid": identity(TEMPLATE),
@@ -130,7 +135,7 @@ def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: str) -> Tre
     ]
     return without_empty(
         {
-            "uuid": identity(f"{rule} {trigger.name}".strip()),
+            "uuid": identity(f"{rule} {_first_name(trigger.name)}".strip()),
             "expression": expression(trigger.expression),
             "name": trigger.name,
             "event_name": event_name(trigger),
@@ -148,7 +153,7 @@ def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: str) -> Tre
 def _graph(graph: Graph, rule: str) -> Tree:
     return without_empty(
         {
-            "uuid": identity(f"{rule} graph {graph.name}".strip()),
+            "uuid": identity(f"{rule} graph {_first_name(graph.name)}".strip()),
             "name": graph.name,
             "show_triggers": "NO" if graph.is_stacked else "",
             "type": "STACKED" if graph.is_stacked else "",
@@ -176,6 +181,7 @@ def _rule(rule: Rule) -> Tree:
         for macro, stem in rule.filters
         for test in ("MATCHES", "NOT_MATCHES")
     ]
+    on_several = [_trigger(t, rule.triggers, rule.key) for t in rule.triggers if len(t.keys) > 1]
     return {
         "uuid": identity(rule.key),
         "name": rule.name,
@@ -189,6 +195,7 @@ def _rule(rule: Rule) -> Tree:
         "lifetime": rule.lifetime,
         "description": rule.description,
         "item_prototypes": [_item(key, item, rule.triggers, rule.key) for key, item in rule.items.items()],
+        **({"trigger_prototypes": on_several} if on_several else {}),
         "graph_prototypes": [_graph(graph, rule.key) for graph in rule.graphs],
     }
 

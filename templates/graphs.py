@@ -52,13 +52,13 @@ _LOCAL, _REMOTE = "tcp.status[{},{{#PORT}}]", "tcp.remote.status[{},{{#PORT}}]"
 
 PORT_GRAPHS = (
     Graph(
-        name="TCP port {#PORT} {#SERVICE}: Connections",
+        name="TCP port {#NAME}: Connections",
         lines=_stacked(*WORK, key=_LOCAL),
         is_stacked=True,
     ),
-    Graph(name="TCP port {#PORT} {#SERVICE}: Problem states", lines=_peaks(*_TROUBLE_OF_A_PORT, key=_LOCAL)),
+    Graph(name="TCP port {#NAME}: Problem states", lines=_peaks(*_TROUBLE_OF_A_PORT, key=_LOCAL)),
     Graph(
-        name="TCP port {#PORT} {#SERVICE}: Accept queue",
+        name="TCP port {#NAME}: Accept queue",
         lines=(_line("tcp.listen.queue.pused[{#PORT}]", draw="FILLED_REGION"),),
         is_percent=True,
     ),
@@ -66,12 +66,12 @@ PORT_GRAPHS = (
 
 REMOTE_GRAPHS = (
     Graph(
-        name="TCP remote port {#PORT} {#SERVICE}: Connections",
+        name="TCP remote port {#NAME}: Connections",
         lines=_stacked(*WORK, key=_REMOTE),
         is_stacked=True,
     ),
     Graph(
-        name="TCP remote port {#PORT} {#SERVICE}: Problem states",
+        name="TCP remote port {#NAME}: Problem states",
         lines=_peaks(*_TROUBLE_OF_A_PORT, key=_REMOTE),
     ),
 )

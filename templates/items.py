@@ -28,11 +28,44 @@ ITEMS = {
         ),
         component="network",
     ),
+    "tcp.sockets.time_wait": Item(
+        name="TCP: Sockets against the limit of TIME_WAIT",
+        description=(
+            "Sockets that count against the limit of TIME_WAIT: those in TIME_WAIT, and those in FIN_WAIT2 that their "
+            "program has closed."
+        ),
+        component="network",
+    ),
+    "tcp.sockets.unhashed": Item(
+        name="TCP: Sockets in no state",
+        description=(
+            "TCP sockets that are in none of the kernel's tables, at most: those that a reset (RST) has ended, and that "
+            "their program has not closed; those that are not connected yet; those in CLOSE. Normally few. A number that "
+            "grows means that a program leaks sockets: it fails when it runs out of file descriptors. On a host with "
+            "containers some sockets of other kinds can be among them, such as unconnected UDP ones."
+        ),
+        component="network",
+    ),
+    "tcp.mptcp.status[ESTABLISHED]": Item(
+        name="TCP: ESTABLISHED (MPTCP)",
+        description=(
+            "Open MPTCP connections. The TCP connections underneath are in TCP's own figures, one for each path."
+        ),
+        component="network",
+    ),
+    "tcp.mptcp.status[CLOSE_WAIT]": Item(
+        name="TCP: CLOSE_WAIT (MPTCP)",
+        description=(
+            "MPTCP connections that the peer has closed, and the local program not yet. Normally near zero. The TCP "
+            "connections underneath stay ESTABLISHED, and then vanish, so TCP's own figures do not show such a leak."
+        ),
+        component="network",
+    ),
     "tcp.limit[TIME_WAIT]": Item(
         name="TCP: Limit of TIME_WAIT",
         description=(
-            "How many sockets in TIME_WAIT the kernel keeps at most: net.ipv4.tcp_max_tw_buckets. Beyond it the kernel "
-            "closes connections without TIME_WAIT, and logs this."
+            "How many such sockets the kernel keeps at most: net.ipv4.tcp_max_tw_buckets. Beyond it the kernel closes "
+            "connections without TIME_WAIT, and counts them: TCPTimeWaitOverflow."
         ),
         component="network",
     ),

@@ -24,13 +24,19 @@ MACROS = {
         description="By how much the lowest number of an hour in CLOSE_WAIT may exceed that of the hour before.",
     ),
     "{$TCP.SYN_RECV.MAX.CRIT}": Macro(value="200", description="Half-open connections (SYN_RECV), for 5m."),
+    "{$TCP.SYN_RECV.PUSED.MAX.WARN}": Macro(
+        value="80",
+        description='Half-open connections of a port in percent of its listener\'s limit, for 5m. For one port: {$...WARN:"443"}.',
+    ),
     "{$TCP.SYN_SENT.MAX.WARN}": Macro(value="100", description="Unanswered requests (SYN_SENT), for 5m."),
     "{$TCP.SYN_SENT.HOSTS.MAX.CRIT}": Macro(
         value="50", description="Different addresses that do not answer this host's requests, for 5m."
     ),
     "{$TCP.TIME_WAIT.PUSED.MAX.WARN}": Macro(
-        value="80", description="TIME_WAIT in percent of the kernel's limit (net.ipv4.tcp_max_tw_buckets), for 5m."
+        value="80",
+        description="Sockets that count against the limit of TIME_WAIT in percent of it (net.ipv4.tcp_max_tw_buckets), for 5m.",
     ),
+    "{$TCP.UNHASHED.MAX.WARN}": Macro(value="100", description="Sockets in no state, for 15m."),
     "{$TCP.ESTABLISHED.MAX.WARN}": Macro(
         value="10000",
         description=(

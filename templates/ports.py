@@ -6,13 +6,21 @@ from sender.model import TcpState
 from templates.graphs import PORT_GRAPHS, REMOTE_GRAPHS
 from templates.model import Item, Rule, Trigger, lasting
 from templates.states import MEANINGS
-from templates.triggers import CLOSE_WAIT_DO, CLOSE_WAIT_MEANS, PEERS
+from templates.triggers import (
+    CLOSE_WAIT_DO,
+    CLOSE_WAIT_MEANS,
+    NOT_ACCEPTED,
+    PEERS,
+    SYN_COUNTERS,
+    SYN_LIMITS,
+    SYN_RECV_MEANS,
+)
 
 SENT_BY_DEFAULT = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
 """`ports.states` of the daemon's configuration, where it says nothing."""
 
-PORT = "TCP port {#PORT} {#SERVICE}"
-REMOTE = "TCP remote port {#PORT} {#SERVICE}"
+PORT = "TCP port {#NAME}"
+REMOTE = "TCP remote port {#NAME}"
 
 
 def _states(key: str, name: str, whose: str) -> dict[str, Item]:
@@ -89,6 +97,38 @@ _QUEUE_FULL = Trigger(
         "with net.core.somaxconn."
     ),
 )
+_HALF_OPEN = Trigger(
+    name=f"{PORT}: Many half-open connections (SYN_RECV)",
+    detail='over {$TCP.SYN_RECV.PUSED.MAX.WARN:"{#PORT}"}% of the listener\'s limit for 5m',
+    expression=(  # no listener has no limit
+        "last(//tcp.listen.queue.max[{#PORT}])>0 and "
+        + lasting(
+            "tcp.status[SYN_RECV,{#PORT}]",
+            'last(//tcp.listen.queue.max[{#PORT}])*{$TCP.SYN_RECV.PUSED.MAX.WARN:"{#PORT}"}/100',
+        )
+    ),
+    priority="AVERAGE",
+    scope="security",
+    value="Current: {ITEM.LASTVALUE2} of {ITEM.LASTVALUE1}",
+    means=(
+        f"{SYN_RECV_MEANS} There are almost as many on port {{#PORT}} as its listener lets in. The kernel answers what is "
+        "beyond with SYN cookies, without memory of them and without options such as window scaling; where cookies are off, "
+        "it drops them, and clients do not get through."
+    ),
+    run=(
+        "ss -Htan state syn-recv 'sport = :{#PORT}' | " + PEERS + " | head",
+        SYN_COUNTERS,
+        "ss -tlnp 'sport = :{#PORT}'",
+        SYN_LIMITS,
+    ),
+    do=(
+        "The list shows from where. Few addresses: block them in the firewall. Very many: a flood; see that "
+        "net.ipv4.tcp_syncookies is 1, and have it filtered upstream. Only your own clients: look for a broken or "
+        "asymmetric route back to them, or raise the backlog in the program's configuration together with "
+        "net.core.somaxconn. A program that sets TCP_DEFER_ACCEPT leaves clients that say nothing half-open, too."
+    ),
+    depends_on=_QUEUE_FULL.name,
+)
 _QUEUE_FILLS = Trigger(
     name=f"{PORT}: Accept queue is nearly full",
     detail='over {$TCP.LISTEN.QUEUE.PUSED.MAX.WARN:"{#PORT}"}% for 5m',
@@ -109,7 +149,13 @@ _QUEUE_FILLS = Trigger(
 def _close_wait(name: str, key: str, macro: str, filter_: str, what: str) -> tuple[Trigger, Trigger]:
     expression = f"min(//{key}[CLOSE_WAIT,{{#PORT}}],15m)>"
     high, low = (f'{{{macro}.MAX.{level}:"{{#PORT}}"}}' for level in ("CRIT", "WARN"))
-    run = (f"ss -tanp state close-wait '{filter_} = :{{#PORT}}' | head -30", "grep 'open files' /proc/PID/limits")
+    is_ours = filter_ == "sport"
+    run = (
+        f"ss -tanp state close-wait '{filter_} = :{{#PORT}}' | head -30",
+        *(["ss -tlnp 'sport = :{#PORT}'"] if is_ours else []),
+        "grep 'open files' /proc/PID/limits",
+    )
+    do = CLOSE_WAIT_DO + (NOT_ACCEPTED if is_ours else "")
     very_many = Trigger(
         name=f"{name}: Very many connections in CLOSE_WAIT",
         detail=f"over {high} for 15m",
@@ -119,7 +165,7 @@ def _close_wait(name: str, key: str, macro: str, filter_: str, what: str) -> tup
         value="Current: {ITEM.LASTVALUE1}",
         means=f"{what} {CLOSE_WAIT_MEANS}",
         run=run,
-        do=CLOSE_WAIT_DO,
+        do=do,
     )
     many = Trigger(
         name=f"{name}: Many connections in CLOSE_WAIT",
@@ -130,7 +176,7 @@ def _close_wait(name: str, key: str, macro: str, filter_: str, what: str) -> tup
         value="Current: {ITEM.LASTVALUE1}",
         means=f"{what} {CLOSE_WAIT_MEANS}",
         run=run,
-        do=CLOSE_WAIT_DO,
+        do=do,
         depends_on=very_many.name,
     )
     return very_many, many
@@ -172,6 +218,7 @@ PORTS = Rule(
         ),
         _QUEUE_FULL,
         _QUEUE_FILLS,
+        _HALF_OPEN,
         _established(PORT, "tcp.status", "$TCP.ESTABLISHED", "sport"),
     ),
     graphs=PORT_GRAPHS,

@@ -19,9 +19,20 @@ CLOSE_WAIT_DO = (
     "sockets with its limit (Max open files). Restart it for relief, after a stack dump for its developers; no sysctl "
     "helps."
 )
+NOT_ACCEPTED = (
+    " Where a line names no program, none has accepted that connection yet: the one that listens on its port, in the list "
+    "of listeners, is at fault."
+)
+SYN_COUNTERS = "nstat -az TcpExtSyncookiesSent TcpExtTCPReqQFullDoCookies TcpExtTCPReqQFullDrop TcpExtListenDrops"
+SYN_LIMITS = "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog"
+SYN_RECV_MEANS = (
+    "Requests for connections were answered by this host, and not confirmed: a SYN flood with forged addresses, or a "
+    "network that loses packets on the way to the clients."
+)
 _CLOSE_WAIT_RUN = (
     "ss -tanp state close-wait | head -30",
     "ss -Htanp state close-wait | grep -o 'users:.*' | cut -d'\"' -f2 | sort | uniq -c | sort -rn",
+    "ss -tlnp",
     "grep 'open files' /proc/PID/limits",
 )
 
@@ -40,7 +51,7 @@ _CLOSE_WAIT_MANY = Trigger(
     value="Current: {ITEM.LASTVALUE1}",
     means=CLOSE_WAIT_MEANS,
     run=_CLOSE_WAIT_RUN,
-    do=CLOSE_WAIT_DO,
+    do=CLOSE_WAIT_DO + NOT_ACCEPTED,
 )
 _CLOSE_WAIT = Trigger(
     name="TCP: Many connections in CLOSE_WAIT",
@@ -51,7 +62,7 @@ _CLOSE_WAIT = Trigger(
     value="Current: {ITEM.LASTVALUE1}",
     means=CLOSE_WAIT_MEANS,
     run=_CLOSE_WAIT_RUN,
-    do=CLOSE_WAIT_DO,
+    do=CLOSE_WAIT_DO + NOT_ACCEPTED,
     depends_on=_CLOSE_WAIT_MANY.name,
 )
 _GROWTH = "{$TCP.CLOSE_WAIT.GROWTH.MAX}"
@@ -73,7 +84,7 @@ _CLOSE_WAIT_GROWS = Trigger(
     run=_CLOSE_WAIT_RUN,
     do=(
         "Find the program in the list and tell its developers. Until it is repaired, plan its restart for before it runs "
-        "out of file descriptors."
+        "out of file descriptors." + NOT_ACCEPTED
     ),
     depends_on=_CLOSE_WAIT.name,
 )
@@ -84,15 +95,12 @@ _SYN_RECV = Trigger(
     priority="AVERAGE",
     scope="security",
     value="Current: {ITEM.LASTVALUE1}",
-    means=(
-        "Requests for connections were answered by this host, and not confirmed: a SYN flood with forged addresses, or "
-        "a network that loses packets on the way to the clients."
-    ),
+    means=SYN_RECV_MEANS,
     run=(
         "ss -Htan state syn-recv | awk '{print $3}' | sort | uniq -c | sort -rn | head",
         f"ss -Htan state syn-recv | {PEERS} | head",
-        "nstat -az TcpExtSyncookiesSent TcpExtTCPReqQFullDoCookies TcpExtListenDrops",
-        "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog",
+        SYN_COUNTERS,
+        SYN_LIMITS,
     ),
     do=(
         "The first list shows the port, the second from where. Few addresses: block them in the firewall. Very many: a "
@@ -139,25 +147,66 @@ _SYN_SENT = Trigger(
 _TIME_WAIT = Trigger(
     name="TCP: TIME_WAIT is near the kernel's limit",
     detail="over {$TCP.TIME_WAIT.PUSED.MAX.WARN}% for 5m",
-    expression=("min(//tcp.status[TIME_WAIT],5m)>last(//tcp.limit[TIME_WAIT])*{$TCP.TIME_WAIT.PUSED.MAX.WARN}/100"),
+    expression="min(//tcp.sockets.time_wait,5m)>last(//tcp.limit[TIME_WAIT])*{$TCP.TIME_WAIT.PUSED.MAX.WARN}/100",
     priority="WARNING",
     scope="capacity",
     value="Current: {ITEM.LASTVALUE1} of {ITEM.LASTVALUE2}",
     means=(
-        "Closed connections wait out their minute, and there are almost as many as the kernel keeps. Beyond the limit it "
-        "forgets them at once (kernel log: time wait bucket table overflow), and late segments may disturb new "
-        "connections. Somebody opens and closes connections very fast."
+        "Closed connections wait out their minute, or in FIN_WAIT2 for the peer's close, and there are almost as many as "
+        "the kernel keeps. Beyond the limit it forgets them at once, and late segments may disturb new connections. "
+        "Somebody opens and closes connections very fast, or clients do not close theirs."
     ),
     run=(
         "sysctl net.ipv4.tcp_max_tw_buckets net.ipv4.ip_local_port_range",
+        "nstat -az TcpExtTCPTimeWaitOverflow",
         f"ss -Htan state time-wait | {PEERS} | head",
-        "dmesg | grep -i 'time wait bucket'",
+        f"ss -Htan state fin-wait-2 | {PEERS} | head",
     ),
     do=(
-        "Let clients keep connections open (keep-alive, a connection pool). If the rate is right as it is, raise "
+        "TcpExtTCPTimeWaitOverflow counts what was forgotten. Many in FIN_WAIT2: the clients do not close; "
+        "net.ipv4.tcp_fin_timeout says for how long the kernel waits for them. Else let clients keep connections open "
+        "(keep-alive, a connection pool). If the rate is right as it is, raise "
         "net.ipv4.tcp_max_tw_buckets; one costs about 250 bytes. Many towards one address and port use up the local "
         "ports: widen net.ipv4.ip_local_port_range."
     ),
+)
+_UNHASHED = Trigger(
+    name="TCP: Many sockets in no state",
+    detail="over {$TCP.UNHASHED.MAX.WARN} for 15m",
+    expression="min(//tcp.sockets.unhashed,15m)>{$TCP.UNHASHED.MAX.WARN}",
+    priority="WARNING",
+    scope="performance",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=(
+        "Programs on this host hold TCP sockets that have no connection. Most often peers have ended their connections "
+        "with a reset (RST), as the health checks of load balancers do, and a program does not call close(). It leaks "
+        "connections, or does not accept them; it fails when it runs out of file descriptors. ss does not list such "
+        "sockets."
+    ),
+    run=(
+        "grep -E '^(sockets|TCP):' /proc/net/sockstat",
+        "lsof -nP 2>/dev/null | grep 'protocol: TCP' | awk '{print $1, $2}' | sort | uniq -c | sort -rn | head",
+        'for p in /proc/[0-9]*; do ls -l $p/fd 2>/dev/null | grep socket: | sed "s|.*|$p|"; done | uniq -c | sort -rn | head',
+        "ss -tlnp",
+        "grep 'open files' /proc/PID/limits",
+    ),
+    do=(
+        "The second list has the programs with the most sockets of this kind (it needs lsof), the third those with the most "
+        "sockets of all kinds. In the list of listeners, a Recv-Q that is not 0 is a program that does not accept its "
+        "connections: those that were reset wait there, too. Restart the program for relief, after a stack dump for its "
+        "developers. A program that keeps such sockets on purpose, in a pool, gets a higher macro."
+    ),
+)
+_MPTCP_CLOSE_WAIT = Trigger(
+    name="TCP: Many MPTCP connections in CLOSE_WAIT",
+    detail="over {$TCP.CLOSE_WAIT.MAX.WARN} for 15m",
+    expression="min(//tcp.mptcp.status[CLOSE_WAIT],15m)>{$TCP.CLOSE_WAIT.MAX.WARN}",
+    priority="WARNING",
+    scope="performance",
+    value="Current: {ITEM.LASTVALUE1}",
+    means=CLOSE_WAIT_MEANS,
+    run=("ss -MHanp state close-wait | head -30", "ss -Mlnp", "grep 'open files' /proc/PID/limits"),
+    do=CLOSE_WAIT_DO + NOT_ACCEPTED,
 )
 _ESTABLISHED = Trigger(
     name="TCP: Many established connections",
@@ -183,5 +232,7 @@ TRIGGERS = (
     _SYN_SENT_HOSTS,
     _SYN_SENT,
     _TIME_WAIT,
+    _UNHASHED,
+    _MPTCP_CLOSE_WAIT,
     _ESTABLISHED,
 )

@@ -219,7 +219,7 @@ def _local(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Table:
         listener = snapshot.listeners.get(port)
         counts = [_figure(snapshot.local_count(port, state)) for state in tracked.states]
         scope = "-" if listener is None else "loopback" if listener.is_loopback else "any"
-        words = (service_of(port), scope)[: len(extra)]
+        words = (service_of(port) or "-", scope)[: len(extra)]
         table.add_row(str(port), *words, *counts, *_queue(listener))
     return table
 
@@ -237,7 +237,7 @@ def _remote(snapshot: Snapshot, tracked: ReportedPorts) -> Table:
     table = _table(">REMOTE PORT", "SERVICE", *(f">{state.name}" for state in tracked.states))
     for port in tracked.remote:
         counts = [_figure(snapshot.remote_count(port, state)) for state in tracked.states]
-        table.add_row(str(port), service_of(port), *counts)
+        table.add_row(str(port), service_of(port) or "-", *counts)
     return table
 
 
@@ -273,7 +273,11 @@ def _plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, o
         "time_wait_limit": snapshot.time_wait_limit,
         "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],
         "remote_ports": [
-            {"port": port, "service": service_of(port), "states": _plain_states(port, snapshot.remote_count, tracked)}
+            {
+                "port": port,
+                "service": service_of(port) or None,
+                "states": _plain_states(port, snapshot.remote_count, tracked),
+            }
             for port in tracked.remote
         ],
     }
@@ -284,7 +288,7 @@ def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[s
     queue = listener and {"waiting": listener.waiting, "limit": listener.limit, "pused": round(listener.pused, 2)}
     return {
         "port": port,
-        "service": service_of(port),
+        "service": service_of(port) or None,
         "scope": listener and ("loopback" if listener.is_loopback else "any"),
         "states": _plain_states(port, snapshot.local_count, tracked),
         "queue": queue,

@@ -7,13 +7,12 @@ wait meanwhile. So these sockets are asked for apart, rarely, and only while the
 
 from __future__ import annotations
 
-import re
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sender.errors import KernelError
 from sender.kernel.counts import SocketCounts
+from sender.kernel.sockstat import read_sockstat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,13 +22,10 @@ if TYPE_CHECKING:
 
     ByPort = Mapping[tuple[int, TcpState], int]
 
-SOCKSTAT = Path("/proc/net/sockstat")
 SOCKETS_LIMIT = (
     4000  # each bound to one port is 0.2 us under that bucket's lock (docs/benchmarks.md): together less than 1 ms
 )
 PERIOD_S = 60.0
-
-_IN_USE = re.compile(r"^TCP:.* tw (\d+) alloc (\d+)", re.MULTILINE)
 
 
 class BoundSockets:
@@ -71,9 +67,6 @@ def local_counts(counts: ByPort, wanted: CountedPorts, listening: AbstractSet[in
 
 
 def _few_sockets() -> bool:
-    """Return whether the machine has few TCP sockets. `alloc` has those of every network namespace, for they share the table."""
-    try:
-        found = _IN_USE.search(SOCKSTAT.read_text())
-    except OSError:
-        return False
-    return found is not None and int(found[1]) + int(found[2]) <= SOCKETS_LIMIT
+    """Return whether the machine has few TCP sockets, in all network namespaces together, for they share the table."""
+    found = read_sockstat().of_machine
+    return found is not None and found <= SOCKETS_LIMIT

@@ -20,12 +20,13 @@ SOCKET_LEN = 16 + 72  # sizeof(struct nlmsghdr) and sizeof(struct inet_diag_msg)
 _STATE, _SPORT, _DPORT = 17, 20, 22
 # nlmsg_len; nlmsg_type, nlmsg_flags and nlmsg_seq as one number; idiag_state, idiag_sport, idiag_dport.
 _EACH = struct.Struct("=IQ5xB2xHH")
-# idiag_family, idiag_state, idiag_sport, idiag_src, idiag_dst, idiag_rqueue, idiag_wqueue. For a socket in LISTEN the last
-# two are the accept queue's length and limit (inet_diag_msg_attrs_fill() and tcp_diag_get_info(), net/ipv4).
-_ADDRESSES = "=16xBB2xH2x16s16s16xII"
+# idiag_family, idiag_state, idiag_sport, idiag_src, idiag_dst, idiag_if, idiag_rqueue, idiag_wqueue. For a socket in LISTEN
+# the last two are the accept queue's length and limit (inet_diag_msg_attrs_fill() and tcp_diag_get_info(), net/ipv4).
+_ADDRESSES = "=16xBB2xH2x16s16sI12xII"
 _SPECIAL = frozenset({TcpState.LISTEN, TcpState.SYN_SENT})
 _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address in IPv6's form: RFC 4291, 2.5.5.2
 _LOOPBACK_6 = bytes(15) + b"\x01"
+_LOOPBACK_DEVICE = 1  # LOOPBACK_IFINDEX, include/net/flow.h: in each network namespace
 
 
 @lru_cache(maxsize=64)
@@ -109,13 +110,14 @@ class SocketCounts:
             offset += length + 3 & ~3  # NLMSG_ALIGN
         return offset
 
-    def _count_special(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *queue: int) -> None:
+    def _count_special(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *more: int) -> None:
         if state == TcpState.SYN_SENT:
             self._hosts.add((family, dst))
         elif self._listening or sport in self._local.numbers:
             self._local.add(sport)
-            port, is_loopback = ntohs(sport), _is_loopback(family, src)
-            listener = Listener(waiting=queue[0], limit=queue[1], is_loopback=is_loopback)
+            device, waiting, limit = more
+            port, is_loopback = ntohs(sport), device == _LOOPBACK_DEVICE or _is_loopback(family, src)
+            listener = Listener(waiting=waiting, limit=limit, is_loopback=is_loopback)
             before = self.listeners.get(port, listener)
             fullest = max(before, listener, key=lambda each: (each.pused, each.waiting, each.limit))
             is_loopback &= before.is_loopback

@@ -7,7 +7,10 @@ import os
 
 from sender.errors import KernelError, RefusedError, TornError
 
-_NO_DIAG = "Load the kernel's TCP diagnostics: `modprobe tcp_diag` as root (in a container: on its host)."
+_NO_DIAG = (
+    "Load the kernel's TCP diagnostics: `modprobe tcp_diag` as root (in a container: on its host). A kernel without modules "
+    "needs them built in: CONFIG_INET_DIAG=y and CONFIG_INET_TCP_DIAG=y."
+)
 _POLICY = "A security policy forbids it: check the SELinux, AppArmor or seccomp profile."
 _FILTER = "A security policy forbids it: check SystemCallFilter= and the SELinux, AppArmor or seccomp profile."
 _MEMORY = "The kernel ran out of memory: check free memory and the cgroup's limit."
@@ -23,7 +26,8 @@ _OF_REQUEST = {
 }
 _OF_SOCKET = {
     errno.EAFNOSUPPORT: "AF_NETLINK is forbidden here: add it to RestrictAddressFamilies= of the unit.",
-    errno.EPROTONOSUPPORT: "This kernel is built without CONFIG_INET_DIAG, or it is not Linux's own (gVisor).",
+    errno.EPROTONOSUPPORT: "This kernel is built without CONFIG_INET_DIAG, or it is not Linux's own: gVisor, or WSL 1, in "
+    "whose place WSL 2 has one.",
     errno.EPERM: _FILTER,
     errno.EACCES: _POLICY,
     errno.EMFILE: "Too many files are open: raise LimitNOFILE= of the unit.",

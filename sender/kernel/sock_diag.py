@@ -7,6 +7,7 @@ reused buffer: an object per message costs 70 times as much. A refusal always ra
 
 from __future__ import annotations
 
+import struct
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from sender.kernel.counts import SocketCounts
 from sender.kernel.dump import SLACK, DumpReader
 from sender.kernel.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
 from sender.kernel.refusals import refusal, socket_failure
+from sender.kernel.sockstat import read_sockstat
 from sender.model import CountedPorts, Snapshot, TcpState
 
 if TYPE_CHECKING:
@@ -29,11 +31,15 @@ TCPDIAG_GETSOCK = 18  # include/uapi/linux/inet_diag.h
 SOCK_DIAG_BY_FAMILY = 20  # include/uapi/linux/sock_diag.h
 ALL_STATES = 0x1FFE  # bits 1 to 12, include/net/tcp_states.h: up to TCP_NEW_SYN_RECV
 BOUND_INACTIVE = 1 << 13  # TCP_BOUND_INACTIVE, since Linux 6.8: never with the others, see sender/kernel/bound.py
+IPPROTO_MPTCP = 262  # include/uapi/linux/in.h
 LISTEN_ONLY = 1 << TcpState.LISTEN
 TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace, as is the next one
 EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 _ANY = bytes(48)  # struct inet_diag_sockid: whatever addresses and ports
+_REQ_PROTOCOL = (
+    3  # INET_DIAG_REQ_PROTOCOL, since Linux 5.9: for a protocol above the 255 that `sdiag_protocol` has room for
+)
 _BUFFER = 65536  # the kernel sends a dump in datagrams of at most 32 KiB: netlink_recvmsg(), net/netlink/af_netlink.c
 _ATTEMPTS = 3
 _TRUNCATED = int(MSG_TRUNC)  # an enum member's & is not an int's: it takes as long as receiving a datagram
@@ -75,8 +81,10 @@ def by_family(family: int, protocol: int = IPPROTO_TCP, states: int = ALL_STATES
     """Return a request for every socket of one address family (AF_INET, AF_INET6) in these states, a bit for each."""
     request = _InetDiagReq()
     request["sdiag_family"] = family
-    request["sdiag_protocol"] = protocol
-    return _encoded(request, SOCK_DIAG_BY_FAMILY, states)
+    is_large = protocol > 255  # noqa: PLR2004
+    request["sdiag_protocol"] = 0 if is_large else protocol
+    attribute = struct.pack("=HHI", 8, _REQ_PROTOCOL, protocol) if is_large else b""
+    return _encoded(request, SOCK_DIAG_BY_FAMILY, states) + attribute
 
 
 def _encoded(request: nlmsg, kind: int, states: int) -> bytes:
@@ -97,6 +105,7 @@ _FAMILIES = [
 WAYS = ((one_walk(),), tuple(_FAMILIES))
 """The ways to ask, best first. Each is a series of requests whose answers are added up."""
 _BOUND_IN_ONE = one_walk(BOUND_INACTIVE)
+_MPTCP = tuple(by_family(family, IPPROTO_MPTCP) for family in (AF_INET, AF_INET6))
 _BOUND_BY_FAMILY = tuple(by_family(family, states=BOUND_INACTIVE) for family in (AF_INET, AF_INET6))
 
 
@@ -133,7 +142,12 @@ class SockDiag:
         Raises KernelError when the kernel refuses every way of asking, and TornError (a KernelError) when its answer
         came to pieces three times in a row.
         """
-        return self._with_bound(self._by_best_way(wanted), wanted or CountedPorts())
+        stat = (
+            read_sockstat()
+        )  # before the dumps: a netlink socket of ours still counts there for some ms after its end
+        listed = self._with_bound(self._by_best_way(wanted), wanted or CountedPorts())
+        mptcp = None if stat.mptcp is None else self._mptcp(stat.mptcp)
+        return replace(listed, time_wait_sockets=stat.time_wait, unhashed=stat.unhashed, mptcp=mptcp)
 
     def _by_best_way(self, wanted: CountedPorts | None) -> Snapshot:
         *better, last = self._ways
@@ -153,6 +167,19 @@ class SockDiag:
         states[TcpState.CLOSE] = bound.states[TcpState.CLOSE]
         local = {**snapshot.local, **local_counts(bound.local, wanted, snapshot.listeners.keys())}
         return replace(snapshot, states=states, local=local)
+
+    def _mptcp(self, sockets: int) -> dict[TcpState, int] | None:
+        """Return MPTCP's own sockets by state, of which there are so many; None where the kernel does not list them.
+
+        The TCP connections underneath one are among TCP's own, and stay ESTABLISHED when the peer has closed it.
+        """
+        counts = SocketCounts()
+        try:
+            for request in _MPTCP if sockets else ():
+                self._dump(request, counts)
+        except KernelError:  # the sample itself is good
+            return None
+        return dict(zip(TcpState, counts.states[1:], strict=False))
 
     def _dump_bound(self, counts: SocketCounts) -> None:
         """Count the sockets in CLOSE. Raises KernelError."""

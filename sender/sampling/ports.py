@@ -199,7 +199,8 @@ class PortTracker:
         return found
 
     def _describe(self, port: int) -> dict[str, str]:
-        return {"{#PORT}": str(port), "{#SERVICE}": self._service(port)}
+        service = self._service(port)
+        return {"{#PORT}": str(port), "{#SERVICE}": service, "{#NAME}": f"{port} {service}".rstrip()}
 
 
 def _as_json(found: Iterable[dict[str, str]]) -> str:

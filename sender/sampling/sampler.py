@@ -13,6 +13,7 @@ from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
 from sender.sampling.guard import DAY_S
+from sender.settings.values import MOST_PORTS
 from sender.text import duration, some_of
 
 if TYPE_CHECKING:
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
 
     from sender.model import CountedPorts, Item, Snapshot, Vitals
     from sender.sampling.ports import PortTracker
-    from sender.settings.schema import Settings
+    from sender.settings.schema import PortSettings, Settings
 
 _LOG = logging.getLogger(__name__)
 _LOG_AGAIN_S = 3600.0
+
+
+def how_to_report_more(ports: PortSettings) -> str:
+    """Return what to do where `ports.limit` leaves ports out."""
+    if ports.limit < MOST_PORTS:
+        return "Raise ports.limit, or name some in ports.exclude"
+    return "More cannot be reported: name in ports.exclude those that matter least, or those that matter in ports.local"
 
 
 class Sampler:
@@ -109,9 +117,8 @@ class Sampler:
             self._left_out, self._log_left_out_at = ports, now + _LOG_AGAIN_S
             if ports:
                 _LOG.warning(
-                    "ports.limit of %d reached: %d listening ports are not reported: %s. Raise it, or name some in "
-                    "ports.exclude",
-                    *(self._settings.ports.limit, len(ports), some_of(ports)),
+                    "ports.limit of %d reached: %d listening ports are not reported: %s. %s",
+                    *(self._settings.ports.limit, len(ports), some_of(ports), how_to_report_more(self._settings.ports)),
                 )
             else:
                 _LOG.info("every listening port is reported again")

@@ -1,8 +1,8 @@
 """Names of TCP services, from the system's own table (services(5), through nsswitch.conf). The only caller of NSS here.
 
 The table may be a directory server that answers in seconds, or not at all, and a sample must not wait for it. So names are
-looked up in a thread, which lives as long as there are any to look up. A service whose name is not known yet is "unknown";
-the next sample that knows it sends discovery again, as on any change.
+looked up in a thread, which lives as long as there are any to look up. A service whose name is not known yet has none; the
+next sample that knows it sends discovery again, as on any change.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-UNKNOWN = "unknown"
 _PATIENCE_S = 0.25  # in which a table on the disk gives hundreds of names, so that the first discovery has them
 
 
 @lru_cache(maxsize=4096)
 def service_of(port: int) -> str:
-    """Return the name of a TCP service, however long that takes."""
+    """Return the name of a TCP service, however long that takes; "" where the table has none."""
     try:
         return socket.getservbyport(port, "tcp")
     except (OSError, UnicodeError):  # the table has none, or one that is not UTF-8
-        return UNKNOWN
+        return ""
 
 
 class ServiceNames:
@@ -44,7 +43,7 @@ class ServiceNames:
         self._is_working = False
 
     def __call__(self, port: int) -> str:
-        """Return the name of the service on `port`, "unknown" while that is not known."""
+        """Return the name of the service on `port`, "" while that is not known."""
         with self._news:
             if port not in self._names:
                 self._asked[port] = None
@@ -54,7 +53,7 @@ class ServiceNames:
                 began = time.monotonic()
                 self._news.wait_for(lambda: port in self._names, self._patience_s)
                 self._patience_s = max(0.0, self._patience_s - (time.monotonic() - began))
-            return self._names.get(port, UNKNOWN)
+            return self._names.get(port, "")
 
     def _work(self) -> None:
         """Look up what was asked for, until nothing is left."""

@@ -30,7 +30,7 @@ CREDENTIALS = Path("/run/credentials/tcp-status-sender.service")
 
 _MAX_HOST_NAME = 128  # characters; Zabbix manual: API, Host object
 _SHOWN_BITS = 128
-_MOST_PORTS = 1000
+MOST_PORTS = 1000
 _SIZES = {"KiB": 2**10, "MiB": MIB, "GiB": 2**30}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
 
@@ -93,15 +93,15 @@ def state(value: object) -> TcpState:
 
 def limit(value: object) -> int:
     """Return how many ports may be reported."""
-    if type(value) is not int or not 1 <= value <= _MOST_PORTS:
-        raise ValueError(f"expected a number of ports from 1 to {_MOST_PORTS}")
+    if type(value) is not int or not 1 <= value <= MOST_PORTS:
+        raise ValueError(f"expected a number of ports from 1 to {MOST_PORTS}")
     return value
 
 
 def new_per_day(value: object) -> int:
     """Return how many new ports may be reported in a day."""
-    if type(value) is not int or not 0 <= value <= _MOST_PORTS:
-        raise ValueError(f"expected a number of ports from 0 to {_MOST_PORTS}")
+    if type(value) is not int or not 0 <= value <= MOST_PORTS:
+        raise ValueError(f"expected a number of ports from 0 to {MOST_PORTS}")
     return value
 
 

@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# OpenSSL's default options have bit 31 set. Where a long has 32 bits, ssl takes that for a sign, and loses it.
+_ALL_BUT_THE_SIGN = ctypes.c_ulong(-1).value >> 1
 _MOST_READ = 512  # bytes of an SSL_CTX, at whose begin SSL_CTX_get_options(3) reads: at 312 in OpenSSL 3.0
 
 
@@ -84,7 +86,7 @@ def ssl_ctx(context: ssl.SSLContext, library: ctypes.CDLL, offset: int = object.
         if address % size == 0 and is_writable(address):
             get_options = library.SSL_CTX_get_options
             get_options.argtypes, get_options.restype = [ctypes.c_void_p], ctypes.c_ulong
-            if get_options(address) == ctypes.c_ulong(context.options).value:
+            if not (get_options(address) ^ context.options) & _ALL_BUT_THE_SIGN:
                 return address
     raise OSError("its SSLContext does not hold OpenSSL's where it does in other builds")
 

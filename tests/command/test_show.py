@@ -41,7 +41,7 @@ def test_it_shows_every_state_and_port(port: int, config: Callable[..., Path]) -
     assert re.match(r"web-01  [\d,]+ TCP sockets, \d{4}-\d\d-\d\d ", lines[0])
     names = [line.split()[0] for line in lines if line and line.split()[0] in TcpState.__members__]
     assert names == list(TcpState.__members__)
-    (ours,) = (line for line in lines if re.match(rf" *{port}  unknown  loopback", line))
+    (ours,) = (line for line in lines if re.match(rf" *{port}  -        loopback", line))
     assert re.search(r" 1 +0  █{12} full: connections are dropped$", ours.rstrip())
     (nobody,) = (line for line in lines if re.match(r" *9  ", line))
     assert nobody.rstrip().endswith("nobody listens")
@@ -67,12 +67,12 @@ def test_json_has_the_same_for_programs(port: int, config: Callable[..., Path]) 
     assert nobody == {"port": 9, "service": "discard", "scope": None, "states": {"ESTABLISHED": 0}, "queue": None}
     assert ours == {
         "port": port,
-        "service": "unknown",
+        "service": None,
         "scope": "loopback",
         "states": {"ESTABLISHED": 1},
         "queue": {"waiting": 1, "limit": 0, "pused": 100.0},
     }
-    assert found["remote_ports"] == [{"port": port, "service": "unknown", "states": {"ESTABLISHED": 1}}]
+    assert found["remote_ports"] == [{"port": port, "service": None, "states": {"ESTABLISHED": 1}}]
 
 
 def test_it_needs_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

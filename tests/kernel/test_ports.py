@@ -65,7 +65,8 @@ def test_queues_are_exact(crowd: Namespace, ways: str) -> None:
         found = listeners[str(ear.port)]
         assert (found["waiting"], found["limit"]) == (ear.waiting, ear.backlog), ear
     assert {port: found["is_loopback"] for port, found in listeners.items()} == {
-        "1001": True, "1002": True, "1003": False, "1004": False, "1005": True, "1006": False, "1007": True
+        "1001": True, "1002": True, "1003": False, "1004": False, "1005": True, "1006": False, "1007": True,
+        "1008": True, "1009": True, "1010": False,
     }  # fmt: skip
     assert listeners["1006"]["limit"] in (64, 128)
 
@@ -153,7 +154,10 @@ def test_a_port_that_stops_listening_ends_in_zeros() -> None:
             command = namespace.inside(sys.executable, "-c", LISTENER)
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as listener:
                 found = next(sample for sample in samples if "tcp.listen.queue.max[443]" in sample)
-                assert '"{#PORT}":"443","{#SERVICE}":"https","{#SCOPE}":"loopback"' in found["tcp.port.discovery"]
+                assert (
+                    '"{#PORT}":"443","{#SERVICE}":"https","{#NAME}":"443 https","{#SCOPE}":"loopback"'
+                    in found["tcp.port.discovery"]
+                )
                 assert found["tcp.listen.queue.max[443]"] == "9"
                 listener.communicate()
             gone = next(sample for sample in samples if sample["tcp.status[LISTEN]"] == "0")

@@ -27,6 +27,6 @@ def test_no_name_of_a_service_stops_a_sample(tmp_path: Path) -> None:
     (discovery,) = [json.loads(sent["value"]) for sent in request["data"] if sent["key"] == LOCAL]
     assert {found["{#PORT}"]: found["{#SERVICE}"] for found in discovery} == {
         "80": "http",
-        "8093": "unknown",
+        "8093": "",
         "8094": '"quo"te\\',
     }

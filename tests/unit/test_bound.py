@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sender.errors import KernelError
-from sender.kernel import bound
 from sender.kernel.bound import PERIOD_S, BoundSockets, local_counts
 from sender.model import CountedPorts, TcpState
 
@@ -55,7 +54,7 @@ def sockets(kernel: Kernel) -> BoundSockets:
 def sockstat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return the file that says how many sockets there are: so many that CLOSE may just be asked for."""
     path = tmp_path / "sockstat"
-    monkeypatch.setattr(bound, "SOCKSTAT", path)
+    monkeypatch.setattr("sender.kernel.sockstat.SOCKSTAT", path)
     path.write_text("sockets: used 9\nTCP: inuse 5 orphan 0 tw 500 alloc 3500 mem 149\nUDP: inuse 0 mem 0\n")
     return path
 

@@ -248,7 +248,7 @@ def test_ports_over_the_limit(config: Callable[..., Path]) -> None:
     with Trapper() as trapper, Trapper() as other:
         finding = one(checks(config(trapper.port, ports={"limit": 1, "ephemeral_after": 0}), 0), "warn")
         assert str(max(trapper.port, other.port)) in finding["found"]
-    assert (finding["check"], "Raise `ports.limit`" in finding["advice"]) == ("ports", True)
+    assert (finding["check"], "Raise ports.limit" in finding["advice"]) == ("ports", True)
 
 
 def test_ports_that_wait_for_another_day(config: Callable[..., Path], tmp_path: Path) -> None:

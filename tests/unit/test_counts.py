@@ -36,6 +36,7 @@ class Socket:
     dst: str = "192.0.2.2"
     rqueue: int = 0
     wqueue: int = 0
+    device: int = 0
     attributes: int = 0
 
     def message(self, header: int = HEADER) -> bytes:
@@ -43,7 +44,7 @@ class Socket:
         family = AF_INET6 if ":" in self.src else AF_INET
         src, dst = (inet_pton(family, each).ljust(16, b"\0") if each else bytes(16) for each in (self.src, self.dst))
         head = struct.pack("=IQI", SOCKET_LEN + self.attributes, header, 4711)
-        ids = struct.pack(">HH", self.sport, self.dport) + src + dst + bytes(12)
+        ids = struct.pack(">HH", self.sport, self.dport) + src + dst + struct.pack("=III", self.device, 0, 0)
         body = (
             struct.pack("=BBBB", family, self.state, 0, 0)
             + ids
@@ -171,6 +172,14 @@ def test_the_fullest_listener_speaks_for_its_port(ears: list[Socket], *, short: 
 def test_loopback_is_where_every_listener_is(sources: list[str], *, is_loopback: bool, short: bool) -> None:
     """A port is on loopback only if nobody listens on it elsewhere."""
     ears = [Socket(state=TcpState.LISTEN, src=source, dst="", wqueue=1) for source in sources]
+    assert counted(ears, EVERYTHING, short=short).listeners[443].is_loopback == is_loopback
+
+
+@pytest.mark.parametrize("short", [True, False])
+@pytest.mark.parametrize(("devices", "is_loopback"), [([1], True), ([1, 1], True), ([2], False), ([1, 0], False)])
+def test_the_loopback_device_is_loopback(devices: list[int], *, is_loopback: bool, short: bool) -> None:
+    """Whatever its address, nobody elsewhere reaches a listener that is bound to lo, which is device 1 everywhere."""
+    ears = [Socket(state=TcpState.LISTEN, src=ANY, dst="", wqueue=1, device=device) for device in devices]
     assert counted(ears, EVERYTHING, short=short).listeners[443].is_loopback == is_loopback
 
 

@@ -51,6 +51,16 @@ def test_every_target_exists(page: str) -> None:
     assert set(named) <= targets
 
 
+def test_the_pythons_that_are_named_are_tested() -> None:
+    """The classifiers go from the oldest Python that installs this on, to the newest of the Makefile, without a gap."""
+    project = documents.text("pyproject.toml")
+    named = [int(minor) for minor in re.findall(r'"Programming Language :: Python :: 3\.(\d+)"', project)]
+    (oldest,) = re.findall(r'requires-python = ">=3\.(\d+)"', project)
+    (following,) = re.findall(r"^NEXT := (.*)$", documents.text("Makefile"), re.MULTILINE)
+    assert named == list(range(int(oldest), named[-1] + 1))
+    assert [f"3.{minor}" for minor in named][-len(following.split()) :] == following.split()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
     """Each relative link is one to a file of the repository, and its anchor to a heading there."""

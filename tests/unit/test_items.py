@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 NAMES = "ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING"
 STATES = NAMES.split()
+UNLISTED = {
+    "tcp.sockets.time_wait": "7",
+    "tcp.sockets.unhashed": "8",
+    "tcp.mptcp.status[ESTABLISHED]": "21",
+    "tcp.mptcp.status[CLOSE_WAIT]": "28",
+}
 SNAPSHOT = Snapshot(clock=1_700_000_000, ns=5, duration_s=0.0871234, states={state: 10 + state for state in TcpState})
 
 
@@ -23,7 +29,7 @@ def test_the_keys_are_the_contract() -> None:
     own = ["version", "uptime", "sample.time", "backlog", "dropped", "rejected"]
     states = [f"tcp.status[{name}]" for name in [*STATES, "TOTAL"]]
     own = [f"tcp.sender.{name}" for name in own]
-    assert list(KEYS) == [*states, "tcp.syn_sent.hosts", "tcp.limit[TIME_WAIT]", *own]
+    assert list(KEYS) == [*states, "tcp.syn_sent.hosts", *UNLISTED, "tcp.limit[TIME_WAIT]", *own]
 
 
 def test_the_states_have_the_kernels_numbers() -> None:
@@ -34,8 +40,12 @@ def test_the_states_have_the_kernels_numbers() -> None:
 def test_each_value_is_that_of_its_key() -> None:
     """Each state's count, their sum and the daemon's own figures arrive under their own keys, as text."""
     vitals = Vitals(uptime_s=61, backlog=1, dropped=2, rejected=3)
-    values = {item.key: item.value for item in to_items(SNAPSHOT, vitals, host="web-01")}
+    mptcp = {state: 20 + state for state in TcpState}
+    snapshot = replace(SNAPSHOT, time_wait_sockets=7, unhashed=8, mptcp=mptcp, time_wait_limit=9)
+    values = {item.key: item.value for item in to_items(snapshot, vitals, host="web-01")}
     assert values == {
+        **UNLISTED,
+        "tcp.limit[TIME_WAIT]": "9",
         **{f"tcp.status[{name}]": str(10 + number) for number, name in enumerate(STATES, 1)},
         "tcp.status[TOTAL]": "176",
         "tcp.syn_sent.hosts": "0",
@@ -54,8 +64,8 @@ def test_a_figure_that_is_unknown_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(QUEUE_KEYS, "tcp.another[{#PORT}]", lambda _listener: None)
     items = to_items(SNAPSHOT, Vitals(), host="web-01", tracked=ReportedPorts(local=[443]))
     keys = {item.key for item in items}
-    assert not keys & {"tcp.another", "tcp.another[443]", "tcp.limit[TIME_WAIT]"}
-    assert len(keys) == len(KEYS) - 2 + len(QUEUE_KEYS) - 1
+    assert not keys & {"tcp.another", "tcp.another[443]", "tcp.limit[TIME_WAIT]", *UNLISTED}
+    assert len(keys) == len(KEYS) - 2 - len(UNLISTED) + len(QUEUE_KEYS) - 1
     assert "None" not in {item.value for item in items}
 
 

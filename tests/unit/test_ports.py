@@ -45,12 +45,21 @@ def test_the_discovery_is_the_contracts() -> None:
     """Local ports come with service and scope, remote ones with service: JSON as low-level discovery takes it."""
     tracked = track(subject(local=[9], remote=[5432]), sample(443, loopback=(25,)))
     assert tracked.discovery == {
-        LOCAL: '[{"{#PORT}":"9","{#SERVICE}":"s9","{#SCOPE}":"any"},'
-        '{"{#PORT}":"25","{#SERVICE}":"s25","{#SCOPE}":"loopback"},'
-        '{"{#PORT}":"443","{#SERVICE}":"s443","{#SCOPE}":"any"}]',
-        REMOTE: '[{"{#PORT}":"5432","{#SERVICE}":"s5432"}]',
+        LOCAL: '[{"{#PORT}":"9","{#SERVICE}":"s9","{#NAME}":"9 s9","{#SCOPE}":"any"},'
+        '{"{#PORT}":"25","{#SERVICE}":"s25","{#NAME}":"25 s25","{#SCOPE}":"loopback"},'
+        '{"{#PORT}":"443","{#SERVICE}":"s443","{#NAME}":"443 s443","{#SCOPE}":"any"}]',
+        REMOTE: '[{"{#PORT}":"5432","{#SERVICE}":"s5432","{#NAME}":"5432 s5432"}]',
     }
     assert (tracked.local, tracked.remote) == ([9, 25, 443], (5432,))
+
+
+def test_a_port_without_a_name_is_called_by_its_number() -> None:
+    """Where the system's table has no service, no word stands in its place."""
+    ports = PortTracker(settings(remote=[5432]), {}, service=lambda _: "")
+    assert track(ports, sample(8765)).discovery == {
+        LOCAL: '[{"{#PORT}":"8765","{#SERVICE}":"","{#NAME}":"8765","{#SCOPE}":"any"}]',
+        REMOTE: '[{"{#PORT}":"5432","{#SERVICE}":"","{#NAME}":"5432"}]',
+    }
 
 
 def test_discovery_comes_on_change_and_every_hour() -> None:
@@ -149,8 +158,10 @@ def test_a_scope_outlives_a_reload() -> None:
     ports = subject()
     track(ports, sample(loopback=(25,)), 0.0)
     discovery = track(ports.with_settings(settings(remote=[5432])), sample(), 30.0).discovery
-    assert json.loads(discovery[LOCAL]) == [{"{#PORT}": "25", "{#SERVICE}": "s25", "{#SCOPE}": "loopback"}]
-    assert json.loads(discovery[REMOTE]) == [{"{#PORT}": "5432", "{#SERVICE}": "s5432"}]
+    assert json.loads(discovery[LOCAL]) == [
+        {"{#PORT}": "25", "{#SERVICE}": "s25", "{#NAME}": "25 s25", "{#SCOPE}": "loopback"}
+    ]
+    assert json.loads(discovery[REMOTE]) == [{"{#PORT}": "5432", "{#SERVICE}": "s5432", "{#NAME}": "5432 s5432"}]
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,11 @@ def test_another_protocol_and_a_hostile_size_are_refused_by_the_header(begin: by
         packet(b"[]"),
         packet(b"[" * 60_000),
         packet(b'{"a":' * 10_000),
+        packet(b'{"a":[' * 20 + b"]}" * 20),
+        packet(b"[" * 2**18),
+        packet(b'"' + b'\\"' * 130_000),
+        packet(b'{"a":"' + b'\\"[' * 10_000),
+        packet('{"a":1}'.encode("utf-16")),
         packet(b"1" * 5_000),
         packet(b"not zlib", flags=3),
         packet(zlib.compress(ANSWER)[:-1], flags=3),
@@ -121,6 +126,17 @@ def test_what_is_no_json_object_is_refused(whole: bytes) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
+
+
+def test_brackets_in_an_answer_are_counted_by_depth() -> None:
+    """An answer of many objects, or with brackets in its text, is no deep one; 20 levels are read, 21 are not."""
+    wide = {"data": [{"key": "net.if.in[eth0]", "delay": "{$X}"}] * 2000}
+    text = {"info": "[" * 5000 + '\\"{' * 5000}
+    for answer in (wide, text):
+        assert from_packet(packet(json.dumps(answer).encode())) == answer
+    assert from_packet(packet(b'{"a":' + b"[" * 19 + b"]" * 19 + b"}"))
+    with pytest.raises(ValueError, match="too deeply"):
+        from_packet(packet(b'{"a":' + b"[" * 20 + b"]" * 20 + b"}"))
 
 
 @given(st.binary(max_size=200).map(lambda noise: b"ZBXD\x01" + noise) | st.binary(max_size=200))

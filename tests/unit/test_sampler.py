@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from sender.errors import KernelError
 from sender.model import Item, Listener, Snapshot, TcpState, Vitals
 from sender.sampling.ports import PortTracker
-from sender.sampling.sampler import Sampler
+from sender.sampling.sampler import Sampler, how_to_report_more
 from sender.settings.schema import Settings
+from sender.settings.values import MOST_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,11 +151,18 @@ def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
         return logged()
 
     over, said = "ports.limit of 1 reached:", "listening ports are not reported:"
-    advice = "Raise it, or name some in ports.exclude"
+    advice = "Raise ports.limit, or name some in ports.exclude"
     assert tick(23) == [f"{over} 22 {said} {', '.join(map(str, range(2, 22)))} and 2 more. {advice}"]
     assert tick(24) == []
     assert tick(3) == [f"{over} 2 {said} 2, 3. {advice}"]
     assert tick(1) == ["every listening port is reported again"]
+
+
+def test_the_limit_of_ports_at_its_most() -> None:
+    """What cannot be raised is not advised: then ports have to be chosen."""
+    most = Settings.model_validate({"host": "web-01", "ports": {"limit": MOST_PORTS}})
+    assert "aise" not in how_to_report_more(most.ports)
+    assert "ports.exclude" in how_to_report_more(most.ports)
 
 
 def test_a_new_interval_is_no_gap(logged: Callable[[], list[str]]) -> None:

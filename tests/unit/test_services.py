@@ -10,7 +10,7 @@ from sender.items import LOCAL
 from sender.model import Item, Snapshot, TcpState, Vitals
 from sender.sampling.ports import PortTracker
 from sender.sampling.sampler import Sampler
-from sender.sampling.services import UNKNOWN, ServiceNames
+from sender.sampling.services import ServiceNames
 from sender.settings.schema import Settings
 
 LOOKS_LIKE_NEVER_S = 20.0
@@ -78,4 +78,4 @@ def test_a_table_that_hangs_delays_no_sample() -> None:
         for item in items
         if item.key == LOCAL
     ]
-    assert found == [{UNKNOWN}, {f"service-{port}" for port in range(1, 51)}]
+    assert found == [{""}, {f"service-{port}" for port in range(1, 51)}]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sender.commands import show
-from sender.kernel import bound
 from sender.model import TcpState
 from sender.settings.schema import Settings
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def close_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Let the machine not say how many sockets it has, so the kernel is not asked for CLOSE."""
-    monkeypatch.setattr(bound, "SOCKSTAT", tmp_path / "none")
+    monkeypatch.setattr("sender.kernel.sockstat.SOCKSTAT", tmp_path / "none")
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.seccomp import refuse_family
+from lab.seccomp import CAN_REFUSE, refuse_family
 from sender.errors import KernelError, RefusedError, TornError
-from sender.kernel import bound, sock_diag
+from sender.kernel import sock_diag
 from sender.kernel.sock_diag import WAYS, SockDiag, by_family, one_walk
 from sender.model import CountedPorts, TcpState
 
@@ -38,7 +38,7 @@ def few_sockets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return the file that says how many sockets the machine has: few, whatever else it does meanwhile."""
     sockstat = tmp_path / "sockstat"
     sockstat.write_text("TCP: inuse 5 orphan 0 tw 10 alloc 20 mem 1\n")
-    monkeypatch.setattr(bound, "SOCKSTAT", sockstat)
+    monkeypatch.setattr("sender.kernel.sockstat.SOCKSTAT", sockstat)
     return sockstat
 
 
@@ -172,6 +172,7 @@ def test_an_endless_dump_is_given_up(listener: socket.socket) -> None:
         SockDiag(endless_s=-1).sample()
 
 
+@CAN_REFUSE
 def test_a_netlink_socket_that_is_forbidden() -> None:
     """Where the socket itself cannot be had (systemd's RestrictAddressFamilies), nobody says that the kernel refused."""
 

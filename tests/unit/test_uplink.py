@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.seccomp import refuse_family
+from lab.seccomp import CAN_REFUSE, refuse_family
 from lab.trapper import RESET, Trapper, accept, counts, packet, redirect
 from lab.uplinks import ITEMS, LONG, uplink
 from sender.errors import DeliveryError, Step
@@ -235,6 +235,7 @@ def test_too_many_open_files(dead_port: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@CAN_REFUSE
 def test_a_sandbox_without_ipv4(dead_port: int) -> None:
     """Where a seccomp filter (systemd's RestrictAddressFamilies) forbids the socket itself, it is an error in words."""
 

@@ -23,14 +23,14 @@ GRAPH = ["name", "graphtype", "show_triggers", "ymin_type", "yaxismin", "ymax_ty
 LINE = ["sortorder", "color", "drawtype", "calc_fnc"]
 WHOLE = {"expandExpression": True, "selectDependencies": ["description"]}
 OBJECTS: dict[str, tuple[int, dict[str, Any]]] = {
-    "item": (20, {"output": [*ITEM, "trends", "status"], "selectValueMap": ["name", "mappings"]}),
+    "item": (24, {"output": [*ITEM, "trends", "status"], "selectValueMap": ["name", "mappings"]}),
     "itemprototype": (25, {"output": ITEM}),
-    "trigger": (14, {"output": TRIGGER, **WHOLE}),
-    "triggerprototype": (8, {"output": TRIGGER, **WHOLE}),
+    "trigger": (16, {"output": TRIGGER, **WHOLE}),
+    "triggerprototype": (9, {"output": TRIGGER, **WHOLE}),
     "graph": (7, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
     "graphprototype": (5, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
     "discoveryrule": (2, {"output": ["name", "key_", "lifetime", "description"], "selectFilter": "extend"}),
-    "usermacro": (25, {"output": ["macro", "value"]}),
+    "usermacro": (27, {"output": ["macro", "value"]}),
     "templatedashboard": (1, {"output": ["name"]}),
 }
 """What a template consists of: how many of each there are, and what is asked about them."""

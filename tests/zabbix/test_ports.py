@@ -102,6 +102,11 @@ class Scene:
         self.zabbix.api.item.delete(*[item["itemid"] for item in found])
         self.zabbix.wait_for_items(self.host)
 
+    def names(self) -> set[str]:
+        """Return what the items that discovery has made are called."""
+        found = self.zabbix.api.item.get(host=self.host, filter={"flags": 4}, output=["name"])
+        return {item["name"] for item in found}
+
     def wait_for_samples(self, count: int) -> None:
         """Until so many more have come to the witness."""
         self.witness.wait_for(len(self.witness.requests) + count)
@@ -134,10 +139,11 @@ def test_a_new_port_loses_nothing(scene: Scene) -> None:
             scene.wait_for_samples(2)
         (_, discovery) = [value for value in scene.witness.values if value["key"] == LOCAL]
         assert json.loads(discovery["value"]) == [
-            {"{#PORT}": str(scene.port), "{#SERVICE}": "unknown", "{#SCOPE}": "loopback"}
+            {"{#PORT}": str(scene.port), "{#SERVICE}": "", "{#NAME}": str(scene.port), "{#SCOPE}": "loopback"}
         ]
         assert scene.sampled()[0].clock == discovery["clock"]
         assert scene.last(f"tcp.listen.queue.max[{scene.port}]") == BACKLOG
+        assert scene.names() >= {f"TCP port {scene.port}: ESTABLISHED", f"TCP port {scene.port}: Accept queue"}
 
 
 def test_a_port_that_appears_while_the_server_is_away(scene: Scene) -> None:

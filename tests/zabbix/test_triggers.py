@@ -99,11 +99,13 @@ HOST_CASES = (
     too_many(
         "TCP: TIME_WAIT is near the kernel's limit",
         2,
-        "tcp.status[TIME_WAIT]",
+        "tcp.sockets.time_wait",
         6554,
         6,
         {"tcp.limit[TIME_WAIT]": steady(8192, since=HOUR, until=30)},
     ),
+    too_many("TCP: Many sockets in no state", 2, "tcp.sockets.unhashed", 101, 16),
+    too_many("TCP: Many MPTCP connections in CLOSE_WAIT", 2, "tcp.mptcp.status[CLOSE_WAIT]", 101, 16),
     too_many("TCP: Many established connections", 2, "tcp.status[ESTABLISHED]", 10001, 6),
     counted("TCP sender: Zabbix rejects values", "tcp.sender.rejected"),
     counted("TCP sender: Values are dropped", "tcp.sender.dropped"),
@@ -128,8 +130,9 @@ HOST_CASES = (
 
 
 def of_port(number: int, name: str, severity: int, key: str, value: float, minutes: int) -> Case:
-    """Return a case of one port."""
-    return too_many(f"{name % number}", severity, key % number, value, minutes)
+    """Return a case of one port, whose listener has a limit of 128."""
+    limit = {f"tcp.listen.queue.max[{number}]": steady(128, since=HOUR, until=30)} if "SYN_RECV" in key else {}
+    return too_many(f"{name % number}", severity, key % number, value, minutes, limit)
 
 
 LOCAL, REMOTE = "TCP port %d https: ", "TCP remote port %d https: "
@@ -138,6 +141,7 @@ PORT_CASES = (
     of_port(2, LOCAL + "Very many connections in CLOSE_WAIT", 3, "tcp.status[CLOSE_WAIT,%d]", 1001, 16),
     of_port(3, LOCAL + "Accept queue is nearly full", 2, "tcp.listen.queue.pused[%d]", 80.1, 6),
     of_port(4, LOCAL + "Accept queue is full", 4, "tcp.listen.queue.pused[%d]", 100.78, 3),
+    of_port(5, LOCAL + "Many half-open connections (SYN_RECV)", 3, "tcp.status[SYN_RECV,%d]", 103, 6),
     of_port(5, LOCAL + "Many established connections", 2, "tcp.status[ESTABLISHED,%d]", 10001, 6),
     of_port(1, REMOTE + "Many connections in CLOSE_WAIT", 2, "tcp.remote.status[CLOSE_WAIT,%d]", 101, 16),
     of_port(2, REMOTE + "Very many connections in CLOSE_WAIT", 3, "tcp.remote.status[CLOSE_WAIT,%d]", 1001, 16),
@@ -158,7 +162,10 @@ QUIET: dict[str, dict[str, Series]] = {
         "tcp.status[CLOSE_WAIT]": spiky(3, 5000),
         "tcp.status[SYN_RECV]": spiky(2, 3000),
         "tcp.status[SYN_SENT]": spiky(2, 4000),
-        "tcp.status[TIME_WAIT]": spiky(500, 8192),
+        "tcp.status[TIME_WAIT]": steady(8192, since=2 * HOUR, step=30),
+        "tcp.sockets.time_wait": spiky(500, 8192),
+        "tcp.sockets.unhashed": spiky(20, 5000),
+        "tcp.mptcp.status[CLOSE_WAIT]": spiky(3, 500),
         "tcp.limit[TIME_WAIT]": steady(8192, since=2 * HOUR, step=30),
         "tcp.status[TOTAL]": spiky(2500, 50_000),
         "tcp.syn_sent.hosts": spiky(1, 500),
@@ -253,12 +260,15 @@ class Hosts:
         return len(getattr(self._zabbix.api, what).get(**of_ports, search=search))
 
     def _discover(self) -> None:
-        ports = [{"{#PORT}": str(port), "{#SERVICE}": "https", "{#SCOPE}": "any"} for port in range(1, EXCLUDED + 1)]
+        ports = [
+            {"{#PORT}": str(port), "{#SERVICE}": "https", "{#NAME}": f"{port} https", "{#SCOPE}": "any"}
+            for port in range(1, EXCLUDED + 1)
+        ]
         self.push(PORTS, {}, dict.fromkeys(("tcp.port.discovery", "tcp.remote.discovery"), json.dumps(ports)))
 
         def is_there() -> bool:
             local, remote = self.count("trigger", "TCP port"), self.count("trigger", "TCP remote port")
-            return (local, remote) == (5 * (EXCLUDED - 1), 3 * EXCLUDED)
+            return (local, remote) == (6 * (EXCLUDED - 1), 3 * EXCLUDED)
 
         self._zabbix.wait_until(is_there, "the server has made the triggers of all ports", 60)
 
@@ -296,6 +306,11 @@ def story(zabbix: ZabbixStack) -> Story:
         f"tcp.status[CLOSE_WAIT,{TOLERANT}]": steady(900, since=HOUR),
         f"tcp.listen.queue.pused[{TOLERANT}]": [(120, 0.0), (90, 100.0), (60, 100.0)],
         f"tcp.listen.queue.pused[{BRIEF}]": [(60, 100.0)],
+        # Half-open connections far below the limit, and a port without a listener, which has no limit.
+        f"tcp.listen.queue.max[{TOLERANT}]": steady(511, since=HOUR),
+        f"tcp.status[SYN_RECV,{TOLERANT}]": steady(103, since=HOUR),
+        f"tcp.listen.queue.max[{BRIEF}]": steady(0, since=HOUR),
+        f"tcp.status[SYN_RECV,{BRIEF}]": steady(1, since=HOUR),
     }
     hosts.push(PORTS, tolerated)
     _in_time(zabbix, are(expected), "every case is a problem")
@@ -348,7 +363,7 @@ def test_every_trigger_has_its_case(zabbix: ZabbixStack) -> None:
     (template,) = zabbix.api.template.get(filter={"host": TEMPLATE}, output=["templateid"])
     of_template = {"templateids": template["templateid"], "output": ["description"]}
     found = [*zabbix.api.trigger.get(**of_template), *zabbix.api.triggerprototype.get(**of_template)]
-    names = {re.sub(r" port \d+ https", " port {#PORT} {#SERVICE}", case.name) for case in (*HOST_CASES, *PORT_CASES)}
+    names = {re.sub(r" port \d+ https", " port {#NAME}", case.name) for case in (*HOST_CASES, *PORT_CASES)}
     assert {trigger["description"] for trigger in found} == names | {"TCP: No data from tcp-status-sender"}
 
 

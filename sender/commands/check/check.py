@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sender.commands.check.destination import Subject, check_destination
 from sender.commands.check.kernel import TrialSampler, check_kernel
+from sender.commands.check.namespace import check_namespace
 from sender.commands.check.report import CheckResult
 from sender.commands.check.spool import check_spool
 from sender.commands.check.unit import installed
@@ -56,7 +57,7 @@ def _check_all(path: Path | None) -> list[CheckResult]:
     daemon = daemon_state(settings.spool.path)
     sampler = TrialSampler(settings, daemon)
     sample = sampler.take()
-    results = [*_config(settings, path), *unit_user, *sampler.results]
+    results = [*_config(settings, path), *unit_user, *sampler.results, *check_namespace(daemon.process)]
     results.append(check_spool(settings.spool.path, settings.spool.max_size, daemon))
     subject = Subject(
         host=settings.host,
@@ -89,6 +90,7 @@ def _without_config(error: ConfigError) -> list[CheckResult]:
     return [
         *problems,
         *kernel,
+        *check_namespace(None),
         *(CheckResult(check=each, result="skip", found=why) for each in ("spool", "destinations")),
     ]
 

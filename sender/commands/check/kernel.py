@@ -11,12 +11,13 @@ from sender.items import to_items
 from sender.kernel.sock_diag import WAYS, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortTracker
+from sender.sampling.sampler import how_to_report_more
 from sender.sampling.services import service_of
 from sender.text import duration, some_of
 
 if TYPE_CHECKING:
     from sender.commands.daemon_state import DaemonState
-    from sender.model import CountedPorts, Item, Snapshot
+    from sender.model import CountedPorts, Item, ReportedPorts, Snapshot
     from sender.sampling.ports import LeftOut
     from sender.settings.schema import PortSettings, Settings
 
@@ -40,7 +41,7 @@ class TrialSampler:
         if snapshot is None:
             return []
         tracked = ports.track(snapshot, now=now, wants_discovery=True)
-        self.results.append(_ports(len(tracked.local), len(tracked.remote), ports.left_out, self._settings.ports))
+        self.results.append(_ports(tracked, ports.left_out, self._settings.ports))
         items = to_items(snapshot, self._daemon.vitals or Vitals(), host=self._settings.host, tracked=tracked)
         return [item for item in items if item.key not in self.missing]
 
@@ -70,15 +71,15 @@ def _answered(snapshot: Snapshot, way: str, interval_s: int) -> CheckResult:
     return CheckResult(check="kernel", result="fail", found=found, advice=advice, seconds=snapshot.duration_s)
 
 
-def _ports(local: int, remote: int, left_out: LeftOut, settings: PortSettings) -> CheckResult:
-    found = f"{local} local and {remote} remote ports are reported"
+def _ports(tracked: ReportedPorts, left_out: LeftOut, settings: PortSettings) -> CheckResult:
+    found = f"{len(tracked.local)} local and {len(tracked.remote)} remote ports are reported"
     if left_out.young:
         after = duration(settings.ephemeral_after)
         found += f"; not yet, until something has listened there for {after}: {some_of(left_out.young)}"
     advice = []
     if left_out.over_limit:
         found += f"; {len(left_out.over_limit)} listening ports are left out: {some_of(left_out.over_limit)}"
-        advice.append("Raise `ports.limit`, or name some of them in `ports.exclude`.")
+        advice.append(f"{how_to_report_more(settings)}.")
     if left_out.over_budget:
         found += f"; ports.new_per_day of {settings.new_per_day} is used up, so these are not reported for now: "
         found += some_of(left_out.over_budget)

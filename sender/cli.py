@@ -98,7 +98,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from sender.commands import show
+    from sender.commands.show import show
 
     settings = load(arguments.config)
     if arguments.watch:

@@ -30,7 +30,7 @@ OWNERS = {
     "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api"},
     "_ssl": {"zabbix/psk"},
     "ctypes": {"zabbix/psk"},
-    "rich": {"commands/show"},
+    "rich": {"commands/show/show", "commands/show/tables"},
 }
 PURE = {
     "delivery/advice",

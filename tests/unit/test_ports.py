@@ -55,7 +55,7 @@ def test_the_discovery_is_the_contracts() -> None:
 
 def test_a_port_without_a_name_is_called_by_its_number() -> None:
     """Where the system's table has no service, no word stands in its place."""
-    ports = PortTracker(settings(remote=[5432]), {}, service=lambda _: "")
+    ports = PortTracker(settings(remote=[5432]), service=lambda _: "")
     assert track(ports, sample(8765)).discovery == {
         LOCAL: '[{"{#PORT}":"8765","{#SERVICE}":"","{#NAME}":"8765","{#SCOPE}":"any"}]',
         REMOTE: '[{"{#PORT}":"5432","{#SERVICE}":"","{#NAME}":"5432"}]',

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sender.commands import show
+from sender.commands.show import show
 from sender.model import TcpState
 from sender.settings.schema import Settings
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from lab.documents import REPOSITORY
-from sender.commands.show import state_table
+from sender.commands.show.tables import state_table
 from sender.model import Snapshot, TcpState
 from sender.states import STATES
 

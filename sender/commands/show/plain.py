@@ -1,0 +1,54 @@
+"""What `show --json` prints: a snapshot as plain values, for programs. Pure but for the names of services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sender.sampling.services import service_of
+from sender.states import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sender.model import ReportedPorts, Snapshot, TcpState
+
+
+def plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
+    """Return the sample for programs."""
+    return {
+        "host": host,
+        "clock": snapshot.clock,
+        "ns": snapshot.ns,
+        "duration_s": snapshot.duration_s,
+        "total": sum(snapshot.states.values()),
+        "states": {state.name: snapshot.states.get(state) for state in STATES},
+        "syn_sent_hosts": snapshot.syn_sent_hosts,
+        "time_wait_limit": snapshot.time_wait_limit,
+        "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],
+        "remote_ports": [
+            {
+                "port": port,
+                "service": service_of(port) or None,
+                "states": _plain_states(port, snapshot.remote_count, tracked),
+            }
+            for port in tracked.remote
+        ],
+    }
+
+
+def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
+    listener = snapshot.listeners.get(port)
+    queue = listener and {"waiting": listener.waiting, "limit": listener.limit, "pused": round(listener.pused, 2)}
+    return {
+        "port": port,
+        "service": service_of(port) or None,
+        "scope": listener and ("loopback" if listener.is_loopback else "any"),
+        "states": _plain_states(port, snapshot.local_count, tracked),
+        "queue": queue,
+    }
+
+
+def _plain_states(
+    port: int, count: Callable[[int, TcpState], int | None], tracked: ReportedPorts
+) -> dict[str, int | None]:
+    return {state.name: count(port, state) for state in tracked.states}

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 PSK = Psk(identity="PSK a", key="5a" * 16)
 KEPT = {"templateid": "1"}  # the template in our tests' Zabbix
 GROUP = {"groupid": "2"}
+EXPORT = "<zabbix_export/>"
 
 
 class Zabbix:
     """Answers each method as told, with an empty list otherwise, and notes what would have changed something."""
 
     def __init__(self, **answers: Any) -> None:
-        self.answers: dict[str, Any] = {"template_get": self.templates, "hostgroup_get": [GROUP], **answers}
+        there = {"template_get": self.templates, "configuration_export": EXPORT, "hostgroup_get": [GROUP]}
+        self.answers: dict[str, Any] = {**there, **answers}
         self.asked: list[tuple[str, Any]] = []
 
     def __call__(self, method: str, params: Any) -> Any:
@@ -40,7 +42,7 @@ class Zabbix:
     @property
     def changes(self) -> list[tuple[str, Any]]:
         """The calls that change something."""
-        return [call for call in self.asked if not call[0].endswith((".get", ".importcompare"))]
+        return [call for call in self.asked if not call[0].endswith((".get", ".export", ".importcompare"))]
 
 
 def lines(zabbix: Zabbix, *hosts: str, version: tuple[int, int] = (7, 0), **wanted: Any) -> list[str]:
@@ -174,6 +176,23 @@ def test_what_only_looks_changed_is_no_change() -> None:
     zabbix = Zabbix(configuration_importcompare={"dashboards": {"updated": [page]}, "rules": {"updated": [rule]}})
     assert lines(zabbix, is_template_kept=False) == [f"template {TEMPLATE!r}: nothing to do"]
     assert zabbix.changes == []
+
+
+def test_what_is_there_keeps_its_uuids() -> None:
+    """The comparison and the import are given the uuids that this Zabbix knows; without a template there, ours."""
+    theirs = "0123456789ab4def8123456789abcdef"
+    export = f"<z><templates><template><uuid>{theirs}</uuid><template>{TEMPLATE}</template></template></templates></z>"
+    for found, uuids in (([KEPT], 1), ([], 0)):
+        zabbix = Zabbix(configuration_export=export, template_get=found, configuration_importcompare={"templates": {}})
+        lines(zabbix, is_template_kept=False)
+        (compared,) = [params for method, params in zabbix.asked if method == "configuration.importcompare"]
+        assert compared["source"].count(theirs) == uuids
+
+
+def test_an_export_that_is_none() -> None:
+    """A Zabbix that answers something else is said to."""
+    with pytest.raises(ApiError, match=r"configuration\.export answers what is no export: no XML"):
+        lines(Zabbix(configuration_export="<html>"), is_template_kept=False)
 
 
 @pytest.mark.parametrize(("version", "kind"), [((6, 0), "groups"), ((7, 0), "template_groups")])

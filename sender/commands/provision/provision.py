@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sender.commands import template
 from sender.commands.provision.plan import WITH_PSK, Plan, Target, plan_missing, plan_new
+from sender.commands.provision.uuids import with_their_uuids
 from sender.errors import ApiError, ApiRejectedError
 from sender.items import TEMPLATE
 from sender.text import some_of
@@ -80,13 +81,24 @@ class Provision:
         return f"would be {what}" if self._is_dry else what
 
     def _import(self) -> str:
-        source = {"format": "xml", "source": template.text("6.0"), "rules": self._rules()}
+        source = {"format": "xml", "source": self._source(), "rules": self._rules()}
         compared = self._call("configuration.importcompare", source)
         if not (changes := list(_changes(compared))):
             return "nothing to do"
         self._do("configuration.import", source)
         is_new = "added" in compared.get("templates", {})
         return self._would_be("imported" if is_new else f"updated: {some_of(changes, _NAMED)}")
+
+    def _source(self) -> str:
+        """Return the template as it is to be imported: over one that is there, with the uuids of what that has."""
+        ours = template.text("6.0")
+        if not (found := self._templates({"filter": {"host": [TEMPLATE]}})):
+            return ours
+        exported = self._call("configuration.export", {"format": "xml", "options": {"templates": found}})
+        try:
+            return with_their_uuids(ours, str(exported))
+        except ValueError as error:
+            raise ApiError(f"configuration.export answers what is no export: {error}") from error
 
     def _rules(self) -> dict[str, dict[str, bool]]:
         """Return what to import. Groups only where they are missing: nobody but a Super admin may ask for them (from 7.0 on)."""

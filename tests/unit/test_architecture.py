@@ -27,7 +27,7 @@ OWNERS = {
     "yaml": {"settings/yaml_file"},
     "pydantic": {"settings/schema", "settings/fields"},
     "argparse": {"commands/arguments"},
-    "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api"},
+    "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api", "commands/provision/failures"},
     "_ssl": {"zabbix/psk"},
     "ctypes": {"zabbix/psk"},
     "rich": {"commands/show"},

@@ -28,11 +28,12 @@ OWNERS = {
     "pydantic": {"settings/schema", "settings/fields"},
     "argparse": {"commands/arguments"},
     "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api", "commands/provision/failures"},
-    "_ssl": {"zabbix/psk"},
+    "_ssl": {"zabbix/psk", "zabbix/names"},
     "ctypes": {"zabbix/psk"},
     "rich": {"commands/show"},
 }
 PURE = {
+    "commands/provision/uuids",
     "delivery/advice",
     "delivery/probe",
     "errors",
@@ -44,6 +45,7 @@ PURE = {
     "spool/sample",
     "states",
     "text",
+    "zabbix/names",
     "zabbix/protocol",
 }
 """Values in, values out: what is the same whenever, wherever and by whomever it is called."""

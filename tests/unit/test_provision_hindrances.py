@@ -41,7 +41,7 @@ def of(method: str, params: Any, user: User = ADMIN, version: tuple[int, int] = 
 
 def test_nothing_is_in_the_way() -> None:
     """Nothing is made up where all is as it should be, nor where Zabbix cannot be asked."""
-    calls = (
+    calls: tuple[tuple[str, Any], ...] = (
         ("host.create", CREATE),
         ("configuration.import", {}),
         ("template.get", {}),

@@ -41,9 +41,10 @@ class Authority:
         self._key = _key()
         self.ca = self._pair("ca", self._name, self._key, days=(-1, 1), is_ca=True).cert
 
-    def issue(self, file: str, name: str, *, days: tuple[int, int] = (-1, 1)) -> Pair:
+    def issue(self, file: str, name: str | x509.Name, *, days: tuple[int, int] = (-1, 1)) -> Pair:
         """Return a certificate for `name`, valid between these days from now."""
-        return self._pair(file, x509.Name.from_rfc4514_string(name), _key(), days=days)
+        name = name if isinstance(name, x509.Name) else x509.Name.from_rfc4514_string(name)
+        return self._pair(file, name, _key(), days=days)
 
     def _pair(
         self,

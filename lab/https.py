@@ -18,11 +18,11 @@ _SUBJECT = "/CN=127.0.0.1"
 
 
 class Https:
-    """A context manager: forwards requests on `url` to the port behind. `certificate` is self-signed."""
+    """A context manager: forwards requests on `url` to the port behind. `certificate` is self-signed, and of `name`."""
 
-    def __init__(self, directory: Path, port_behind: int) -> None:
+    def __init__(self, directory: Path, port_behind: int, name: str = "IP:127.0.0.1") -> None:
         key, self.certificate = directory / "key.pem", directory / "certificate.pem"
-        names = ["-subj", _SUBJECT, "-addext", "subjectAltName=IP:127.0.0.1"]
+        names = ["-subj", _SUBJECT, "-addext", f"subjectAltName={name}"]
         files = ["-keyout", str(key), "-out", str(self.certificate)]
         command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         subprocess.run([*command, *names, *files], check=True, capture_output=True)

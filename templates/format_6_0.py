@@ -46,6 +46,18 @@ def identity(what: str) -> str:
     return uuid.UUID(bytes=hashlib.sha256(f"tcp-status-sender {what}".encode()).digest()[:16], version=4).hex
 
 
+def trigger_identity(trigger: Trigger, rule: str) -> str:
+    """Return the uuid that Zabbix makes for the trigger when it imports format 3.4.
+
+    7.0 looks for a trigger by nothing but its uuid, and refuses a second one of this name and expression: C52ImportConverter.php
+    and CImportReferencer.php, include/classes/import.
+    """
+    seed = "/".join(
+        [*([rule] if rule else []), trigger.name, expression(trigger.first_expression or trigger.expression)]
+    )
+    return uuid.UUID(bytes=hashlib.md5(seed.encode(), usedforsecurity=False).digest(), version=4).hex
+
+
 def expression(text: str) -> str:
     """Return a trigger's expression with the template in it."""
     for call in calls(text):
@@ -135,7 +147,7 @@ def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: str) -> Tre
     ]
     return without_empty(
         {
-            "uuid": identity(f"{rule} {_first_name(trigger.name)}".strip()),
+            "uuid": trigger_identity(trigger, rule),
             "expression": expression(trigger.expression),
             "name": trigger.name,
             "event_name": event_name(trigger),

@@ -43,6 +43,7 @@ class Trigger:
     depends_on: str = ""  # the name of the trigger that makes this one superfluous
     manual_close: bool = False
     is_enabled: bool = True
+    first_expression: str = ""  # where a released version had another one: the uuid is made of it, and must stay
 
     @property
     def keys(self) -> list[str]:

@@ -28,8 +28,15 @@ The older file has the same items, triggers and graphs. What Zabbix did not know
 - Prototypes that are not created as shipped are created disabled.
 - Event names, operational data and the descriptions of macros are missing.
 
-After an upgrade of the server to 6.0 or later, import the newer file over the older one. In 7.0 tick *Delete missing* for
-triggers in the import's dialog. This also deletes triggers that you have added to the template.
+After an upgrade of the server to 6.0 or later, bring the newer file over the older one: items, triggers and graphs keep their
+ids, and items their history.
+
+- `tcp-status-sender provision --template-only` does it in every version, and keeps what you have added to the template.
+- By hand, tick *Create new* and *Update existing* for everything in the import's dialog. *Delete missing*, which the dialog ticks
+  by default from 6.4 on, deletes what you have added to the template: untick it to keep that.
+- If the import by hand says that a trigger already exists, the template is of another version, or the upgrade of the server has
+  given other uuids to its triggers. Use `provision`, or tick *Delete missing* for triggers: they are made anew, and their open
+  problems end. Items keep their history.
 """
 
 

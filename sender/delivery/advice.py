@@ -5,8 +5,8 @@ from __future__ import annotations
 from sender.items import TEMPLATE
 
 NAME = (
-    "Create the host in Zabbix under exactly this name (case matters), or correct `host` here. Is it monitored by another "
-    "server or by a proxy? Then name that one in `nodes`."
+    "Create the host in Zabbix under exactly this name (case matters), which its visible name is not, or correct `host` here. "
+    "Is it monitored by another server or by a proxy? Then name that one in `nodes`."
 )
 ENABLE = "Enable the host in Zabbix."
 DELAY = (

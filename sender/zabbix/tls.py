@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import re
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sender.errors import DeliveryError, Step
 from sender.settings.files import KEY_BYTES, head, is_open_to_all, psk_digits
+from sender.zabbix.names import issuer_and_subject
 
 if TYPE_CHECKING:
     import socket
@@ -128,9 +128,14 @@ class TlsConnector:
 
     def _check_names(self, connection: ssl.SSLSocket) -> None:
         """Compare as TLSServerCertIssuer and TLSServerCertSubject are: character by character. Raises DeliveryError."""
-        certificate: Any = connection.getpeercert() or {}
-        for part in ("issuer", "subject"):
-            expected, found = getattr(self._settings, f"server_cert_{part}"), distinguished(certificate.get(part, ()))
+        expected_names = self._settings.server_cert_issuer, self._settings.server_cert_subject
+        if not any(expected_names):
+            return
+        try:
+            names = issuer_and_subject(connection.getpeercert(binary_form=True) or b"")
+        except ValueError as error:
+            raise DeliveryError(f"the server's certificate cannot be read: {error}", step=Step.TLS) from error
+        for part, expected, found in zip(("issuer", "subject"), expected_names, names, strict=True):
             if expected not in (None, found):
                 text = f"the server's certificate has the {part} {found}, but server_cert_{part} is {expected}"
                 advice = f"Is this the right server? If so, correct `server_cert_{part}`."
@@ -149,35 +154,6 @@ class TlsConnector:
         said = f" ({_reason(error)})" if isinstance(error, ssl.SSLError) and "EOF" not in _reason(error) else ""
         advice = _PSK_ADVICE if connect == "psk" else _CERT_ADVICE
         return f"the TLS handshake with connect: {connect} was broken off{said}", advice
-
-
-def distinguished(names: Any) -> str:
-    """Return RFC 4514's text of a name as getpeercert() gives it: the last part first, each by its short name."""
-    parts = [
-        "+".join(f"{_SHORT.get(kind, kind)}={_escaped(value)}" for kind, value in reversed(part)) for part in names
-    ]
-    return ",".join(reversed(parts))
-
-
-_SHORT = {  # OpenSSL's long names and short ones, crypto/objects/objects.txt
-    "commonName": "CN",
-    "countryName": "C",
-    "domainComponent": "DC",
-    "generationQualifier": "generationQualifier",
-    "givenName": "GN",
-    "localityName": "L",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "stateOrProvinceName": "ST",
-    "streetAddress": "street",
-    "surname": "SN",
-    "userId": "UID",
-}
-
-
-def _escaped(value: str) -> str:
-    """Escape as in RFC 4514, 2.4: special characters anywhere, a space at either end, a number sign at the beginning."""
-    return re.sub(r'([,+"\\<>;]|^[ #]| $)', r"\\\1", value)
 
 
 def _stamp(name: str, path: Path) -> tuple[int, ...]:

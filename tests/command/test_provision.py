@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -12,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lab.command import COMMAND, bare_environment
+from lab.https import Https
 from lab.trapper import Trapper
 from sender.commands import template
 from sender.commands.provision import credentials
@@ -244,9 +246,11 @@ class Web:
     """A web server that answers each method of the API as told: with bytes, or anything as JSON, made of the params or not."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {"apiinfo.version": "6.0.14", "user.checkAuthentication": {"userid": "1"}}
+        user = {"userid": "1", "type": 3, "roleid": "3"}
+        self.answers: dict[str, Any] = {"apiinfo.version": "6.0.14", "user.checkAuthentication": user}
         self.status = 200
-        self.location = ""
+        self.location = ""  # where it redirects to, with that status
+        self.challenge = ""
         self.asked: list[Any] = []
         web = self
 
@@ -257,16 +261,14 @@ class Web:
                 answer = web.answers.get(asked["method"], b"")
                 self.answer(answer(asked["params"]) if callable(answer) else answer)
 
-            def do_GET(self) -> None:
-                web.status, web.location = 412, ""
-                self.answer(b"")
-
             def answer(self, what: Any) -> None:
-                error = what if isinstance(what, dict) and "code" in what else None
+                error = what if isinstance(what, dict) and "message" in what else None
                 body = {"jsonrpc": "2.0", "id": 1, **({"error": error} if error else {"result": what})}
                 self.send_response(web.status)
                 if web.location:
                     self.send_header("Location", web.location)
+                if web.challenge:
+                    self.send_header("WWW-Authenticate", web.challenge)
                 self.end_headers()
                 self.wfile.write(what if isinstance(what, bytes) else json.dumps(body).encode())
 
@@ -277,14 +279,28 @@ class Web:
         self.url = f"http://127.0.0.1:{self.server.server_port}/"
 
 
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """Yield a web server that seems to be a Zabbix 6.0 until one asks more than who one is."""
+@contextmanager
+def serving() -> Iterator[Web]:
+    """Run a web server that seems to be a Zabbix 6.0 until one asks more than who one is."""
     web = Web()
     threading.Thread(target=web.server.serve_forever, daemon=True).start()
     yield web
     web.server.shutdown()
     web.server.server_close()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """Yield such a web server."""
+    with serving() as web:
+        yield web
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Web]:
+    """Yield another one."""
+    with serving() as web:
+        yield web
 
 
 @pytest.mark.parametrize(
@@ -295,6 +311,7 @@ def web() -> Iterator[Web]:
             "is Zabbix 5.0.8, but `provision` needs 6.0 or later. Import the template by hand: `tcp-status-sender template ",
         ),
         ("4.4.10", "is Zabbix 4.4.10, but `provision` needs 6.0 or later"),
+        ("5.4.0rc1", "is Zabbix 5.4.0rc1, but `provision` needs 6.0 or later"),
         ("nonsense", "does not answer as Zabbix's API does. Is this the address of Zabbix's web interface, such as "),
         (b"<html>Welcome to nginx!</html>", "does not answer as Zabbix's API does. Is this the address of "),
         (b"[]", "does not answer as Zabbix's API does. Is this the address of "),
@@ -325,12 +342,114 @@ def test_what_the_web_server_says(web: Web, status: int, expected: str) -> None:
     assert expected in run("--host", "a", url=web.url)[1]
 
 
-def test_an_address_that_leads_elsewhere(web: Web) -> None:
-    """The address to give instead is named, and no token goes there."""
-    web.status, web.location = 301, f"{web.url}elsewhere/api_jsonrpc.php"
-    code, said = run("--host", "a", url=web.url)
-    assert (code, said) == (1, f"tcp-status-sender: {web.url}: leads to {web.url}elsewhere/. Give that address.")
+def test_before_5_2_a_host_needs_an_interface(web: Web) -> None:
+    """Who has to create hosts by hand is told so, and nobody else."""
+    for version, is_told in (("5.0.8", True), ("5.2.0", False)):
+        web.answers["apiinfo.version"] = version
+        assert ("Give the host an interface: before 5.2 it needs one." in run("--host", "a", url=web.url)[1]) == is_told
+
+
+@pytest.mark.parametrize("version", ["7.4.0rc1", "8.0.0alpha1", "7.0.0beta3", "6.0.14"])
+def test_a_version_with_letters(web: Web, version: str) -> None:
+    """A Zabbix that is not released yet is one: it is logged in and asked."""
+    web.answers["apiinfo.version"] = version
+    web.answers["configuration.importcompare"] = {"templates": {}}
+    web.answers |= {"template.get": [], "hostgroup.get": [{"groupid": "1"}], "templategroup.get": [{"groupid": "1"}]}
+    assert run("--template-only", url=web.url) == (0, f"template {TEMPLATE!r}: nothing to do")
+    place = web.asked[-1][0].get("auth") if version.startswith("6.0") else web.asked[-1][1]
+    assert place in (TOKEN, f"Bearer {TOKEN}")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ({"code": 1, "message": "Error connecting to database.", "data": ""}, "Error connecting to database"),
+        (
+            {"code": -32500, "message": "Application error.", "data": "Zabbix is under maintenance."},
+            "Zabbix is under maintenance",
+        ),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 500])
+def test_what_the_frontend_says_first(web: Web, error: dict[str, Any], said: str, status: int) -> None:
+    """Its own words are quoted: it is Zabbix, and not well. No token goes there."""
+    web.answers["apiinfo.version"], web.status = error, status
+    how = "says" if status == 200 else "answers HTTP 500"
+    code, found = run("--host", "a", url=web.url)
+    assert code == 1
+    assert found.startswith(f"tcp-status-sender: {web.url}: {how}: {said}")
+    assert "Is this the address" not in found
     assert not [asked for asked in web.asked if TOKEN in str(asked)]
+
+
+REDIRECTS = [301, 302, 303, 307, 308]
+
+
+@pytest.mark.parametrize("status", REDIRECTS)
+def test_an_address_that_leads_elsewhere(web: Web, elsewhere: Web, status: int) -> None:
+    """The address to give instead is named, where a Zabbix answers there, and no token goes to either."""
+    web.status, web.location = status, f"{elsewhere.url}zabbix/api_jsonrpc.php"
+    code, said = run("--host", "a", url=web.url)
+    assert (code, said) == (1, f"tcp-status-sender: {web.url}: leads to {elsewhere.url}zabbix/. Give that address.")
+    assert not [asked for asked in web.asked + elsewhere.asked if TOKEN in str(asked)]
+
+
+@pytest.mark.parametrize("status", [302, 308])  # which urllib follows, and which it does not
+def test_where_an_address_leads_fails(web: Web, elsewhere: Web, status: int) -> None:
+    """Who fails is named: not the address that was given, but the one to which it leads."""
+    web.status, web.location = status, "http://127.0.0.1:9/api_jsonrpc.php"
+    begin = f"tcp-status-sender: {web.url}: leads to"
+    assert run("--host", "a", url=web.url) == (
+        1,
+        f"{begin} http://127.0.0.1:9/, which cannot be reached: Connection refused",
+    )
+    web.location = elsewhere.url.replace("http:", "https:")
+    assert f"{begin} {web.location}, which does not speak TLS with us" in run("--host", "a", url=web.url)[1]
+    web.location, elsewhere.answers["apiinfo.version"] = f"{elsewhere.url}login?next=1", b"<html>"
+    said = run("--host", "a", url=web.url)[1]
+    assert f"{begin} {web.location}, which does not answer as Zabbix's API does. Is this the address" in said
+    elsewhere.answers["apiinfo.version"] = {"code": 1, "message": "Error connecting to database.", "data": ""}
+    assert f"{begin} {web.location}, which says: Error connecting to database. " in run("--host", "a", url=web.url)[1]
+
+
+def test_an_address_that_leads_nowhere(web: Web) -> None:
+    """Round in a circle, or to what is no web address."""
+    web.status, web.location = 302, "/api_jsonrpc.php"
+    said = run("--host", "a", url=web.url)[1]
+    assert f"leads from one address to another without end, in the end to {web.url}. Is this the address" in said
+    assert len(web.asked) < 10
+    web.location = "ftp://a/"
+    assert f"{web.url}: leads to ftp://a/. Is this the address" in run("--host", "a", url=web.url)[1]
+
+
+@pytest.mark.parametrize(
+    ("challenge", "named"), [('Basic realm="x"', " (Basic)"), ("Negotiate", " (Negotiate)"), ("", "")]
+)
+def test_a_web_server_with_a_login_of_its_own(web: Web, challenge: str, named: str) -> None:
+    """It is told from Zabbix's, and what to do about it; the token is not sent."""
+    web.status, web.challenge = 401, challenge
+    code, said = run("--host", "a", url=web.url)
+    assert code == 1
+    assert (
+        f"answers HTTP 401 Unauthorized: its web server asks for a login of its own{named}. `provision` has no login but"
+        in said
+    )
+    assert not [asked for asked in web.asked if TOKEN in str(asked)]
+
+
+def test_a_certificate_of_another_name(web: Web, tmp_path: Path) -> None:
+    """A CA that is trusted does not help: it is said for which name it is not, and --ca-file is not offered."""
+    for name, mismatch in (("IP:127.0.0.2", "IP address mismatch"), ("DNS:other.example", "IP address mismatch")):
+        with Https(tmp_path, web.server.server_port, name) as https:
+            code, said = run("--host", "a", "--ca-file", https.certificate, url=https.url)
+            named = https.url.replace("127.0.0.1", "localhost")
+            other = run("--host", "a", "--ca-file", https.certificate, url=named)[1]
+        assert code == 1
+        assert f"its certificate is of another name: {mismatch}" in said
+        assert "its certificate is of another name: Hostname mismatch" in other
+        for each in (said, other):
+            assert "Give the address with a name that the certificate has" in each
+            assert "--ca-file" not in each
 
 
 def test_what_cannot_be_reached() -> None:
@@ -358,12 +477,10 @@ def test_http_is_warned_about() -> None:
 
 def test_what_a_server_quotes_is_no_secret(web: Web) -> None:
     """A frontend that quotes its statement, with a token or a key in it, is quoted without them."""
-    web.answers["hostgroup.get"] = {"code": -32500, "message": "Application error.", "data": f"Error in query [{KEY}]."}
+    web.answers["template.get"] = {"code": -32500, "message": "Application error.", "data": f"Error in query [{KEY}]."}
     code, said = run("--host", "a", url=web.url)
     assert code == 1
-    assert said == (
-        "tcp-status-sender: hostgroup.get was rejected: Error in query [(hidden)]. The user's role must allow this API method."
-    )
+    assert said == ("tcp-status-sender: template.get was rejected: Error in query [(hidden)]")
 
 
 def test_a_login_that_breaks_down(web: Web) -> None:
@@ -387,6 +504,7 @@ def test_what_is_there_but_not_for_this_user(web: Web) -> None:
     """A group that this user cannot read looks missing, and cannot be made; who can help is said."""
     reason = 'Host group "Linux servers" already exists.'
     web.answers |= {
+        "user.checkAuthentication": {"userid": "1", "type": 2, "roleid": "2"},
         "template.get": lambda params: [] if "parentTemplateids" in params else [{"templateid": "1"}],
         "host.get": [],
         "hostgroup.get": [],
@@ -395,18 +513,21 @@ def test_what_is_there_but_not_for_this_user(web: Web) -> None:
     code, said = run("--host", "a", "--keep-template", url=web.url)
     assert code == 1
     assert said.startswith(
-        f"tcp-status-sender: hostgroup.create was rejected: {reason[:-1]}, where this user may not read"
+        f"tcp-status-sender: hostgroup.create was rejected: {reason[:-1]}. The user's role is of type Admin. Only a role of"
     )
-    assert "Only a role of type Super admin may create groups" in said
 
 
 def test_a_web_server_that_swallows_the_header(web: Web) -> None:
-    """From 6.4 on the token goes in a header, which many a web server does not pass on."""
+    """From 6.4 on the token goes in a header, which many a web server does not pass on: Zabbix shows it by what it answers."""
     web.answers["apiinfo.version"] = "7.0.22"
-    web.answers["templategroup.get"] = {"code": -32602, "message": "Invalid params.", "data": "Not authorized."}
+    web.answers["template.get"] = {
+        "code": -32602,
+        "message": "Invalid params.",
+        "data": "Session terminated, re-login, please.",
+    }
     code, said = run("--host", "a", url=web.url)
     assert code == 1
-    assert said.endswith("Not authorized. Does the web server pass the header Authorization on to PHP?")
+    assert said.endswith("please. Let the web server pass the header Authorization on to PHP: it does not arrive.")
     assert web.asked[-1][1] == f"Bearer {TOKEN}"
 
 
@@ -415,13 +536,15 @@ def test_the_library_s_own_environment_is_left_out(web: Web) -> None:
     surplus = {"ZABBIX_TOKEN": KEY, "ZABBIX_URL": "http://127.0.0.1:9/", "ZABBIX_USER": "u", "ZABBIX_PASSWORD": "p"}
     code, said = run("--host", "a", url=web.url, ZABBIX_API_TOKEN=TOKEN, **surplus)
     assert code == 1
-    assert "hostgroup.get: does not answer as Zabbix's API does" in said
+    assert "template.get: does not answer as Zabbix's API does" in said
     assert web.asked[1][0]["params"] == {"token": TOKEN}
 
 
 def test_an_api_that_breaks_down_ends_it(web: Web) -> None:
     """What was said before stays said; there is no point in going on."""
     web.answers["hostgroup.get"] = [{"groupid": "1"}]
+    answers = iter([[], b""])
+    web.answers["template.get"] = lambda _: next(answers)
     web.answers["configuration.importcompare"] = []
     code, said = run("--host", "a", url=web.url)
     assert code == 1

@@ -27,12 +27,13 @@ OWNERS = {
     "yaml": {"settings/yaml_file"},
     "pydantic": {"settings/schema", "settings/fields"},
     "argparse": {"commands/arguments"},
-    "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api"},
-    "_ssl": {"zabbix/psk"},
+    "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api", "commands/provision/failures"},
+    "_ssl": {"zabbix/psk", "zabbix/names"},
     "ctypes": {"zabbix/psk"},
     "rich": {"commands/show/show", "commands/show/tables"},
 }
 PURE = {
+    "commands/provision/uuids",
     "delivery/advice",
     "delivery/probe",
     "errors",
@@ -46,6 +47,7 @@ PURE = {
     "spool/sample",
     "states",
     "text",
+    "zabbix/names",
     "zabbix/protocol",
 }
 """Values in, values out: what is the same whenever, wherever and by whomever it is called."""

@@ -199,6 +199,14 @@ def test_a_host_that_is_refused_everything(config: Callable[..., Path], said: st
     assert sent == [0, FIRST]
 
 
+def test_a_host_whose_name_is_one_of_zabbix_s_words(config: Callable[..., Path]) -> None:
+    """What to do follows from what Zabbix says of the host, not from the host's name."""
+    for name, said in (("certificate", "host [certificate] is away"), ("identity", 'host "identity" is away')):
+        with Trapper(answering(active_checks={"response": "failed", "info": said})) as trapper:
+            failed = one(checks(config(trapper.port, host=name), 1), "fail")
+        assert failed["advice"] == "Look at the host in Zabbix."
+
+
 def test_a_host_without_the_template(config: Callable[..., Path]) -> None:
     """A host that is there and takes nothing lacks the items, which is another failure than a host that is not there."""
     with Trapper(answering(active_checks={"response": "success", "data": []})) as trapper:

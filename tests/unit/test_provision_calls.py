@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.api import GROUP, KEPT, Zabbix
 from sender.commands.provision.credentials import Psk
 from sender.commands.provision.provision import Goal, Provision
 from sender.errors import ApiError, ApiRejectedError
@@ -15,32 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PSK = Psk(identity="PSK a", key="5a" * 16)
-KEPT = {"templateid": "1"}  # the template in our tests' Zabbix
-GROUP = {"groupid": "2"}
-
-
-class Zabbix:
-    """Answers each method as told, with an empty list otherwise, and notes what would have changed something."""
-
-    def __init__(self, **answers: Any) -> None:
-        self.answers: dict[str, Any] = {"template_get": self.templates, "hostgroup_get": [GROUP], **answers}
-        self.asked: list[tuple[str, Any]] = []
-
-    def __call__(self, method: str, params: Any) -> Any:
-        """As Api.call."""
-        self.asked.append((method, params))
-        answer = self.answers.get(method.replace(".", "_"), [])
-        return answer(params) if callable(answer) else answer
-
-    @staticmethod
-    def templates(params: Any) -> list[dict[str, str]]:
-        """Ours is there, and is linked to no other."""
-        return [] if "parentTemplateids" in params else [KEPT]
-
-    @property
-    def changes(self) -> list[tuple[str, Any]]:
-        """The calls that change something."""
-        return [call for call in self.asked if not call[0].endswith((".get", ".importcompare"))]
 
 
 def lines(zabbix: Zabbix, *hosts: str, version: tuple[int, int] = (7, 0), **wanted: Any) -> list[str]:
@@ -151,6 +126,43 @@ def changed(name: str, **states: dict[str, Any]) -> dict[str, Any]:
     return {when: {"name": name, **properties} for when, properties in states.items()}
 
 
+def test_a_dry_run_needs_the_template_that_is_to_be_kept() -> None:
+    """With --keep-template, a dry run ends where the run itself would; without, the template would be imported."""
+    zabbix, goal = Zabbix(template_get=[]), Goal(hosts=("a",), is_template_kept=True)
+    with pytest.raises(ApiError, match="there is no template"):
+        list(Provision(zabbix, (7, 0), goal, is_dry=True).steps())
+
+
+def test_a_name_that_another_host_has_as_its_visible_name() -> None:
+    """It is said which host that is, by its technical name; it is not tried, by a dry run neither, and others are created."""
+
+    def found(params: Any) -> list[Any]:
+        return [{"hostid": "9", "host": "tech 05", "name": "b"}] if "searchByAny" in params else []
+
+    for is_dry in (False, True):
+        zabbix, goal = Zabbix(host_get=found), Goal(hosts=("a", "b"), is_template_kept=True)
+        steps = list(Provision(zabbix, (7, 0), goal, is_dry=is_dry).steps())
+        assert [step.is_failure for step in steps][:2] == [False, True]
+        assert steps[1].text == (
+            "host 'b': 'b' is the visible name of a host whose technical name is 'tech 05'. Is it the same host? Then give "
+            '--host "tech 05" here, and `host: tech 05` in its configuration. Else change the visible name in Zabbix.'
+        )
+        created = [host["host"] for method, hosts in zabbix.changes for host in hosts]
+        assert created == ([] if is_dry else ["a"])
+
+
+def test_a_name_that_a_template_has() -> None:
+    """Hosts and templates share their names."""
+
+    def templates(params: Any) -> list[Any]:
+        return [{"templateid": "9", "host": "a", "name": "A"}] if "searchByAny" in params else Zabbix.templates(params)
+
+    zabbix = Zabbix(template_get=templates)
+    said = "there is a template 'a' with this name, and no host can have a template's name. Choose another name for the host."
+    assert lines(zabbix, "a") == [f"host 'a': {said}"]
+    assert zabbix.changes == []
+
+
 def test_what_changes_in_the_template_is_named() -> None:
     """The first few, with kind and name; parents of what changed, which the API lists too, are not."""
     items = [changed(f"item {n}", before={"delay": "1m"}, after={"delay": "2m"}) for n in range(6)]
@@ -174,6 +186,23 @@ def test_what_only_looks_changed_is_no_change() -> None:
     zabbix = Zabbix(configuration_importcompare={"dashboards": {"updated": [page]}, "rules": {"updated": [rule]}})
     assert lines(zabbix, is_template_kept=False) == [f"template {TEMPLATE!r}: nothing to do"]
     assert zabbix.changes == []
+
+
+def test_what_is_there_keeps_its_uuids() -> None:
+    """The comparison and the import are given the uuids that this Zabbix knows; without a template there, ours."""
+    theirs = "0123456789ab4def8123456789abcdef"
+    export = f"<z><templates><template><uuid>{theirs}</uuid><template>{TEMPLATE}</template></template></templates></z>"
+    for found, uuids in (([KEPT], 1), ([], 0)):
+        zabbix = Zabbix(configuration_export=export, template_get=found, configuration_importcompare={"templates": {}})
+        lines(zabbix, is_template_kept=False)
+        (compared,) = [params for method, params in zabbix.asked if method == "configuration.importcompare"]
+        assert compared["source"].count(theirs) == uuids
+
+
+def test_an_export_that_is_none() -> None:
+    """A Zabbix that answers something else is said to."""
+    with pytest.raises(ApiError, match=r"configuration\.export answers what is no export: no XML"):
+        lines(Zabbix(configuration_export="<html>"), is_template_kept=False)
 
 
 @pytest.mark.parametrize(("version", "kind"), [((6, 0), "groups"), ((7, 0), "template_groups")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections import defaultdict
@@ -123,6 +124,25 @@ def test_uuids_are_version_4_and_differ(root: ET.Element) -> None:
     for text in found:
         parsed = uuid.UUID(text)
         assert (parsed.hex, parsed.version, parsed.variant) == (text, 4, uuid.RFC_4122)
+
+
+def test_triggers_have_the_uuids_that_zabbix_makes_of_the_older_form() -> None:
+    """7.0 finds a trigger by its uuid alone: over the older form the newer one would otherwise be refused.
+
+    Zabbix makes it of the discovery rule's key, the name and the expression in the newer syntax, as C52ImportConverter.php
+    does. tests/matrix imports both into a real one.
+    """
+    newer, older = (parsed(version) for version in ("6.0", "3.4"))
+    rules = {
+        trigger: rule.findtext("key") for rule in newer.iter("discovery_rule") for trigger in rule.iter(TRIGGERS[1])
+    }
+    assert {trigger.findtext("name") for trigger in triggers(newer)} == {
+        each.findtext("name") for each in triggers(older)
+    }
+    for trigger in triggers(newer):
+        seed = "/".join(filter(None, [rules.get(trigger), trigger.findtext("name"), trigger.findtext("expression")]))
+        made = uuid.UUID(bytes=hashlib.md5(seed.encode(), usedforsecurity=False).digest(), version=4)
+        assert trigger.findtext("uuid") == made.hex
 
 
 def test_every_trigger_is_a_runbook(either: ET.Element) -> None:

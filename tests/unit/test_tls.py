@@ -16,7 +16,6 @@ from lab.tls_server import cert_server, psk_server
 from lab.trapper import Trapper
 from lab.uplinks import ISSUER, ITEMS, KEY, SUBJECT, cert, error, psk
 from sender.model import Outcome
-from sender.zabbix.tls import distinguished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,13 +43,6 @@ def test_with_certificates(authority: Authority, server: Pair, client: Pair) -> 
         assert cert(client, authority.ca, trapper.port).send(ITEMS) == Outcome(accepted=10)
         names = {"server_cert_issuer": ISSUER, "server_cert_subject": SUBJECT}
         assert cert(client, authority.ca, trapper.port, **names).send(ITEMS) == Outcome(accepted=10)
-
-
-def test_names_are_written_as_in_rfc_4514() -> None:
-    """The last part first, short names, special characters escaped where they are special."""
-    names = ((("countryName", "DE"),), (("organizationName", 'A, "B"+<C>;\\'),), (("commonName", " #x = y "),))
-    assert distinguished(names) == 'CN=\\ #x = y\\ ,O=A\\, \\"B\\"\\+\\<C\\>\\;\\\\,C=DE'
-    assert distinguished(((("commonName", "#a"), ("userId", "b")),)) == "UID=b+CN=\\#a"
 
 
 def refused(

@@ -156,10 +156,10 @@ def new_template(zabbix: ZabbixStack, name: str, **more: Any) -> str:
     return str(zabbix.api.template.create(host=name, groups=groups, **more)["templateids"][0])
 
 
-def new_host(zabbix: ZabbixStack, name: str, **more: Any) -> str:
+def new_host(zabbix: ZabbixStack, host: str, **more: Any) -> str:
     """Return a host that was there before; its id."""
     groups = [{"groupid": group_id(zabbix, "Zabbix servers")}]
-    return str(zabbix.api.host.create(host=name, groups=groups, **more)["hostids"][0])
+    return str(zabbix.api.host.create(host=host, groups=groups, **more)["hostids"][0])
 
 
 def everything(zabbix: ZabbixStack) -> dict[str, str]:
@@ -254,7 +254,7 @@ def test_a_dry_run_changes_nothing(zabbix: ZabbixStack, provision: Provision) ->
             f"host 'dry-1': would be changed: template linked, put into group 'Dry', PSK 'PSK dry-1' set {STILL}",
             "host 'dry-2': would be created in group 'Dry', with the template, only with PSK 'PSK dry-2'",
             "2 hosts: 1 would be created, 1 would be changed",
-            "dry run: nothing was changed",
+            "dry run: nothing was changed, and what only Zabbix itself can check was not checked",
         ],
     )
     assert everything(zabbix) == before
@@ -352,13 +352,71 @@ def test_behind_a_proxy(zabbix: ZabbixStack, provision: Provision) -> None:
     )
 
 
+def test_a_visible_name_is_taken(zabbix: ZabbixStack, provision: Provision) -> None:
+    """Who takes a visible name for the technical one is told whose it is, by the dry run too; other hosts are created."""
+    new_host(zabbix, "tech-05", name="shown-05")
+    said = "host 'shown-05': 'shown-05' is the visible name of a host whose technical name is 'tech-05'. Is it the same host? Then"
+    for dry in ((), ("--dry-run",)):
+        done = provision("--host", "shown-05", "--host", "beside-05", *dry)
+        assert done.code == 1
+        assert any(line.startswith(f"{said} give --host tech-05 here") for line in done.lines)
+    assert the_host(zabbix, "beside-05")
+    assert provision("--host", "tech-05").lines[1:] == ["host 'tech-05': changed: template linked"]
+    done = provision("--host", TEMPLATE)
+    assert f"host {TEMPLATE!r}: there is a template {TEMPLATE!r} with this name" in done.lines[-1]
+
+
+def test_a_visible_name_that_the_user_may_not_see(zabbix: ZabbixStack, provision: Provision) -> None:
+    """A lack of rights is claimed of nobody who has them all, and who sees less than there is learns that."""
+    new_host(zabbix, "tech-06", name="shown-06")
+    rights = ({"Linux servers": WRITE}, {template.GROUP: READ})
+    done = provision("--host", "shown-06", token=new_token(zabbix, user(zabbix, "sees less", ADMIN, *rights)))
+    assert done.code == 1
+    assert (
+        'Host with the same visible name "shown-06" already exists. This user, whose role is of type Admin, does'
+        in done.lines[-1]
+    )
+    assert "needs a role" not in done.lines[-1]
+
+
+def test_a_role_that_does_not_allow_a_method(zabbix: ZabbixStack, provision: Provision) -> None:
+    """It is named, whatever type the role is of, and the dry run knows."""
+    rules = {"api.access": 1, "api.mode": 0, "api": ["host.create"]}
+    rights = ({"Linux servers": WRITE}, {template.GROUP: WRITE})
+    token = new_token(zabbix, user(zabbix, "may not create", ADMIN, *rights, rules=rules))
+    for dry, how in (((), "was rejected: "), (("--dry-run",), "would be rejected. ")):
+        done = provision("--host", "not allowed", *dry, token=token)
+        assert done.code == 1
+        line = next(line for line in done.lines if "not allowed" in line)
+        assert line.startswith(f"host 'not allowed': host.create {how}")
+        assert line.endswith(
+            "The user's role does not allow the API's method host.create: let it (Users > User roles)."
+        )
+
+
+def test_a_frontend_without_a_database(zabbix: ZabbixStack, provision: Provision) -> None:
+    """Its own words are quoted: the address is right, and Zabbix is not well."""
+    with zabbix.without_database():
+        done = provision("--template-only")
+    assert done.code == 1
+    (line,) = done.lines
+    assert line.startswith(f"tcp-status-sender: {zabbix.web_url}: says: ")
+    assert "database" in line
+    assert "Is this the address" not in line
+
+
 def test_one_refused_host_does_not_stop_the_others(zabbix: ZabbixStack, provision: Provision) -> None:
     """A host with another template that has one of our keys is named with the server's reason; the next one is created."""
     legacy = new_template(zabbix, "Legacy")
     zabbix.api.item.create(hostid=legacy, name="old", key_="tcp.status[LISTEN]", type=2, value_type=3)
     new_host(zabbix, "legacy", templates=[{"templateid": legacy}])
+    unlink = "The host has 'tcp.status[LISTEN]' from another template. Unlink that, without clearing, so that the item"
+    done = provision("--host", "legacy", "--host", "clear", "--dry-run")
+    assert done.code == 1
+    assert any(line.startswith(f"host 'legacy': host.massadd would be rejected. {unlink}") for line in done.lines)
     done = provision("--host", "legacy", "--host", "clear")
     assert done.code == 1
+    assert any(unlink in line for line in done.lines)
     assert "host 'clear': created in group 'Linux servers', with the template" in done.lines
     assert any(
         line.startswith("host 'legacy': host.massadd was rejected: ") and "tcp.status[LISTEN]" in line
@@ -394,13 +452,13 @@ PERMISSIONS: dict[str, tuple[int, dict[str, int], dict[str, int], tuple[str, ...
 
 @pytest.mark.parametrize("case", PERMISSIONS)
 def test_what_the_user_may_not_is_said(zabbix: ZabbixStack, provision: Provision, case: str) -> None:
-    """Each lack of a right names the call, and the role and permissions that it needs."""
+    """Each lack of a right names the call, and the role and permissions that it needs; a dry run promises none of it."""
     kind, groups, templates, arguments, expected = PERMISSIONS[case]
-    done = provision(
-        "--host", f"for {case}", *arguments, token=new_token(zabbix, user(zabbix, case, kind, groups, templates))
-    )
-    assert done.code == 1
-    assert expected in done.lines[-1]
+    token = new_token(zabbix, user(zabbix, case, kind, groups, templates))
+    for dry in (("--dry-run",), ()):
+        done = provision("--host", f"for {case}", *arguments, *dry, token=token)
+        assert done.code == 1
+        assert any(expected in line for line in done.lines)
 
 
 def test_an_admin_with_rights_to_the_groups_is_enough(zabbix: ZabbixStack, provision: Provision) -> None:
@@ -412,14 +470,21 @@ def test_an_admin_with_rights_to_the_groups_is_enough(zabbix: ZabbixStack, provi
     assert done.lines[1:] == ["host 'admins': created in group 'Linux servers', with the template"]
 
 
-def user(zabbix: ZabbixStack, name: str, kind: int, groups: dict[str, int], templates: dict[str, int]) -> str:
-    """Return a user with a role of this type and these permissions to groups; its id."""
+def user(
+    zabbix: ZabbixStack,
+    name: str,
+    kind: int,
+    groups: dict[str, int],
+    templates: dict[str, int],
+    rules: dict[str, Any] | None = None,
+) -> str:
+    """Return a user with a role of this type, with these rules, and with these permissions to groups; its id."""
     rights = [{"id": group_id(zabbix, group), "permission": level} for group, level in groups.items()]
     more = [{"id": group_id(zabbix, group, "templategroup"), "permission": level} for group, level in templates.items()]
     old = {"rights": rights + more}
     new = {"hostgroup_rights": rights, "templategroup_rights": more}
     (usergroup,) = zabbix.api.usergroup.create(name=name, **(old if is_older(zabbix, 6.2) else new))["usrgrpids"]
-    (role,) = zabbix.api.role.create(name=name, type=kind)["roleids"]
+    (role,) = zabbix.api.role.create(name=name, type=kind, rules=rules or {})["roleids"]
     login = {"username": name, "passwd": "correct horse 4 battery", "roleid": role}
     return str(zabbix.api.user.create(**login, usrgrps=[{"usrgrpid": usergroup}])["userids"][0])
 

@@ -198,7 +198,8 @@ def _check_host(uplink: Uplink, subject: Subject) -> list[CheckResult]:
         )
         return [CheckResult(check="host", result="ok", found=f"{subject.host!r} is known and enabled"), keys]
     said = _said(answer)
-    text = next((text for words, text in _ADVICE.items() if words in said), "Look at the host in Zabbix.")
+    reason = said.replace(f"[{subject.host}]", "").replace(f'"{subject.host}"', "")  # which may be called "certificate"
+    text = next((text for words, text in _ADVICE.items() if words in reason), "Look at the host in Zabbix.")
     skipped = CheckResult(check="keys", result="skip", found="host failed")
     return [CheckResult(check="host", result="fail", found=f"{rejected}: {said}", advice=text), skipped]
 

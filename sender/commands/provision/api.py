@@ -1,6 +1,6 @@
 """One Zabbix's API: logging in, one call after the other, and every way in which it fails, in words for an admin.
 
-The only user of zabbix_utils' ZabbixAPI. Of what the calls are for it knows only the permissions that they need.
+The only user of zabbix_utils' ZabbixAPI. Knows nothing of what the calls are for.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import os
 import re
 import ssl
 from contextlib import suppress
-from http import HTTPStatus
-from http.client import HTTPException
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-from zabbix_utils import APIRequestError, ModuleBaseException, ZabbixAPI
+from zabbix_utils import APIRequestError, APIVersion, ModuleBaseException, ZabbixAPI
 
+from sender.commands.provision import failures
+from sender.commands.provision.failures import API, quoted, why
+from sender.commands.provision.first_question import version_at
 from sender.errors import ApiError, ApiRejectedError, ConfigError
 from sender.settings.files import why_unreadable
 
@@ -28,42 +29,20 @@ if TYPE_CHECKING:
     from sender.commands.provision.credentials import Login
 
 _OLDEST = (6, 0)
+_NO_INTERFACE = (5, 2)  # from this one on a host needs none
 _ANSWER_S = 15
 _WORK_S = 600  # to change a template is to change every host that has it
-_APPLICATION_ERROR = -32500  # ZBX_API_ERROR_PERMISSIONS, include/classes/core/CJsonRpc.php
 _READ_BY_THE_LIBRARY = ("ZABBIX_URL", "ZABBIX_TOKEN", "ZABBIX_USER", "ZABBIX_PASSWORD")
-_FOREIGN = (
-    ModuleBaseException,
-    HTTPException,
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    RecursionError,
-)
-
-_IS_IT = "Is this the address of Zabbix's web interface, such as https://zabbix.example.com/zabbix?"
-_HOST_NEEDS = (
-    "The user needs a role of type Admin that allows this method, with read-write permission to the host's groups and read "
-    "permission to the template's; or a role of type Super admin."
-)
-_TEMPLATE_NEEDS = (
-    "The user needs a role of type Admin with read-write permission to the template's group, or one of type Super admin. Or "
-    "let such a user import the template, and give --keep-template."
-)
-_NEEDS = {
-    "configuration.import": _TEMPLATE_NEEDS,
-    "configuration.importcompare": _TEMPLATE_NEEDS,
-    "host.create": _HOST_NEEDS,
-    "host.massadd": _HOST_NEEDS,
-    "host.update": _HOST_NEEDS,
-    "hostgroup.create": "Only a role of type Super admin may create groups. Let such a user create it, or give another "
-    "with --group.",
-}
+_FOREIGN = (ModuleBaseException, *failures.FOREIGN)
 _CERTIFICATES = "expected certificates of CAs in PEM form"
-_CREATING = ("configuration.import", "host.create", "hostgroup.create")
-_NEEDS_ANY = "The user's role must allow this API method."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Who is logged in: the type of the role, 1 to 3 for User, Admin and Super admin, and its id; 0 and "" if unknown."""
+
+    kind: int = 0
+    role_id: str = ""
 
 
 def checked_url(text: str) -> str:
@@ -89,6 +68,18 @@ def is_in_clear(url: str) -> bool:
     return urlsplit(url).scheme == "http" and urlsplit(url).hostname not in ("127.0.0.1", "::1", "localhost")
 
 
+class _Library(ZabbixAPI):  # type: ignore[misc]  # the library has no types
+    """zabbix_utils' API at a Zabbix whose version is known already: it takes none with letters, such as 7.4.0rc1."""
+
+    def __init__(self, version: APIVersion, **options: Any) -> None:
+        self._known = version
+        super().__init__(**options)
+
+    def api_version(self) -> APIVersion:
+        """Return it, as the library's own methods ask for it."""
+        return self._known
+
+
 class Api:
     """A session at Zabbix's API, as a context manager, which ends one that a password began. Raises ApiError."""
 
@@ -96,50 +87,61 @@ class Api:
         self.url = url
         for name in _READ_BY_THE_LIBRARY:  # and mixed with what it is given
             os.environ.pop(name, None)
+        version = version_at(url, trusted, _ANSWER_S)
+        first, second, third = re.findall(r"\d+", version)[:3]
+        self.version = (int(first), int(second))
+        if self.version < _OLDEST:
+            interface = "" if self.version >= _NO_INTERFACE else " Give the host an interface: before 5.2 it needs one."
+            raise ApiError(
+                f"{url}: is Zabbix {version}, but `provision` needs 6.0 or later",
+                advice=f"Import the template by hand: `tcp-status-sender template --format 3.4` prints it.{interface}",
+            )
+        known = APIVersion(f"{first}.{second}.{third}")
         try:
-            self._api = ZabbixAPI(url=url, skip_version_check=True, timeout=_ANSWER_S, ssl_context=trusted)
-            self.version = tuple(int(number) for number in re.findall(r"\d+", str(self._api.version))[:2])
+            self._api = _Library(known, url=url, skip_version_check=True, timeout=_ANSWER_S, ssl_context=trusted)
         except _FOREIGN as error:
             raise self._failure(error) from error
-        if self.version < _OLDEST:
-            raise ApiError(
-                f"{url}: is Zabbix {self._api.version}, but `provision` needs 6.0 or later",
-                advice="Import the template by hand: `tcp-status-sender template --format 3.4` prints it.",
-            )
-        self._log_in(login)
+        self._has_session = not login.token
+        self.user = self._log_in(login)
         self._api.timeout = _WORK_S
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(*_FOREIGN):  # an idle session ends by itself
-            self._api.logout()
+        if self._has_session:
+            with suppress(*_FOREIGN):  # an idle session ends by itself
+                self._api.send_api_request("user.logout")
 
     def call(self, method: str, params: Any) -> Any:
         """Return what the API answers. Raises ApiRejectedError where it says no, ApiError where it does not answer."""
         try:
             return self._api.send_api_request(method, params)["result"]
         except APIRequestError as error:
-            raise _rejection(method, error) from error
+            raise ApiRejectedError(f"{method} was rejected: {quoted(error)}") from error
         except _FOREIGN as error:
             raise self._failure(error, method) from error
 
     def _failure(self, error: BaseException, *method: str) -> ApiError:
-        asked = f"{self.url.rstrip('/')}/api_jsonrpc.php"  # what the library makes of the address
-        found, advice = _why(error, asked)
+        asked = f"{self.url.rstrip('/')}/{API}"  # what the library makes of the address
+        cause = error.__context__ if isinstance(error, ModuleBaseException) else None  # where the library puts it
+        found, advice = why(cause or error, asked)
         return ApiError(": ".join((self.url, *method, found)), advice=advice)
 
-    def _log_in(self, login: Login) -> None:
+    def _log_in(self, login: Login) -> User:
+        """Return who it is. What a password begins goes on as with a token, as the library says nothing else about a user."""
         what = "the API token" if login.token else "the user or the password"
         try:
-            self._api.login(
-                **({"token": login.token} if login.token else {"user": login.user, "password": login.password})
-            )
-            self._api.check_auth()
+            if login.token:
+                method, known = "user.checkAuthentication", dict[str, Any](token=login.token)
+            else:
+                method, known = "user.login", {"username": login.user, "password": login.password, "userData": True}
+            user = self._api.send_api_request(method, known, need_auth=False)["result"]
+            self._api.login(token=login.token or user["sessionid"])
+            return User(kind=int(user.get("type", 0)), role_id=str(user.get("roleid", "")))
         except APIRequestError as error:
             advice = "Was it copied whole? Has it expired? Is it or its user disabled?" if login.token else ""
-            raise ApiError(f"{self.url}: rejects {what}: {_reason(error)}", advice=advice) from error
+            raise ApiError(f"{self.url}: rejects {what}: {quoted(error)}", advice=advice) from error
         except _FOREIGN as error:
             raise self._failure(error) from error
 
@@ -154,54 +156,3 @@ def trusting(ca_file: Path | None) -> ssl.SSLContext:
         raise ConfigError([f"--ca-file {ca_file}: {why_unreadable(error)}; {_CERTIFICATES}"]) from error
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # on from Python 3.13; refuses what many a company's own CA signs
     return context
-
-
-def _reason(error: Any) -> str:
-    """Return what the server said, without any key or token: it may quote a statement of its database."""
-    said = getattr(error, "data", "") or getattr(error, "message", "") or error
-    return re.sub(r"[0-9A-Fa-f]{32,}", "(hidden)", str(said))[:1000].rstrip(".!")
-
-
-def _rejection(method: str, error: Any) -> ApiRejectedError:
-    reason = _reason(error)
-    found, advice = f"{method} was rejected: {reason}", ""
-    if "authori" in reason.lower():  # good for checkAuthentication, which takes it in the body
-        advice = "Does the web server pass the header Authorization on to PHP?"
-    elif method in _CREATING and "already exists" in reason:
-        found, advice = f"{found}, where this user may not read or change it", _NEEDS[method]
-    elif getattr(error, "code", None) == _APPLICATION_ERROR or "permission" in reason.lower():
-        advice = _NEEDS.get(method, _NEEDS_ANY)
-    return ApiRejectedError(found, advice=advice)
-
-
-def _why(error: BaseException, asked: str) -> tuple[str, str]:
-    """Return what is wrong, and what may help; the library puts the cause into the context of its own errors."""
-    cause = error.__context__ if isinstance(error, ModuleBaseException) and error.__context__ else error
-    match cause:
-        case HTTPError(url=url) if url != asked:
-            return f"leads to {str(url).removesuffix('api_jsonrpc.php')}", "Give that address."
-        case HTTPError(code=code, reason=reason) if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return f"answers HTTP {code} {reason}", "See the log of its web server."
-        case HTTPError(code=code, reason=reason):
-            return f"answers HTTP {code} {reason}", _IS_IT
-        case URLError(reason=BaseException() as reason):
-            return _why(reason, asked)
-        case _:
-            return _why_no_answer(cause)
-
-
-def _why_no_answer(cause: BaseException) -> tuple[str, str]:
-    match cause:
-        case ssl.SSLCertVerificationError():
-            advice = "If a CA of your own signed it, give that CA's certificate with --ca-file."
-            return f"its certificate cannot be trusted: {cause.verify_message}", advice
-        case ssl.SSLError():
-            return f"does not speak TLS with us: {cause.reason or cause.strerror}", "Is it https there?"
-        case TimeoutError():
-            return "does not answer in time", "Is a firewall in between?"
-        case ConnectionResetError():
-            return "closes the connection without an answer, as Zabbix's trapper does", _IS_IT
-        case OSError():
-            return f"cannot be reached: {cause.strerror or cause}", ""
-        case _:
-            return "does not answer as Zabbix's API does", _IS_IT

@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         complain(f"warning: {url}: anybody on the way there can read the token and the keys; https:// hides them")
     is_failed = False
     with Api(url, login, trusted) as api:
-        for step in Provision(api.call, api.version, goal, is_dry=arguments.dry_run).steps():
+        for step in Provision(api.call, api.version, goal, user=api.user, is_dry=arguments.dry_run).steps():
             if step.is_failure:
                 complain(step.text)
                 is_failed = True

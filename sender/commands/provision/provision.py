@@ -10,8 +10,11 @@ import secrets
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sender.commands import template
+from sender.commands.provision.api import User
+from sender.commands.provision.hindrances import Hindrances
+from sender.commands.provision.names import taken
 from sender.commands.provision.plan import WITH_PSK, Plan, Target, plan_missing, plan_new
+from sender.commands.provision.template_import import TemplateImport
 from sender.errors import ApiError, ApiRejectedError
 from sender.items import TEMPLATE
 from sender.text import some_of
@@ -24,10 +27,6 @@ if TYPE_CHECKING:
 DEFAULT_GROUP = "Linux servers"  # which every Zabbix has from the beginning
 
 _PROXY, _PROXY_GROUP = 1, 2  # values of monitored_by, from 7.0 on: ZBX_MONITORED_BY_*, include/defines.inc.php
-# What the web interface ticks by default, of what the template holds, and without deleting, which it ticks from 6.4 on.
-_IMPORTED = ("templates", "valueMaps", "templateDashboards", "items", "discoveryRules", "triggers", "graphs")
-_NOT_IMPORTED = ("templateLinkage", "httptests")
-_LEFT_OUT = {"lifetime": "7d"}
 _BATCH = 50  # hosts; twenty in one call take as long as two in a call each
 _NAMED = 5
 
@@ -55,11 +54,18 @@ class Provision:
     """The work at one Zabbix, whose API is `call`. With `is_dry`, it says what it would do, and does nothing."""
 
     def __init__(
-        self, call: Callable[[str, Any], Any], version: tuple[int, ...], goal: Goal, *, is_dry: bool = False
+        self,
+        call: Callable[[str, Any], Any],
+        version: tuple[int, ...],
+        goal: Goal,
+        *,
+        user: User | None = None,
+        is_dry: bool = False,
     ) -> None:
         self._call = call
         self._version = version
         self._goal = goal
+        self._hindrances = Hindrances(call, version, user or User())
         self._is_dry = is_dry
         self._counts = {"created": 0, "changed": 0, "as wanted": 0, "failed": 0}
 
@@ -70,31 +76,32 @@ class Provision:
         if self._goal.hosts:
             yield from self._hosts()
         if self._is_dry:
-            yield Step(text="dry run: nothing was changed")
+            yield Step(text="dry run: nothing was changed, and what only Zabbix itself can check was not checked")
 
-    def _do(self, method: str, params: Any) -> Any:
-        """Call what changes something."""
-        return {} if self._is_dry else self._call(method, params)
+    def _asked(self, method: str, params: Any) -> Any:
+        """Return the answer to a call; one that is rejected is explained."""
+        try:
+            return self._call(method, params)
+        except ApiRejectedError as error:
+            raise self._hindrances.explained(error, method, params) from error
+
+    def _do(self, method: str, params: Any, *, is_explained: bool = True) -> Any:
+        """Call what changes something. A dry run makes no call, and fails where it is seen that the call would be rejected."""
+        if not self._is_dry:
+            return self._asked(method, params) if is_explained else self._call(method, params)
+        if hindrance := self._hindrances.of(method, params):
+            raise ApiRejectedError(f"{method} would be rejected", advice=hindrance)
+        return {}
 
     def _would_be(self, what: str) -> str:
         return f"would be {what}" if self._is_dry else what
 
     def _import(self) -> str:
-        source = {"format": "xml", "source": template.text("6.0"), "rules": self._rules()}
-        compared = self._call("configuration.importcompare", source)
-        if not (changes := list(_changes(compared))):
+        importing = TemplateImport(self._asked, self._version)
+        if not importing.changes:
             return "nothing to do"
-        self._do("configuration.import", source)
-        is_new = "added" in compared.get("templates", {})
-        return self._would_be("imported" if is_new else f"updated: {some_of(changes, _NAMED)}")
-
-    def _rules(self) -> dict[str, dict[str, bool]]:
-        """Return what to import. Groups only where they are missing: nobody but a Super admin may ask for them (from 7.0 on)."""
-        kind, name = ("hostgroup", "groups") if self._version < (6, 2) else ("templategroup", "template_groups")
-        found = self._call(f"{kind}.get", {"output": ["groupid"], "filter": {"name": [template.GROUP]}})
-        rules = {rule: {"createMissing": True, "updateExisting": True} for rule in _IMPORTED}
-        rules |= {rule: {"createMissing": False} for rule in _NOT_IMPORTED}  # left out, they break a comparison in 6.0
-        return rules | {name: {"createMissing": not found}}
+        self._do("configuration.import", importing.params)
+        return self._would_be("imported" if importing.is_new else f"updated: {some_of(importing.changes, _NAMED)}")
 
     def _hosts(self) -> Iterator[Step]:
         templates, monitored = self._template_ids(), self._monitored()
@@ -107,9 +114,11 @@ class Provision:
                 yield Step(text=f"group {name!r}: {self._would_be('created')}")
         target = Target(templates=templates, groups=groups, monitored=monitored, proxy=self._goal.proxy)
         keyed = self._ids_with_key(found)
+        new = [name for name in self._goal.hosts if name not in found]
+        others = taken(self._asked, new) if new else {}
         for first in range(0, len(self._goal.hosts), _BATCH):
             names = self._goal.hosts[first : first + _BATCH]
-            yield from self._carry_out([self._plan(name, found, target, keyed) for name in names])
+            yield from self._carry_out([self._plan(name, found, target, keyed) for name in names], others)
         if len(self._goal.hosts) > 1:
             yield Step(text=f"{len(self._goal.hosts)} hosts: {self._summary()}")
 
@@ -121,8 +130,9 @@ class Provision:
             return plan_missing(host, target, None if host["hostid"] in keyed else psk)
         return plan_new(name, target, psk)
 
-    def _carry_out(self, plans: list[Plan]) -> Iterator[Step]:
-        rejected = self._rejected([plan for plan in plans if plan.create])
+    def _carry_out(self, plans: list[Plan], others: Mapping[str, ApiRejectedError]) -> Iterator[Step]:
+        rejected = {plan.host: others[plan.host] for plan in plans if plan.host in others}
+        rejected |= self._rejected([plan for plan in plans if plan.create and plan.host not in others])
         rejected |= self._rejected([plan for plan in plans if plan.words and not plan.create])
         for plan in plans:
             how = "created" if plan.create else "changed" if plan.words else "as wanted"
@@ -146,16 +156,17 @@ class Provision:
         return {}
 
     def _submit(self, plans: Sequence[Plan]) -> None:
+        is_explained = len(plans) == 1  # of many it is not known yet whose it is
         if created := [plan.create for plan in plans if plan.create]:
-            self._do("host.create", created)
+            self._do("host.create", created, is_explained=is_explained)
         if updated := [plan.update for plan in plans if plan.update]:
-            self._do("host.update", updated)
+            self._do("host.update", updated, is_explained=is_explained)
         hosts: dict[str, list[dict[str, str]]] = {}
         for plan in plans:
             if plan.links:
                 hosts.setdefault(json.dumps(plan.links), []).append({"hostid": plan.host_id})
         for links, linked in hosts.items():  # by host.massadd, which keeps those that are there
-            self._do("host.massadd", {"hosts": linked, **json.loads(links)})
+            self._do("host.massadd", {"hosts": linked, **json.loads(links)}, is_explained=is_explained)
 
     def _summary(self) -> str:
         words = {what: self._would_be(what) for what in ("created", "changed")}
@@ -164,7 +175,7 @@ class Provision:
     def _template_ids(self) -> tuple[str, ...]:
         """Return the ids of our template, and of all templates that it is linked to, by which a host may have it too."""
         ids = self._templates({"filter": {"host": [TEMPLATE]}})
-        if not ids and not self._is_dry:
+        if not ids and (not self._is_dry or self._goal.is_template_kept):
             raise ApiError(
                 f"there is no template {TEMPLATE!r} that this user may read",
                 advice="Import it (without --keep-template).",
@@ -176,7 +187,7 @@ class Provision:
         return tuple(ids)
 
     def _templates(self, which: dict[str, Any]) -> list[str]:
-        return [found["templateid"] for found in self._call("template.get", {"output": ["templateid"], **which})]
+        return [found["templateid"] for found in self._asked("template.get", {"output": ["templateid"], **which})]
 
     def _monitored(self) -> dict[str, Any]:
         """Return the properties of a host that say through which proxy it reports; none if that is not to be changed."""
@@ -184,11 +195,11 @@ class Provision:
         if name is None:
             return {}
         if self._version < (7, 0):
-            if found := self._call("proxy.get", {"output": ["proxyid"], "filter": {"host": [name]}}):
+            if found := self._asked("proxy.get", {"output": ["proxyid"], "filter": {"host": [name]}}):
                 return {"proxy_hostid": found[0]["proxyid"]}
-        elif found := self._call("proxy.get", {"output": ["proxyid"], "filter": {"name": [name]}}):
+        elif found := self._asked("proxy.get", {"output": ["proxyid"], "filter": {"name": [name]}}):
             return {"monitored_by": _PROXY, "proxyid": found[0]["proxyid"]}
-        elif found := self._call("proxygroup.get", {"output": ["proxy_groupid"], "filter": {"name": [name]}}):
+        elif found := self._asked("proxygroup.get", {"output": ["proxy_groupid"], "filter": {"name": [name]}}):
             return {"monitored_by": _PROXY_GROUP, "proxy_groupid": found[0]["proxy_groupid"]}
         raise ApiError(f"there is no proxy {name!r} that this user may read", advice="Check the name: case matters.")
 
@@ -201,7 +212,7 @@ class Provision:
             "selectParentTemplates": ["templateid"],
             select: ["name"],
         }
-        return {host["host"]: {**host, "groups": host[key]} for host in self._call("host.get", query)}
+        return {host["host"]: {**host, "groups": host[key]} for host in self._asked("host.get", query)}
 
     def _ids_with_key(self, found: Mapping[str, Any]) -> set[str]:
         """Return the ids of those that have the wanted key already. The API tells no keys, but finds hosts by them."""
@@ -221,34 +232,10 @@ class Provision:
 
     def _find_key(self, key: dict[str, str], hosts: list[str] | None = None) -> list[str]:
         query = {"output": ["hostid"], "filter": key, **({"hostids": hosts} if hosts else {"limit": 1})}
-        return [found["hostid"] for found in self._call("host.get", query)]
+        return [found["hostid"] for found in self._asked("host.get", query)]
 
     def _group(self, name: str) -> tuple[str, bool]:
         """Return the group's id, and whether it had to be created."""
-        if found := self._call("hostgroup.get", {"output": ["groupid"], "filter": {"name": [name]}}):
+        if found := self._asked("hostgroup.get", {"output": ["groupid"], "filter": {"name": [name]}}):
             return found[0]["groupid"], False
         return self._do("hostgroup.create", {"name": name}).get("groupids", [""])[0], True
-
-
-def _changes(compared: Any) -> Iterator[str]:
-    """Yield each change of configuration.importcompare's answer in a few words. It lists parents of what changed, too."""
-    for kind, actions in compared.items() if isinstance(compared, dict) else ():
-        if kind in ("before", "after"):
-            continue
-        for action in ("added", "updated", "removed"):
-            for entity in actions.get(action, ()):
-                before, after = entity.get("before"), entity.get("after")
-                if _comparable(before) != _comparable(after):
-                    named = after or before
-                    yield f"{kind.replace('_', ' ').removesuffix('s')} {named.get('name', named.get('template'))!r} {action}"
-                yield from _changes(entity)
-
-
-def _comparable(value: Any, kind: str = "") -> Any:
-    """Return an export without what differs between versions: from 7.0 on, the order of widgets, and defaults."""
-    if isinstance(value, dict):
-        return {key: _comparable(part, key) for key, part in value.items() if part != _LEFT_OUT.get(key)}
-    if isinstance(value, list):
-        parts = [_comparable(part) for part in value]
-        return sorted(parts, key=repr) if kind == "widgets" else parts
-    return value

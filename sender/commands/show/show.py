@@ -24,6 +24,7 @@ from sender.text import duration, some_of
 
 if TYPE_CHECKING:
     from rich.table import Table
+
     from sender.model import ReportedPorts, Snapshot
     from sender.settings.schema import Settings
 

@@ -1,0 +1,162 @@
+"""Over the template in format 3.4 comes the one in format 6.0, in each version that imports both: by hand, by `provision`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.command import COMMAND
+from lab.namespace import LOOPBACK, Namespace, entered
+from lab.zabbix_stack import ZabbixStack
+from sender.commands import template
+from sender.items import KEYS, TEMPLATE
+from sender.model import Item
+from sender.settings.schema import Destination
+from sender.zabbix.uplink import Uplink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOTH = {"6.0": Path("/"), "7.0": Path(__file__).parents[2] / ".matrix" / "trixie"}  # where `make test-matrix` makes it
+HOST = "of the older form"
+KINDS = {
+    "item": ("itemid", "key_"),
+    "itemprototype": ("itemid", "key_"),
+    "discoveryrule": ("itemid", "key_"),
+    "trigger": ("triggerid", "description"),
+    "triggerprototype": ("triggerid", "description"),
+    "graph": ("graphid", "name"),
+    "graphprototype": ("graphid", "name"),
+}
+
+OTHER = "update {} set uuid = overlay(overlay(md5(uuid) placing '4' from 13) placing '8' from 17) where length(uuid) > 0 returning 1"
+
+
+def grouped(version: str) -> object:
+    """Return a parameter whose tests all go to one worker: the Zabbix is started once."""
+    name = f"Zabbix {version}, either form"
+    return pytest.param(BOTH[version], id=name, marks=pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(scope="module", params=[grouped(version) for version in BOTH])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZabbixStack]:
+    """Yield a Zabbix of that version, without the template."""
+    with (
+        Namespace(LOOPBACK) as network,
+        entered(network.report["pid"]),
+        ZabbixStack(tmp_path_factory.mktemp("zabbix"), root=request.param) as zabbix,
+    ):
+        yield zabbix
+
+
+@pytest.fixture
+def older(running: ZabbixStack) -> Iterator[ZabbixStack]:
+    """Yield it with the older form, and a host that has it and a value."""
+    running.import_template(template.text("3.4"))
+    host = running.create_host(HOST, [TEMPLATE])
+    running.wait_for_items(HOST)
+    assert accepted(running, ["tcp.status[LISTEN]"], "7") == 1
+    running.wait_for_history(HOST, 1)
+    yield running
+    running.api.host.delete(host)
+    running.api.template.delete(id_of(running, "template", TEMPLATE))
+
+
+def accepted(zabbix: ZabbixStack, keys: list[str], value: str) -> int:
+    """Send the host a value for each of these keys; return how many are accepted."""
+    uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+    return uplink.send([Item(host=HOST, key=key, value=value, clock=int(time.time()), ns=1) for key in keys]).accepted
+
+
+def id_of(zabbix: ZabbixStack, kind: str, name: str) -> str:
+    """Return the id of a host or a template, by its technical name."""
+    (found,) = getattr(zabbix.api, kind).get(filter={"host": [name]}, output=["host"])
+    return str(found[f"{kind}id"])
+
+
+def ids(zabbix: ZabbixStack) -> dict[tuple[str, str, str], str]:
+    """Return the id of each object of the template and of the host, by whose it is, kind and name."""
+    owners = {"template": id_of(zabbix, "template", TEMPLATE), "host": id_of(zabbix, "host", HOST)}
+    return {
+        (whose, kind, found[name]): found[number]
+        for whose, owner in owners.items()
+        for kind, (number, name) in KINDS.items()
+        for found in getattr(zabbix.api, kind).get(hostids=owner, output=[number, name])
+    }
+
+
+def provision(zabbix: ZabbixStack, *arguments: str) -> list[str]:
+    """Return the lines of the command, which must succeed."""
+    done = subprocess.run(
+        [COMMAND, "provision", "--url", zabbix.web_url, *arguments],
+        env={**os.environ, "ZABBIX_USER": "Admin", "ZABBIX_PASSWORD": "zabbix"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def assert_that_it_is_the_newer(zabbix: ZabbixStack, before: dict[tuple[str, str, str], str]) -> None:
+    """Every object has kept its id, the host its history; the template has what only the newer form brings, and works."""
+    assert ids(zabbix) == before
+    assert [value.value for value in zabbix.history(HOST)] == ["7"]
+    (trigger,) = zabbix.api.trigger.get(
+        hostids=id_of(zabbix, "host", HOST),
+        filter={"description": "TCP: Many connections in CLOSE_WAIT"},
+        output=["opdata"],
+    )
+    assert trigger["opdata"]
+    zabbix.wait_for_items(HOST)
+    assert accepted(zabbix, list(KEYS), "8") == len(KEYS)
+
+
+def test_by_hand(older: ZabbixStack) -> None:
+    """An import that creates and updates, and deletes nothing, is enough."""
+    before = ids(older)
+    older.import_template(template.text("6.0"))
+    assert_that_it_is_the_newer(older, before)
+
+
+def test_by_provision(older: ZabbixStack) -> None:
+    """What the dry run promises is done, and then nothing is left to do."""
+    before = ids(older)
+    (promised, _) = provision(older, "--template-only", "--dry-run")
+    assert ids(older) == before
+    assert provision(older, "--template-only") == [promised.replace("would be updated", "updated")]
+    assert_that_it_is_the_newer(older, before)
+    assert provision(older, "--template-only") == [f"template {TEMPLATE!r}: nothing to do"]
+
+
+def test_by_provision_where_the_uuids_are_others(older: ZabbixStack) -> None:
+    """Whatever uuids a Zabbix has given to the template's objects, they keep them, and their ids."""
+    for table in ("items", "triggers", "graphs", "hosts", "dashboard", "valuemap"):
+        older.query(OTHER.format(table))
+    uuids = "select triggerid, uuid from triggers where length(uuid) > 0 order by 1"
+    before, given = ids(older), older.query(uuids)
+    (promised, _) = provision(older, "--template-only", "--dry-run")
+    assert provision(older, "--template-only") == [promised.replace("would be updated", "updated")]
+    assert_that_it_is_the_newer(older, before)
+    assert older.query(uuids) == given
+    assert provision(older, "--template-only") == [f"template {TEMPLATE!r}: nothing to do"]
+
+
+def test_a_trigger_that_was_changed_is_brought_back_and_not_doubled(older: ZabbixStack) -> None:
+    """One whose expression is another, as that of another version of the template, is updated, found by its name."""
+    (changed,) = older.api.trigger.get(
+        hostids=id_of(older, "template", TEMPLATE), filter={"description": "TCP: Many connections in CLOSE_WAIT"}
+    )
+    other = f"last(/{TEMPLATE}/tcp.status[CLOSE_WAIT])>12345"
+    older.api.trigger.update(triggerid=changed["triggerid"], expression=other)
+    older.query(OTHER.format("triggers"))
+    before = ids(older)
+    provision(older, "--template-only")
+    assert_that_it_is_the_newer(older, before)
+    (now,) = older.api.trigger.get(triggerids=changed["triggerid"], expandExpression=True)
+    assert "12345" not in now["expression"]

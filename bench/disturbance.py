@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from bench.report import draw
 from lab.namespace import Namespace
-from sender.kernel.sock_diag import ALL_STATES, BOUND_INACTIVE, SockDiag, one_walk
+from sender.kernel.requests import ALL_STATES, BOUND_INACTIVE, one_walk
+from sender.kernel.sock_diag import SockDiag
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,6 +34,26 @@ def _known(figure: int | None) -> str | None:
 PORT = "{#PORT}"  # the low-level discovery macro that stands in a prototype's key for the port
 LOCAL, REMOTE = "tcp.port.discovery", "tcp.remote.discovery"
 
+TCP_COUNTERS = (
+    *("ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "InSegs", "OutSegs", "RetransSegs", "InErrs"),
+    "OutRsts",
+)
+"""The counters of /proc/net/snmp, group Tcp, that are reported,"""
+TCP_EXT_COUNTERS = (
+    *("ListenOverflows", "ListenDrops", "SyncookiesSent", "TCPReqQFullDoCookies", "TCPReqQFullDrop"),
+    *("TCPTimeWaitOverflow", "TCPSynRetrans", "TCPAbortOnMemory", "TCPAbortOnTimeout", "TCPMemoryPressures"),
+)
+"""and those of /proc/net/netstat, group TcpExt."""
+
+
+def _counter(name: str) -> Callable[[Snapshot, Vitals], str | None]:
+    return lambda snapshot, _vitals: _known(snapshot.counters.get(name))
+
+
+def _percent(figure: float | None) -> str | None:
+    return None if figure is None else f"{figure:.2f}"
+
+
 KEYS: Mapping[str, Callable[[Snapshot, Vitals], str | None]] = {
     **{f"tcp.status[{state.name}]": _count(state) for state in TcpState},
     "tcp.status[TOTAL]": lambda snapshot, _vitals: str(sum(snapshot.states.values())),
@@ -43,6 +63,11 @@ KEYS: Mapping[str, Callable[[Snapshot, Vitals], str | None]] = {
     "tcp.mptcp.status[ESTABLISHED]": _mptcp(TcpState.ESTABLISHED),
     "tcp.mptcp.status[CLOSE_WAIT]": _mptcp(TcpState.CLOSE_WAIT),
     "tcp.limit[TIME_WAIT]": lambda snapshot, _vitals: _known(snapshot.time_wait_limit),
+    "tcp.orphans": lambda snapshot, _vitals: _known(snapshot.orphans.used),
+    "tcp.orphans.pused": lambda snapshot, _vitals: _percent(snapshot.orphans.pused),
+    "tcp.memory": lambda snapshot, _vitals: _known(snapshot.memory.used),
+    "tcp.memory.pused": lambda snapshot, _vitals: _percent(snapshot.memory.pused),
+    **{f"tcp.counter[{name}]": _counter(name) for name in (*TCP_COUNTERS, *TCP_EXT_COUNTERS)},
     "tcp.sender.version": lambda _snapshot, _vitals: __version__,
     "tcp.sender.uptime": lambda _snapshot, vitals: str(vitals.uptime_s),
     "tcp.sender.sample.time": lambda snapshot, _vitals: f"{snapshot.duration_s:.6f}",
@@ -59,8 +84,22 @@ QUEUE_KEYS: Mapping[str, Callable[[Listener], str | None]] = {
     "tcp.listen.queue[{#PORT}]": lambda listener: str(listener.waiting),
     "tcp.listen.queue.max[{#PORT}]": lambda listener: str(listener.limit),
     "tcp.listen.queue.pused[{#PORT}]": lambda listener: f"{listener.pused:.2f}",
+    "tcp.listen.queue.peak[{#PORT}]": lambda listener: _known(listener.peak),
+    "tcp.listen.drops[{#PORT}]": lambda listener: _known(listener.drops),
 }
-"""The keys about the accept queue of a local port, and the value of each, None as in KEYS."""
+"""The keys about the listeners of a local port, and the value of each, None as in KEYS."""
+
+WHOLE = "tcp.status[TOTAL]"  # every sample has it
+_RARE = (
+    *("tcp.limit[", "tcp.sender.version", "tcp.sender.dropped", "tcp.sender.rejected", "tcp.listen.queue.max["),
+    *("tcp.listen.drops[", *(f"tcp.counter[{name}]" for name in TCP_EXT_COUNTERS)),
+)
+
+
+def is_rare(key: str) -> bool:
+    """Return whether a value of this key is sent only when it has changed, and once an hour."""
+    return key.startswith(_RARE)
+
 
 DISCOVERIES: Mapping[str, Sequence[str]] = {
     LOCAL: (*(f"tcp.status[{state.name},{PORT}]" for state in TcpState), *QUEUE_KEYS),
@@ -68,7 +107,9 @@ DISCOVERIES: Mapping[str, Sequence[str]] = {
 }
 """The keys that carry low-level discovery, and those that are sent for each port which they name."""
 
-_OF_PORT = re.compile(r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.queue(?:\.max|\.pused)?\[)([0-9]+)\]")
+_OF_PORT = re.compile(
+    r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.(?:queue(?:\.max|\.pused|\.peak)?|drops)\[)([0-9]+)\]"
+)
 
 _LOCAL_PORT = re.compile("[1-9][0-9]{0,4}")
 _LAST_PORT = 65535

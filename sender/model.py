@@ -33,28 +33,62 @@ class TcpState(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedPorts:
-    """The ports to count sockets for: these local and remote ones and, with `listening`, those that somebody listens on."""
+    """The ports to count sockets for: these local and remote ones and, with `listening`, those that somebody listens on.
+
+    With `counters`, the kernel's own counters are wanted too.
+    """
 
     local: frozenset[int] = frozenset()
     remote: frozenset[int] = frozenset()
     listening: bool = False
+    counters: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """The listening sockets of one local port: how many connections wait in the fullest one's accept queue, and its limit.
 
-    `is_loopback`: every one of them is bound to a loopback address or device.
+    `is_loopback`: every one of them is bound to a loopback address or device. `peak` is the longest that the queue was since
+    the sample before, `drops` how many connection requests the kernel has dropped there since they began to listen, all
+    together; None where that is not known.
     """
 
     waiting: int = 0
     limit: int = 0
     is_loopback: bool = False
+    peak: int | None = None
+    drops: int | None = None
 
     @property
     def pused(self) -> float:
         """Return how full the queue is, in percent; over 100 by one connection at most, which the kernel takes past the limit."""
         return 100 * self.waiting / max(self.limit, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a look at the listening sockets of one port has found: the longest accept queue, and the drops of all of them."""
+
+    waiting: int
+    drops: int | None
+
+    def beside(self, other: Look) -> Look:
+        """Return what both together are: two sockets of one port."""
+        drops = None if self.drops is None or other.drops is None else self.drops + other.drops
+        return Look(waiting=max(self.waiting, other.waiting), drops=drops)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How much of something there is on the whole machine, and the kernel's limit; None where the kernel does not say."""
+
+    used: int | None = None
+    limit: int | None = None
+
+    @property
+    def pused(self) -> float | None:
+        """Return that in percent of the limit."""
+        return 100 * self.used / self.limit if self.limit and self.used is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +102,8 @@ class Snapshot:
     `syn_sent_hosts` is the number of different remote addresses in SYN_SENT, `time_wait_limit` the kernel's own for
     sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are sockets in no state, which a
     dump does not list, at most, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say);
-    `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say).
+    `counters` are the kernel's own since it started, by its names; `orphans` are sockets without a program, `memory` is in
+    bytes; `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say).
     """
 
     clock: int
@@ -81,6 +116,9 @@ class Snapshot:
     syn_sent_hosts: int = 0
     time_wait_limit: int | None = None
     ephemeral_ports: range = range(0)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    orphans: Usage = Usage()
+    memory: Usage = Usage()
     time_wait_sockets: int | None = None
     unhashed: int | None = None
     mptcp: Mapping[TcpState, int] | None = None

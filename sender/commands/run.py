@@ -7,11 +7,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from sender.items import to_request
-from sender.kernel.sock_diag import SockDiag
+from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortTracker
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
+from sender.sampling.watch import ListenerWatch
 from sender.settings.schema import load
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ class _DryRun:
     def tick(self) -> None:
         self.sampling.tick()
 
+    def look(self) -> None:
+        """Do nothing: a dry run shows what a sample alone sees."""
+
     def reload(self) -> None:
         self.settings = self._load()
         self.sampling.apply(self.settings)
@@ -159,7 +163,8 @@ def _sampler(
 ) -> Sampler:
     """Return a sampler that knows nothing of ports reported before."""
     ports = PortTracker(settings.ports, service=ServiceNames())
-    return Sampler(settings, sample=SockDiag().sample, vitals=vitals, publish=publish, ports=ports)
+    watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=settings.ports.peaks)
+    return Sampler(settings, sample=watch.sample, vitals=vitals, publish=publish, ports=ports)
 
 
 def _no_vitals(uptime_s: int) -> Vitals:

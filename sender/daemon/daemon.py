@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,7 @@ from sender import __version__
 from sender.clock import boottime
 from sender.daemon import systemd
 from sender.errors import SenderError
+from sender.sampling.watch import LOOK_S
 from sender.text import moment
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ _STOP_S = 4.0  # for what has begun to come to its end
 _KILL_S = 8  # after which the kernel ends what hangs where nothing of ours has a limit: a log that nobody reads, a disk
 _POLL_S = 0.5  # between two looks at the clocks
 _STEP_S = 1.0  # a smaller step of the wall clock costs less than a sample
-_SAMPLE = "sample"
+_SAMPLE, _LOOK = "sample", "look"
 
 
 class Service(Protocol):
@@ -49,6 +51,9 @@ class Service(Protocol):
 
     def tick(self) -> None:
         """Take a sample; called at every whole multiple of the interval, never twice at once."""
+
+    def look(self) -> None:
+        """Look at what a sample would miss; called every second from another thread, never twice at once."""
 
     def reload(self) -> None:
         """Read the configuration again. Raises SenderError when it cannot be used."""
@@ -75,7 +80,7 @@ def run(service: Service) -> None:
             if not stopping.is_set():
                 _tick(service)
 
-    scheduler = scheduler_for(service.settings.interval, tick)
+    scheduler = scheduler_for(service.settings.interval, tick, partial(_look, service))
     service.start()
     scheduler.start()
     _log_life(service, "started", scheduler)
@@ -121,6 +126,13 @@ def _tick(service: Service) -> None:
         _LOG.exception("a sample failed unexpectedly; the next one is taken when it is due")
 
 
+def _look(service: Service) -> None:
+    try:
+        service.look()
+    except Exception:  # noqa: BLE001  as above
+        _LOG.exception("a look at the accept queues failed unexpectedly; the next one follows in a second")
+
+
 def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQueue[int]) -> signal.Signals:
     """Reload when asked to, correct the scheduler when the clock jumps, report to systemd; return the signal that ends it."""
     # Not sigtimedwait: after a SIGCONT, CPython takes its timeout for a signal, whose number is whatever is in memory.
@@ -137,6 +149,7 @@ def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQue
         if abs(now_ahead_s - ahead_s) >= _STEP_S:
             # APScheduler waits for a moment on the wall clock, which may now be hours away.
             scheduler.modify_job(_SAMPLE, next_run_time=_next(service.settings.interval))
+            scheduler.modify_job(_LOOK, next_run_time=_next(LOOK_S))
             _LOG.warning("the wall clock was set by %+.0f s; sampling goes on by the new time", now_ahead_s - ahead_s)
         ahead_s = now_ahead_s
         watchdog.report()
@@ -220,11 +233,19 @@ def _next(interval_s: int) -> datetime:
     return _Aligned(interval_s).get_next_fire_time(None, datetime.now(timezone.utc))
 
 
-def scheduler_for(interval_s: int, tick: Callable[[], None]) -> BackgroundScheduler:
-    """Return a scheduler that calls `tick` at every whole multiple of the interval, in one thread, never twice at once."""
+def scheduler_for(
+    interval_s: int, tick: Callable[[], None], look: Callable[[], None] | None = None
+) -> BackgroundScheduler:
+    """Return a scheduler that calls `tick` at every whole multiple of the interval and, where there is one, `look` every second.
+
+    Each has a thread of its own, and is never called twice at once.
+    """
     # UTC throughout: no hour is missing or double, and an unset TZ does not matter.
-    scheduler = BackgroundScheduler(timezone=timezone.utc, executors={"default": ThreadPoolExecutor(1)})
+    executors = {"default": ThreadPoolExecutor(1), _LOOK: ThreadPoolExecutor(1)}
+    scheduler = BackgroundScheduler(timezone=timezone.utc, executors=executors)
     scheduler.add_job(tick, _Aligned(interval_s), id=_SAMPLE, coalesce=True, max_instances=1)
+    if look:
+        scheduler.add_job(look, _Aligned(LOOK_S), id=_LOOK, executor=_LOOK, coalesce=True, max_instances=1)
     set_interval(scheduler, interval_s)
     return scheduler
 

@@ -9,11 +9,12 @@ from sender.clock import boottime
 from sender.daemon.deliveries import Deliveries
 from sender.delivery.registration import Registrations
 from sender.items import local_port
-from sender.kernel.sock_diag import SockDiag
+from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortMemory, PortTracker
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
+from sender.sampling.watch import LOOK_S, ListenerWatch
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 from sender.zabbix.uplink import Uplink
@@ -45,9 +46,10 @@ class Pipeline:
         )
         known = {port for name in names for port in self._spool.known(name)}
         memory = PortMemory.parse(self._spool.note, filter(None, map(local_port, known)))
+        self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=settings.ports.peaks)
         self.sampling = Sampler(
             settings,
-            sample=SockDiag().sample,
+            sample=self._watch.sample,
             vitals=self._vitals,
             publish=self._publish,
             ports=PortTracker(settings.ports, memory, service=ServiceNames(), now=boottime()),
@@ -62,6 +64,11 @@ class Pipeline:
     def tick(self) -> None:
         """Take one sample."""
         self.sampling.tick()
+
+    def look(self) -> None:
+        """Look at the accept queues."""
+        if self.settings.interval > LOOK_S:
+            self._watch.look()
 
     def reload(self) -> None:
         """Read the configuration again and apply it, without a gap. Raises ConfigError: the old one stays active."""
@@ -94,6 +101,7 @@ class Pipeline:
 
     def _apply(self, settings: Settings) -> None:
         self.settings = settings
+        self._watch.has_peaks = settings.ports.peaks
         self.sampling.apply(settings)
         self._registrations.apply(settings)
         self._deliveries.apply(settings, _limits(settings))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sender.delivery import advice
 from sender.delivery.probe import Part, Verdict, parts, probe, verdict
+from sender.items import WHOLE
 from sender.model import Outcome
 from sender.text import some_of
 
@@ -60,7 +61,7 @@ class Rejections:
         before, self.verdict = self.verdict, verdict(outcome)
         if self.verdict is Verdict.SOME:
             self._total += outcome.rejected
-            self._decide_on_probe(outcome.rejected, samples=len({(item.clock, item.ns) for item in sent}))
+            self._decide_on_probe(outcome.rejected, samples=sum(item.key == WHOLE for item in sent))
         else:
             self._keys, self._count = [], 0
         self._summarise()
@@ -116,7 +117,7 @@ class Rejections:
         self, sample: Sequence[Item], send: Callable[[Sequence[Item]], Outcome], pause: Callable[[float], object]
     ) -> Outcome:
         """Send one sample part by part; return the outcome. What `send` raises ends it; the next call goes on from there."""
-        moment = sample[0].clock, sample[0].ns
+        moment = sample[-1].clock, sample[-1].ns
         if moment != self._moment:
             self._moment, self._probed = moment, []
         for part in probe(parts(sample)[len(self._probed) :], send):

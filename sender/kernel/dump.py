@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
+from typing import Protocol
 
 from sender.errors import TornError
 from sender.kernel.counts import SOCKET_LEN, SocketCounts
@@ -24,6 +25,18 @@ _STRANGE = "holds one in a state that was not asked for"
 _CUT = "holds a message that is cut short"
 
 
+class Counts(Protocol):
+    """What takes in sockets' messages: SocketCounts, or a part of what it does. `states` counts those in each state."""
+
+    states: list[int]
+
+    def count_alike(self, buffer: bytearray, size: int, length: int) -> None:
+        """Take in nothing but messages of this length."""
+
+    def count_each(self, buffer: bytearray, offset: int, size: int, header: int) -> int:
+        """Take in messages up to the first with another header; return where that begins."""
+
+
 class DumpReader:
     """Decodes the answer to one request, datagram by datagram.
 
@@ -35,11 +48,11 @@ class DumpReader:
     _HEADER = struct.Struct("=IHHI")  # nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq
     _ERRNO = struct.Struct("=i")
 
-    def __init__(self, request: bytes, counts: SocketCounts | None = None) -> None:
+    def __init__(self, request: bytes, counts: Counts | None = None) -> None:
         _, kind, flags, _ = self._HEADER.unpack_from(request)
         self._sequence = int.from_bytes(os.urandom(4), "big")
         self.request = self._HEADER.pack(len(request), kind, flags, self._sequence) + request[self._HEADER.size :]
-        self.counts = counts or SocketCounts()
+        self.counts: Counts = counts or SocketCounts()
         self._words = struct.unpack("=II", struct.pack("=HHI", kind, NLM_F_MULTI, self._sequence))
         (self._socket,) = struct.unpack("=Q", struct.pack("=II", *self._words))
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
 from sender.sampling.guard import DAY_S
+from sender.sampling.rare import RareValues
 from sender.settings.values import MOST_PORTS
 from sender.text import duration, some_of
 
@@ -68,6 +70,8 @@ class Sampler:
         self._is_young_logged = False
         self._settings = settings
         self._ports = ports
+        self._rare = RareValues()
+        self._host = ""  # of the last sample
 
     def apply(self, settings: Settings) -> None:
         """Take the next samples as these settings say."""
@@ -78,11 +82,14 @@ class Sampler:
     def once(self) -> None:
         """Take and publish one sample. Raises KernelError."""
         host, ports = self._settings.host, self._ports  # which a reload may change at any moment
-        snapshot = self._sample(ports.wanted)
+        snapshot = self._sample(replace(ports.wanted, counters=self._settings.counters))
         now = self._elapsed()
         vitals = self._vitals(int(now - self._started))
         tracked = ports.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
-        self._publish(to_items(snapshot, vitals, host=host, tracked=tracked))
+        if vitals.wants_discovery or host != self._host:
+            self._rare.reset()
+        self._host = host
+        self._publish(self._rare.due(to_items(snapshot, vitals, host=host, tracked=tracked), now))
         self._log_left_out(ports.left_out.over_limit, now)
         self._log_budget(ports.left_out.over_budget, now)
 

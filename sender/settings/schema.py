@@ -90,7 +90,7 @@ class Destination(Frozen):
 class PortSettings(Frozen):
     """Which ports are reported, in which states. `exclude` holds ranges, first and last port.
 
-    `ephemeral_after` is for how many s a port of the kernel's ephemeral range must be listened on before it is reported,
+    `peaks`: look at accept queues every second. `ephemeral_after` is for how many s a port of the kernel's ephemeral range must be listened on before it is reported,
     `new_per_day` how many new ports are in any 24 hours.
     """
 
@@ -102,6 +102,7 @@ class PortSettings(Frozen):
     limit: PortLimit = 50
     ephemeral_after: EphemeralAfter = 3600
     new_per_day: NewPerDay = 20
+    peaks: bool = True
 
 
 class SpoolSettings(Frozen):
@@ -137,6 +138,7 @@ class Settings(Frozen):
     agent_config: AbsolutePath = None
     autoregistration: Annotated[Autoregistration | None, BeforeValidator(values.not_empty)] = None
     ports: PortSettings = PortSettings()
+    counters: bool = True
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     _warnings: tuple[str, ...] = PrivateAttr(())

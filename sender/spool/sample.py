@@ -32,7 +32,7 @@ class Limits:
 class Sample:
     """The number of its last value, its host and moment, and its values as compressed JSON: [[key, value], ...].
 
-    With many ports, most of it is the same few words again and again: a tenth of the size is left.
+    A value of the sample before (sender/sampling/rare.py) has clock and ns of its own behind it. With many ports, most of it is the same few words again and again: a tenth of the size is left.
     """
 
     last: int
@@ -43,15 +43,21 @@ class Sample:
 
     @classmethod
     def of(cls, items: Sequence[Item], *, last: int) -> Sample:
-        """Pack the items of one sample (same host, clock and ns)."""
-        first = items[0]
-        body = json.dumps([[item.key, item.value] for item in items], separators=(",", ":"))
-        return cls(last, first.host, first.clock, first.ns, zlib.compress(body.encode(), _FAST))
+        """Pack the items of one sample: one host, and the moment of the last item."""
+        host, clock, ns = items[-1].host, items[-1].clock, items[-1].ns
+        rows = [
+            [item.key, item.value]
+            if (item.clock, item.ns) == (clock, ns)
+            else [item.key, item.value, item.clock, item.ns]
+            for item in items
+        ]
+        return cls(last, host, clock, ns, zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), _FAST))
 
     def items(self) -> Iterator[Item]:
         """Yield the items that it was made of."""
-        for key, value in json.loads(zlib.decompress(self.body)):
-            yield Item(host=self.host, key=key, value=value, clock=self.clock, ns=self.ns, port=port_of(key))
+        for key, value, *moment in json.loads(zlib.decompress(self.body)):
+            clock, ns = moment or (self.clock, self.ns)
+            yield Item(host=self.host, key=key, value=value, clock=clock, ns=ns, port=port_of(key))
 
     @property
     def crc(self) -> int:

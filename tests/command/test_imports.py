@@ -69,7 +69,7 @@ def test_our_request_is_pyroute2s_own() -> None:
     """The request for one family is byte for byte what pyroute2's own inet_diag_req makes, loaded as a whole afterwards."""
     code = """
 import socket, sys
-from sender.kernel.sock_diag import by_family
+from sender.kernel.requests import by_family
 from sender.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST
 print([name for name in sys.modules if name.startswith("pyroute2")])
 import pyroute2.netlink.diag

@@ -40,7 +40,7 @@ def sampled(namespace: Namespace, ways: str, wanted: str) -> dict[str, Any]:
         f"{ANY_MACHINE}import json\n"
         "from dataclasses import asdict\n"
         "from sender.model import CountedPorts as Wanted\n"
-        "from sender.kernel.sock_diag import WAYS, SockDiag\n"
+        "from sender.kernel.requests import WAYS\nfrom sender.kernel.sock_diag import SockDiag\n"
         f"found = SockDiag({ways}).sample(Wanted({wanted}))\n"
         "counts = lambda by: {f'{port} {int(state)}': n for (port, state), n in by.items()}\n"
         "listeners = {port: asdict(each) for port, each in found.listeners.items()}\n"

@@ -51,8 +51,8 @@ def sampled(namespace: Namespace) -> dict[str, int]:
 def test_a_datagram_that_does_not_fit_is_an_error(namespace: Namespace) -> None:
     """Should a kernel ever send larger datagrams than any does today, nothing is counted from the part that fits."""
     code = (
-        "from sender.kernel import sock_diag\n"
-        "sock_diag._BUFFER = 512\n"
+        "from sender.kernel import exchange, sock_diag\n"
+        "exchange._BUFFER = 512\n"
         "try:\n"
         "    print(sock_diag.SockDiag().sample())\n"
         "except sock_diag.TornError as error:\n"
@@ -66,7 +66,7 @@ def walked(namespace: Namespace, ways: str) -> dict[str, int]:
     """Return what the sampler counts in the namespace when it has only `ways`, an expression, to ask."""
     code = (
         f"{ANY_MACHINE}import json, socket\n"
-        "from sender.kernel.sock_diag import WAYS, SockDiag, by_family\n"
+        "from sender.kernel.requests import WAYS, by_family\nfrom sender.kernel.sock_diag import SockDiag\n"
         f"print(json.dumps({{s.name: n for s, n in SockDiag({ways}).sample().states.items()}}))"
     )
     counts: dict[str, int] = json.loads(namespace.run(*PYTHON, "-c", code))

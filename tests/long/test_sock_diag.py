@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sender.errors import KernelError
-from sender.kernel.sock_diag import SockDiag, by_family
+from sender.kernel.requests import by_family
+from sender.kernel.sock_diag import SockDiag
 
 OPEN = Path("/proc/self/fd")
 

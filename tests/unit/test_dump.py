@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sender.errors import KernelError, TornError
 from sender.kernel.dump import SLACK, DumpReader
-from sender.kernel.sock_diag import by_family, one_walk
+from sender.kernel.requests import by_family, one_walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,8 +14,10 @@ import pytest
 
 from lab.seccomp import CAN_REFUSE, refuse_family
 from sender.errors import KernelError, RefusedError, TornError
-from sender.kernel import sock_diag
-from sender.kernel.sock_diag import WAYS, SockDiag, by_family, one_walk
+from sender.kernel import exchange, sock_diag
+from sender.kernel.exchange import Exchange
+from sender.kernel.requests import TCPDIAG_GETSOCK, WAYS, by_family, one_walk
+from sender.kernel.sock_diag import SockDiag
 from sender.model import CountedPorts, TcpState
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def test_a_socket_more_is_counted(way: tuple[bytes, ...], listener: socket.socke
 def test_a_sample_does_not_walk_the_bound_ports(request_bytes: bytes) -> None:
     """No request of a sample has state bit 13, with which the kernel locks the buckets of bound ports for long."""
     (kind,) = struct.unpack_from("=H", request_bytes, 4)
-    (states,) = struct.unpack_from("=I", request_bytes, 68 if kind == sock_diag.TCPDIAG_GETSOCK else 20)
+    (states,) = struct.unpack_from("=I", request_bytes, 68 if kind == TCPDIAG_GETSOCK else 20)
     assert states
     assert states & ~0x1FFE == 0
 
@@ -89,16 +91,16 @@ def test_close_is_unknown_where_there_are_many_sockets(few_sockets: Path) -> Non
 @pytest.mark.usefixtures("few_sockets")
 def test_a_kernel_that_refuses_close_alone_costs_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where asking for CLOSE fails, only CLOSE is unknown."""
-    monkeypatch.setattr(sock_diag, "_BOUND_IN_ONE", NOT_SERVED)
+    monkeypatch.setattr(sock_diag, "BOUND_IN_ONE", NOT_SERVED)
     assert TcpState.CLOSE in SockDiag().sample().states
-    monkeypatch.setattr(sock_diag, "_BOUND_BY_FAMILY", [NOT_SERVED])
+    monkeypatch.setattr(sock_diag, "BOUND_BY_FAMILY", [NOT_SERVED])
     assert TcpState.CLOSE not in SockDiag().sample().states
 
 
 @pytest.mark.usefixtures("few_sockets")
 def test_a_kernel_before_bit_13(monkeypatch: pytest.MonkeyPatch) -> None:
     """To a state that it does not know the kernel answers with no socket at all: CLOSE is 0, and nothing is an error."""
-    monkeypatch.setattr(sock_diag, "_BOUND_IN_ONE", one_walk(1 << 14))
+    monkeypatch.setattr(sock_diag, "BOUND_IN_ONE", one_walk(1 << 14))
     assert SockDiag().sample().states[TcpState.CLOSE] == 0
 
 
@@ -162,14 +164,14 @@ def test_a_silent_kernel_is_given_up() -> None:
     """A request that the kernel never answers (no NLM_F_REQUEST) ends in an error, not in waiting for ever."""
     unanswered = one_walk()[:6] + b"\0\0" + one_walk()[8:]
     with pytest.raises(KernelError, match=r"stopped answering for 0.1 s"):
-        SockDiag([[unanswered]], silence_s=0.1).sample()
+        SockDiag([[unanswered]], exchange=Exchange(silence_s=0.1)).sample()
 
 
 def test_an_endless_dump_is_given_up(listener: socket.socket) -> None:
     """A dump that does not come to its end in time is an error."""
     assert listener
     with pytest.raises(KernelError, match=r"did not end within -1 s"):
-        SockDiag(endless_s=-1).sample()
+        SockDiag(exchange=Exchange(endless_s=-1)).sample()
 
 
 @CAN_REFUSE
@@ -199,7 +201,7 @@ class Bare(socket.socket):
 
 def test_no_layout_of_the_platform_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample takes no socket option, whose number and struct differ between platforms (32 bits with 64-bit time)."""
-    monkeypatch.setattr(sock_diag, "socket", Bare)
+    monkeypatch.setattr(exchange, "socket", Bare)
     assert sum(SockDiag().sample().states.values()) > 0
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
 from sender.commands.check.report import CheckResult
 from sender.errors import KernelError, RefusedError
 from sender.items import to_items
-from sender.kernel.sock_diag import WAYS, SockDiag
+from sender.kernel.requests import WAYS
+from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import Vitals
 from sender.sampling.ports import PortTracker
 from sender.sampling.sampler import how_to_report_more
 from sender.sampling.services import service_of
+from sender.sampling.watch import ListenerWatch
 from sender.text import duration, some_of
 
 if TYPE_CHECKING:
@@ -37,9 +40,11 @@ class TrialSampler:
         """Return every value of one sample, discovery included; none where the kernel gives no answer."""
         now = boottime()
         ports = PortTracker(self._settings.ports, self._daemon.ports, service=service_of, now=now)
-        self.results, snapshot = check_kernel(ports.wanted, self._settings.interval)
-        if snapshot is None:
+        wanted = replace(ports.wanted, counters=self._settings.counters)
+        self.results, found = check_kernel(wanted, self._settings.interval)
+        if found is None:
             return []
+        snapshot = ListenerWatch(lambda _: found, Listeners().look, has_peaks=self._settings.ports.peaks).sample(wanted)
         tracked = ports.track(snapshot, now=now, wants_discovery=True)
         self.results.append(_ports(tracked, ports.left_out, self._settings.ports))
         items = to_items(snapshot, self._daemon.vitals or Vitals(), host=self._settings.host, tracked=tracked)

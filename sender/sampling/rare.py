@@ -1,0 +1,59 @@
+"""Leaves out of a sample what has not changed, so that a host's rate of values stays small. Pure; knows no clock and no log.
+
+A rare value is sent with the first sample, when it has changed, with the sample after that, and once an hour. Where one
+changes that was left out before, the value of the sample before it comes too, with its own moment: a rate that Zabbix makes
+of the two is that of the interval between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sender.items import is_rare
+from sender.model import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+AGAIN_S = 3600.0
+
+
+@dataclass(slots=True)
+class _Last:
+    """The value of the newest sample, whether it was another than before and was sent, and when one was sent."""
+
+    item: Item
+    is_change: bool
+    is_sent: bool
+    sent_at: float
+
+
+class RareValues:
+    """What was sent of one host's rare values."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, _Last] = {}
+
+    def reset(self) -> None:
+        """Send every value with the next sample."""
+        self._last.clear()
+
+    def due(self, items: Iterable[Item], now: float) -> tuple[Item, ...]:
+        """Return the items of a sample that are to be sent, behind those of the sample before that belong to them."""
+        before, sent, seen = list[Item](), list[Item](), dict[str, _Last]()
+        for item in items:
+            if not is_rare(item.key):
+                sent.append(item)
+                continue
+            last = self._last.get(item.key)
+            is_change = last is not None and item.value != last.item.value
+            is_due = last is None or is_change or last.is_change or now - last.sent_at >= AGAIN_S
+            if is_change and last and not last.is_sent:
+                before.append(last.item)
+            if is_due:
+                sent.append(item)
+            seen[item.key] = _Last(item, is_change, is_due, now if is_due or last is None else last.sent_at)
+        self._last = seen
+        return *before, *sent

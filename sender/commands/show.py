@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sender.kernel.sock_diag import SockDiag
-from sender.model import Listener
+from sender.model import CONTAINER, Listener
 from sender.sampling.ports import PortTracker
 from sender.sampling.services import service_of
 from sender.states import STATES
@@ -76,6 +76,8 @@ class _Monitor:
             page += [Text(), _local(snapshot, tracked, columns)]
         if tracked.remote:
             page += [Text(), _remote(snapshot, tracked)]
+        if any(snapshot.listeners[port].scope == CONTAINER for port in tracked.local if port in snapshot.listeners):
+            page += [Text(), Text("scope container: connections are in the container's network namespace, not here")]
         if self._ports.left_out:
             page += [Text(), Text(f"{len(self._ports.left_out)} more listening ports: over ports.limit of the config")]
         return Group(*page)
@@ -147,6 +149,8 @@ def _title(host: str, snapshot: Snapshot) -> Text:
     if snapshot.syn_sent_hosts:
         addresses = "address" if snapshot.syn_sent_hosts == 1 else "addresses"
         title.append(f", {snapshot.syn_sent_hosts:,} {addresses} in SYN_SENT", "not bold")
+    if snapshot.unhashed:
+        title.append(f", {snapshot.unhashed:,} in no state", "not bold")
     return title
 
 
@@ -196,7 +200,7 @@ def _local(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Table:
     for port in tracked.local:
         listener = snapshot.listeners.get(port)
         counts = [_figure(snapshot.local_count(port, state)) for state in tracked.states]
-        scope = "-" if listener is None else "loopback" if listener.is_loopback else "any"
+        scope = "-" if listener is None else listener.scope
         words = (service_of(port) or "-", scope)[: len(extra)]
         table.add_row(str(port), *words, *counts, *_queue(listener))
     return table
@@ -249,6 +253,9 @@ def _plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, o
         "states": {state.name: snapshot.states.get(state) for state in STATES},
         "syn_sent_hosts": snapshot.syn_sent_hosts,
         "time_wait_limit": snapshot.time_wait_limit,
+        "time_wait_sockets": snapshot.time_wait_sockets,
+        "unhashed": snapshot.unhashed,
+        "mptcp": snapshot.mptcp and {state.name: snapshot.mptcp.get(state) for state in STATES},
         "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],
         "remote_ports": [
             {
@@ -267,7 +274,7 @@ def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[s
     return {
         "port": port,
         "service": service_of(port) or None,
-        "scope": listener and ("loopback" if listener.is_loopback else "any"),
+        "scope": listener and listener.scope,
         "states": _plain_states(port, snapshot.local_count, tracked),
         "queue": queue,
     }

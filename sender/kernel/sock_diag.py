@@ -19,6 +19,7 @@ from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel.bound import BoundSockets, local_counts
 from sender.kernel.counts import SocketCounts
 from sender.kernel.dump import SLACK, DumpReader
+from sender.kernel.engines import PublishedPorts
 from sender.kernel.netlink import NETLINK_SOCK_DIAG, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
 from sender.kernel.refusals import refusal, socket_failure
 from sender.kernel.sockstat import read_sockstat
@@ -131,6 +132,7 @@ class SockDiag:
         self._buffer = bytearray(_BUFFER + SLACK)
         self._room = [memoryview(self._buffer)[:_BUFFER]]
         self._bound = BoundSockets(self._dump_bound)
+        self._published = PublishedPorts()
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
         """Count every TCP socket by state and, for ports that are `wanted`, by port, and return the counts.
@@ -209,7 +211,7 @@ class SockDiag:
             states=dict(zip(TcpState, counts.states[1:], strict=False)),
             local=counts.local,
             remote=counts.remote,
-            listeners=counts.listeners,
+            listeners=self._published.marked(counts.listeners, counts.cgroups),
             syn_sent_hosts=counts.syn_sent_hosts,
             time_wait_limit=_time_wait_limit(),
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PORTS = range(1, 65536)
+CONTAINER = "container"  # the scope of a port whose connections are in a container's network namespace
 TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 
 
@@ -48,16 +49,23 @@ class CountedPorts:
 class Listener:
     """The listening sockets of one local port: how many connections wait in the fullest one's accept queue, and its limit.
 
-    `is_loopback`: every one of them is bound to a loopback address or device. `peak` is the longest that the queue was since
-    the sample before, `drops` how many connection requests the kernel has dropped there since they began to listen, all
-    together; None where that is not known.
+    `is_loopback`: every one of them is bound to a loopback address or device. `is_published`: every one is a container
+    engine's, which sends the connections into a container. `peak` is the longest that the queue was since the sample before,
+    `drops` how many connection requests the kernel has dropped there since they began to listen, all together; None where
+    that is not known.
     """
 
     waiting: int = 0
     limit: int = 0
     is_loopback: bool = False
+    is_published: bool = False
     peak: int | None = None
     drops: int | None = None
+
+    @property
+    def scope(self) -> str:
+        """Return from where the port is reached, and what is behind it: loopback, container or any."""
+        return "loopback" if self.is_loopback else CONTAINER if self.is_published else "any"
 
     @property
     def pused(self) -> float:

@@ -84,7 +84,7 @@ MACROS = {
         value=_NOT_MATCHES, description="Local ports not to monitor (a regular expression), such as ^(22|111)$."
     ),
     "{$TCP.PORT.SCOPE.MATCHES}": Macro(
-        value=_MATCHES, description="Local ports to monitor, by where they can be reached: any or loopback."
+        value=_MATCHES, description="Local ports to monitor, by where they can be reached: any, loopback or container."
     ),
     "{$TCP.PORT.SCOPE.NOT_MATCHES}": Macro(
         value=_NOT_MATCHES, description="Local ports not to monitor, by where they can be reached, such as ^loopback$."

@@ -208,7 +208,8 @@ PORTS = Rule(
         "Local ports: those on which somebody listens, and those in ports.local of the daemon's configuration. The "
         "daemon sends the list when it changes and every hour. A port on which nobody listens any more stays in it for "
         "a day, with its counts as they are; 7 days after that Zabbix deletes its items. The filter's macros choose: "
-        "{#PORT}, and {#SCOPE}, which is loopback where every listener is bound to loopback, else any."
+        "{#PORT}, and {#SCOPE}, which is loopback where every listener is bound to loopback, container where Docker has "
+        "published the port and its connections are in a container, else any."
     ),
     filters=(("{#PORT}", "{$TCP.PORT"), ("{#SCOPE}", "{$TCP.PORT.SCOPE")),
     items={**_states("tcp.status", PORT, "Sockets whose local port is {#PORT}."), **_QUEUE},

@@ -10,6 +10,7 @@ import struct
 from functools import lru_cache
 from itertools import compress
 from socket import AF_INET, AF_INET6, ntohs
+from typing import Any
 
 from sender.kernel.port_counts import PortCounts
 from sender.model import CountedPorts, Listener, TcpState
@@ -24,6 +25,8 @@ _EACH = struct.Struct("=IQ5xB2xHH")
 # the last two are the accept queue's length and limit (inet_diag_msg_attrs_fill() and tcp_diag_get_info(), net/ipv4).
 _ADDRESSES = "=16xBB2xH2x16s16sI12xII"
 _SPECIAL = frozenset({TcpState.LISTEN, TcpState.SYN_SENT})
+_ATTRIBUTE, _ID = struct.Struct("=HH"), struct.Struct("=Q")  # struct nlattr: length with this head, type
+_CGROUP_ID = 21  # INET_DIAG_CGROUP_ID, unasked since Linux 5.8
 _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address in IPv6's form: RFC 4291, 2.5.5.2
 _LOOPBACK_6 = bytes(15) + b"\x01"
 _LOOPBACK_DEVICE = 1  # LOOPBACK_IFINDEX, include/net/flow.h: in each network namespace
@@ -31,7 +34,7 @@ _LOOPBACK_DEVICE = 1  # LOOPBACK_IFINDEX, include/net/flow.h: in each network na
 
 @lru_cache(maxsize=64)
 def _addresses(length: int) -> struct.Struct:
-    return struct.Struct(f"{_ADDRESSES}{length - struct.calcsize(_ADDRESSES)}x")
+    return struct.Struct(f"{_ADDRESSES}{SOCKET_LEN - struct.calcsize(_ADDRESSES)}x{length - SOCKET_LEN}s")
 
 
 class SocketCounts:
@@ -48,6 +51,7 @@ class SocketCounts:
         self._local = PortCounts(wanted.local)
         self._remote = PortCounts(wanted.remote)
         self.listeners: dict[int, Listener] = {}
+        self.cgroups: dict[int, set[int]] = {}  # of the listeners, by port; 0 where the kernel does not say
         self._hosts: set[tuple[int, bytes]] = set()
 
     @classmethod
@@ -102,7 +106,8 @@ class SocketCounts:
                 return offset
             states[state] += 1
             if state in _SPECIAL:
-                self._count_special(*_addresses(SOCKET_LEN).unpack_from(buffer, offset))
+                head = _addresses(SOCKET_LEN).unpack_from(buffer, offset)[:-1]
+                self._count_special(*head, bytes(buffer[offset + SOCKET_LEN : min(offset + length, size)]))
             if every or sport in local:
                 local_counts[state][sport] += 1
             if dport in remote:
@@ -110,18 +115,30 @@ class SocketCounts:
             offset += length + 3 & ~3  # NLMSG_ALIGN
         return offset
 
-    def _count_special(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *more: int) -> None:
+    def _count_special(self, family: int, state: int, sport: int, src: bytes, dst: bytes, *more: Any) -> None:
         if state == TcpState.SYN_SENT:
             self._hosts.add((family, dst))
         elif self._listening or sport in self._local.numbers:
             self._local.add(sport)
-            device, waiting, limit = more
+            device, waiting, limit, attributes = more
             port, is_loopback = ntohs(sport), device == _LOOPBACK_DEVICE or _is_loopback(family, src)
             listener = Listener(waiting=waiting, limit=limit, is_loopback=is_loopback)
             before = self.listeners.get(port, listener)
             fullest = max(before, listener, key=lambda each: (each.pused, each.waiting, each.limit))
             is_loopback &= before.is_loopback
             self.listeners[port] = Listener(waiting=fullest.waiting, limit=fullest.limit, is_loopback=is_loopback)
+            self.cgroups.setdefault(port, set()).add(_cgroup(attributes))
+
+
+def _cgroup(attributes: bytes) -> int:
+    """Return the id of a socket's cgroup, 0 where it is not among the attributes."""
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(attributes):
+        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
+        if kind == _CGROUP_ID and length == _ATTRIBUTE.size + _ID.size and offset + length <= len(attributes):
+            return int(_ID.unpack_from(attributes, offset + _ATTRIBUTE.size)[0])
+        offset += max(length + 3 & ~3, _ATTRIBUTE.size)  # NLA_ALIGN
+    return 0
 
 
 def _address(family: int, packed: bytes) -> tuple[int, bytes]:

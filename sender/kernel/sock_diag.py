@@ -17,6 +17,7 @@ from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel.bound import BoundSockets, local_counts
 from sender.kernel.counters import read_counters
 from sender.kernel.counts import SocketCounts
+from sender.kernel.engines import PublishedPorts
 from sender.kernel.exchange import Exchange
 from sender.kernel.listeners import ListenerLooks
 from sender.kernel.memory import read_usage
@@ -51,6 +52,7 @@ class SockDiag:
         self._time_ns = time_ns
         self._dump = (exchange or Exchange()).dump
         self._bound = BoundSockets(self._dump_bound)
+        self._published = PublishedPorts()
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
         """Count every TCP socket by state and, for ports that are `wanted`, by port, and return the counts.
@@ -132,7 +134,7 @@ class SockDiag:
             states=dict(zip(TcpState, counts.states[1:], strict=False)),
             local=counts.local,
             remote=counts.remote,
-            listeners=counts.listeners,
+            listeners=self._published.marked(counts.listeners, counts.cgroups),
             syn_sent_hosts=counts.syn_sent_hosts,
             counters=read_counters() if wanted and wanted.counters else {},
             time_wait_limit=_time_wait_limit(),

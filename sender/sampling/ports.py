@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sender.items import LOCAL, REMOTE, local_port
-from sender.model import CountedPorts, Listener, ReportedPorts
+from sender.model import CONTAINER, CountedPorts, Listener, ReportedPorts
 from sender.sampling.guard import ChurnGuard
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sender.settings.schema import PortSettings
 
 KEEP_S = 86_400.0
+_ANY = Listener().scope
 _AGAIN_S = 3600.0  # between two discoveries of the same
 _WANTED_S = 10.0  # the same, where a destination needs one
 _NOTE_S = 60.0  # between two notes of the same ports: what a kill may cost one that waits
@@ -107,7 +108,7 @@ class PortTracker:
         self._guard = ChurnGuard(
             settings.new_per_day, waiting=memory.waiting, spent=memory.spent, is_first=memory.is_first, now=now
         )
-        self._is_loopback: dict[int, bool] = {}  # those tracked, when they were listened on last
+        self._scopes: dict[int, str] = {}  # those tracked, when they were listened on last
         self._sent: dict[str, str] = {}
         self._sent_at = 0.0
         self.note = ""
@@ -121,7 +122,7 @@ class PortTracker:
             port: when for port, when in self.seen.items() if settings.listening and port not in ports._excluded
         }
         ports._guard, ports._guard.per_day = self._guard, settings.new_per_day
-        ports._is_loopback = self._is_loopback
+        ports._scopes = self._scopes
         return ports
 
     @property
@@ -147,10 +148,8 @@ class PortTracker:
     def track(self, snapshot: Snapshot, *, now: float, wants_discovery: bool) -> ReportedPorts:
         """Return what the sample `snapshot` is to report."""
         local = self._local(snapshot, now)
-        self._is_loopback = {
-            port: snapshot.listeners.get(port, Listener(is_loopback=self._is_loopback.get(port, False))).is_loopback
-            for port in local
-        }
+        scopes, listeners = self._scopes, snapshot.listeners
+        self._scopes = {port: listeners[port].scope if port in listeners else scopes.get(port, _ANY) for port in local}
         return ReportedPorts(
             local=local,
             remote=self._settings.remote,
@@ -188,19 +187,21 @@ class PortTracker:
 
     def _discovery(self, now: float, *, wants_discovery: bool) -> dict[str, str]:
         """Return the value of each discovery key, on change and every hour; nothing in between."""
-        local = [
-            {**self._describe(port), "{#SCOPE}": "loopback" if is_loopback else "any"}
-            for port, is_loopback in self._is_loopback.items()
-        ]
+        local = [{**self._describe(port, scope), "{#SCOPE}": scope} for port, scope in self._scopes.items()]
         found = {LOCAL: _as_json(local), REMOTE: _as_json(map(self._describe, self._settings.remote))}
         if found == self._sent and now - self._sent_at < (_WANTED_S if wants_discovery else _AGAIN_S):
             return {}
         self._sent, self._sent_at = found, now
         return found
 
-    def _describe(self, port: int) -> dict[str, str]:
+    def _describe(self, port: int, scope: str = _ANY) -> dict[str, str]:
         service = self._service(port)
-        return {"{#PORT}": str(port), "{#SERVICE}": service, "{#NAME}": f"{port} {service}".rstrip()}
+        where = "(container)" if scope == CONTAINER else ""  # its zeros are not to be taken for measured
+        return {
+            "{#PORT}": str(port),
+            "{#SERVICE}": service,
+            "{#NAME}": " ".join(filter(None, (str(port), service, where))),
+        }
 
 
 def _as_json(found: Iterable[dict[str, str]]) -> str:

@@ -38,19 +38,27 @@ class Socket:
     wqueue: int = 0
     device: int = 0
     attributes: int = 0
+    cgroup: int = 0
 
     def message(self, header: int = HEADER) -> bytes:
         """Return the bytes of include/uapi/linux/inet_diag.h, behind the header of a netlink message."""
         family = AF_INET6 if ":" in self.src else AF_INET
         src, dst = (inet_pton(family, each).ljust(16, b"\0") if each else bytes(16) for each in (self.src, self.dst))
-        head = struct.pack("=IQI", SOCKET_LEN + self.attributes, header, 4711)
+        more = bytes(self.attributes)
+        if self.cgroup:  # between two others, as the kernel has it
+            more = (
+                struct.pack("=HHBxxx", 5, 8, 0)
+                + struct.pack("=HHQ", 12, 21, self.cgroup)
+                + struct.pack("=HHHxx", 6, 22, 7)
+            )
+        head = struct.pack("=IQI", SOCKET_LEN + len(more), header, 4711)
         ids = struct.pack(">HH", self.sport, self.dport) + src + dst + struct.pack("=III", self.device, 0, 0)
         body = (
             struct.pack("=BBBB", family, self.state, 0, 0)
             + ids
             + struct.pack("=IIIII", 0, self.rqueue, self.wqueue, 0, 0)
         )
-        return head + body + bytes(self.attributes)
+        return head + body + more
 
 
 def counted(sockets: Sequence[Socket], wanted: CountedPorts, *, short: bool = False) -> SocketCounts:
@@ -59,7 +67,7 @@ def counted(sockets: Sequence[Socket], wanted: CountedPorts, *, short: bool = Fa
     raw = b"".join(socket.message() for socket in sockets)
     buffer = bytearray(raw + bytes(SOCKET_LEN))
     if short:
-        counts.count_alike(buffer, len(raw), SOCKET_LEN)
+        counts.count_alike(buffer, len(raw), len(raw) // len(sockets))
     else:
         assert counts.count_each(buffer, 0, len(raw), HEADER) == len(raw)
     return counts
@@ -181,6 +189,30 @@ def test_the_loopback_device_is_loopback(devices: list[int], *, is_loopback: boo
     """Whatever its address, nobody elsewhere reaches a listener that is bound to lo, which is device 1 everywhere."""
     ears = [Socket(state=TcpState.LISTEN, src=ANY, dst="", wqueue=1, device=device) for device in devices]
     assert counted(ears, EVERYTHING, short=short).listeners[443].is_loopback == is_loopback
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_listeners_come_with_their_cgroups(*, short: bool) -> None:
+    """Each of a port's own, once; where the kernel has none, that is told apart."""
+    ears = [
+        Socket(state=TcpState.LISTEN, sport=port, cgroup=cgroup) for port, cgroup in [(1, 7), (1, 7), (2, 8), (2, 9)]
+    ]
+    assert counted(ears, EVERYTHING, short=short).cgroups == {1: {7}, 2: {8, 9}}
+    assert counted([Socket(state=TcpState.LISTEN, attributes=36)], EVERYTHING, short=short).cgroups == {443: {0}}
+
+
+@given(attributes=st.binary(max_size=60), short=st.booleans())
+def test_no_attributes_stop_a_count(attributes: bytes, *, short: bool) -> None:
+    """Whatever a kernel of tomorrow says of a listener beside what is known, the listener is counted."""
+    message = bytearray(Socket(state=TcpState.LISTEN).message() + attributes + bytes(-len(attributes) % 4))
+    message[:4] = struct.pack("=I", len(message))
+    counts, size = SocketCounts(EVERYTHING), len(message)
+    message += bytes(SOCKET_LEN)
+    if short:
+        counts.count_alike(message, size, size)
+    else:
+        assert counts.count_each(message, 0, size, HEADER) == size
+    assert len(counts.cgroups[443]) == 1
 
 
 def test_only_wanted_listeners_are_noted() -> None:

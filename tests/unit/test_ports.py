@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,6 +52,18 @@ def test_the_discovery_is_the_contracts() -> None:
         REMOTE: '[{"{#PORT}":"5432","{#SERVICE}":"s5432","{#NAME}":"5432 s5432"}]',
     }
     assert (tracked.local, tracked.remote) == ([9, 25, 443], (5432,))
+
+
+def test_a_port_of_a_container_is_marked() -> None:
+    """Its connections are elsewhere, and its zeros look measured: its scope and its name say so, when nobody listens too."""
+    ports = subject()
+    seen = replace(sample(443), listeners={443: Listener(limit=1, is_published=True)})
+    marked = '[{"{#PORT}":"443","{#SERVICE}":"s443","{#NAME}":"443 s443 (container)","{#SCOPE}":"container"}]'
+    assert track(ports, seen).discovery[LOCAL] == marked
+    assert track(ports, sample(), 4000.0).discovery[LOCAL] == marked
+    loopback = Listener(limit=1, is_published=True, is_loopback=True)  # which Docker's proxy serves itself
+    found = track(ports, replace(sample(443), listeners={443: loopback}), 8000.0).discovery[LOCAL]
+    assert '"{#NAME}":"443 s443","{#SCOPE}":"loopback"' in found
 
 
 def test_a_port_without_a_name_is_called_by_its_number() -> None:

@@ -11,7 +11,7 @@ from sender.errors import KernelError, RefusedError
 from sender.items import to_items
 from sender.kernel.requests import WAYS
 from sender.kernel.sock_diag import Listeners, SockDiag
-from sender.model import Vitals
+from sender.model import CONTAINER, Vitals
 from sender.sampling.ports import PortTracker
 from sender.sampling.sampler import how_to_report_more
 from sender.sampling.services import service_of
@@ -47,6 +47,7 @@ class TrialSampler:
         snapshot = ListenerWatch(lambda _: found, Listeners().look, has_peaks=self._settings.ports.peaks).sample(wanted)
         tracked = ports.track(snapshot, now=now, wants_discovery=True)
         self.results.append(_ports(tracked, ports.left_out, self._settings.ports))
+        self.results += _published([port for port in tracked.local if _scope(snapshot, port) == CONTAINER])
         items = to_items(snapshot, self._daemon.vitals or Vitals(), host=self._settings.host, tracked=tracked)
         return [item for item in items if item.key not in self.missing]
 
@@ -74,6 +75,21 @@ def _answered(snapshot: Snapshot, way: str, interval_s: int) -> CheckResult:
         return CheckResult(check="kernel", result="ok", found=found, seconds=snapshot.duration_s)
     advice = "It takes longer than the interval, so samples will be skipped. Choose a longer `interval`."
     return CheckResult(check="kernel", result="fail", found=found, advice=advice, seconds=snapshot.duration_s)
+
+
+def _scope(snapshot: Snapshot, port: int) -> str | None:
+    return snapshot.listeners[port].scope if port in snapshot.listeners else None
+
+
+def _published(ports: list[int]) -> list[CheckResult]:
+    """Return what to know of ports whose listeners are a container engine's."""
+    if not ports:
+        return []
+    found = (
+        f"published by a container engine: {some_of(ports)}. Their connections are in containers, and not counted here"
+    )
+    advice = "Name them in `ports.exclude`, or set {$TCP.PORT.SCOPE.NOT_MATCHES} to ^container$ on the host in Zabbix."
+    return [CheckResult(check="published", result="warn", found=found, advice=advice)]
 
 
 def _ports(tracked: ReportedPorts, left_out: LeftOut, settings: PortSettings) -> CheckResult:

@@ -24,6 +24,9 @@ def plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, ob
         "states": {state.name: snapshot.states.get(state) for state in STATES},
         "syn_sent_hosts": snapshot.syn_sent_hosts,
         "time_wait_limit": snapshot.time_wait_limit,
+        "time_wait_sockets": snapshot.time_wait_sockets,
+        "unhashed": snapshot.unhashed,
+        "mptcp": snapshot.mptcp and {state.name: snapshot.mptcp.get(state) for state in STATES},
         "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],
         "remote_ports": [
             {
@@ -42,7 +45,7 @@ def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[s
     return {
         "port": port,
         "service": service_of(port) or None,
-        "scope": listener and ("loopback" if listener.is_loopback else "any"),
+        "scope": listener and listener.scope,
         "states": _plain_states(port, snapshot.local_count, tracked),
         "queue": queue,
     }

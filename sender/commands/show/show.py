@@ -17,7 +17,7 @@ from sender.commands.daemon_state import daemon_state
 from sender.commands.show.plain import plain
 from sender.commands.show.tables import NEARLY, local_table, remote_table, state_table, title
 from sender.kernel.sock_diag import SockDiag
-from sender.model import Listener
+from sender.model import CONTAINER, Listener
 from sender.sampling.ports import PortTracker
 from sender.sampling.services import service_of
 from sender.text import duration, some_of
@@ -77,6 +77,8 @@ class _Monitor:
             page += [Text(), local_table(snapshot, tracked, columns)]
         if tracked.remote:
             page += [Text(), remote_table(snapshot, tracked)]
+        if any(snapshot.listeners[port].scope == CONTAINER for port in tracked.local if port in snapshot.listeners):
+            page += [Text(), Text("scope container: connections are in the container's network namespace, not here")]
         page += [Text(), *notes] if (notes := self._notes()) else []
         return Group(*page)
 

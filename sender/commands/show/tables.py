@@ -35,6 +35,8 @@ def title(host: str, snapshot: Snapshot) -> Text:
     if snapshot.syn_sent_hosts:
         addresses = "address" if snapshot.syn_sent_hosts == 1 else "addresses"
         line.append(f", {snapshot.syn_sent_hosts:,} {addresses} in SYN_SENT", "not bold")
+    if snapshot.unhashed:
+        line.append(f", {snapshot.unhashed:,} in no state", "not bold")
     return line
 
 
@@ -85,7 +87,7 @@ def local_table(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Tab
     for port in tracked.local:
         listener = snapshot.listeners.get(port)
         counts = [_figure(snapshot.local_count(port, state)) for state in tracked.states]
-        scope = "-" if listener is None else "loopback" if listener.is_loopback else "any"
+        scope = "-" if listener is None else listener.scope
         words = (service_of(port) or "-", scope)[: len(extra)]
         table.add_row(str(port), *words, *counts, *_queue(listener))
     return table

@@ -61,7 +61,7 @@ class Rejections:
         before, self.verdict = self.verdict, verdict(outcome)
         if self.verdict is Verdict.SOME:
             self._total += outcome.rejected
-            self._decide_on_probe(outcome.rejected, samples=sum(item.key == WHOLE for item in sent))
+            self._decide_on_probe(outcome.rejected, samples=_samples(sent))
         else:
             self._keys, self._count = [], 0
         self._summarise()
@@ -108,8 +108,8 @@ class Rejections:
             self.summary = ""
 
     def _decide_on_probe(self, rejected: int, *, samples: int) -> None:
-        """Want a probe where other values are rejected than those that the last one has named."""
-        if rejected != self._count * samples and self._monotonic() >= self._probe_at:
+        """Want a probe where more values are rejected than those that the last one has named: rare ones come now and then."""
+        if rejected > self._count * samples and self._monotonic() >= self._probe_at:
             self._probe_at = self._monotonic() + _PROBE_AGAIN_S
             self.wants_probe = True
 
@@ -143,3 +143,8 @@ class Rejections:
         self._summarise()
         keys = some_of(self._keys)
         _LOG.error("%s: Zabbix rejects these keys of host %r: %s. %s", self._name, self._host, keys, advice.SOME_KEYS)
+
+
+def _samples(items: Sequence[Item]) -> int:
+    """Return how many samples these are; values of a moment before theirs are no sample of their own."""
+    return sum(item.key == WHOLE for item in items) or len({(item.clock, item.ns) for item in items})

@@ -43,8 +43,11 @@ class Service:
     def start(self) -> None:
         """As Service.start."""
 
+    def look(self) -> None:
+        """As Service.look."""
+
     def describe_destinations(self) -> str:
-        """As Service.whither."""
+        """As Service.describe_destinations."""
         return "nowhere"
 
     def status(self) -> str:

@@ -90,6 +90,11 @@ class Postgres:
         output = self._psql("--csv", "--tuples-only", stdin=sql)
         return [tuple(row) or ("",) for row in csv.reader(io.StringIO(output, newline=""))]
 
+    def dump(self) -> str:
+        """Return the database as SQL that a newer PostgreSQL takes, too."""
+        dump = [f"{self._bin}/pg_dump", "--no-owner", f"--host={self.directory}", f"--username={DATABASE}", DATABASE]
+        return finish(self._release.within(dump))
+
     def _kill(self) -> None:
         if self._program:
             self._program.kill()

@@ -116,9 +116,18 @@ class ZabbixStack:
     api: ZabbixAPI  # logged in as Admin, while the stack is up
 
     def __init__(
-        self, directory: Path, settings: str = "", root: Path = Path("/"), web_port: int | None = None
+        self,
+        directory: Path,
+        settings: str = "",
+        root: Path = Path("/"),
+        web_port: int | None = None,
+        database: str = "",
     ) -> None:
-        """With more `settings` of zabbix_server.conf; with its frontend on `web_port`, or on one that is free."""
+        """With more `settings` of zabbix_server.conf; with its frontend on `web_port`, or on one that is free.
+
+        `database` is what `dump()` of an older one has returned: the server upgrades that.
+        """
+        self._database = database
         self.directory = directory
         self.release = Release(root=root, shared=directory)
         self.version = installed(self.release)
@@ -161,6 +170,10 @@ class ZabbixStack:
     def web_log(self) -> str:
         """What the frontend's web server has logged, and PHP with it."""
         return (self._web_directory / "log").read_text(errors="replace")
+
+    def dump(self) -> str:
+        """Return the database as SQL."""
+        return self._postgres.dump()
 
     def start_server(self) -> None:
         """Start zabbix_server; return when its trapper answers: it has read its configuration by then."""
@@ -282,6 +295,9 @@ class ZabbixStack:
         return values
 
     def _fill_database(self) -> None:
+        if self._database:
+            self._postgres.execute(self._database)
+            return
         for part in ("schema", "images"):
             self._postgres.execute(self._packaged_sql(part))
         data = self._packaged_sql("data")

@@ -17,8 +17,9 @@ TCP sockets of a Linux host by state and port, pushed by the daemon tcp-status-s
 nothing is polled, and no Zabbix agent is needed.
 
 Setup: link this template to the host, and on the host set host: of /etc/tcp-status-sender/config.yaml to exactly \
-the technical host name (case matters) and destinations: to this server or the host's proxy. The host needs no \
-interface. A server takes new items within a minute, a proxy after its ConfigFrequency (an hour before 6.4)."""
+the technical host name (case matters) and destinations: to this server or the host's proxy. From Zabbix 5.2 on the \
+host needs no interface; before, it needs one of an agent, which nothing uses. A server takes new items within a \
+minute, a proxy after its ConfigFrequency (an hour before 6.4)."""
 
 
 def template() -> Template:

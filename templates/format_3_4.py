@@ -61,8 +61,9 @@ def write(template: Template) -> str:
 def expression(text: str) -> str:
     """Return a trigger's expression in the syntax before 5.4, where a time shift was a parameter of its own."""
     for call in calls(text):
-        period, _, shift = call.arguments.partition(":now-")
-        arguments = period + {"": "", "count": ",,,"}.get(call.function if shift else "", ",") + shift
+        period, _, rest = call.arguments.partition(":now-")
+        shift, *more = rest.split(",")  # of count(): operator and pattern, in the other order then
+        arguments = ",".join([period, *more[::-1], *([shift] if shift else [])])
         text = text.replace(call.text, f"{{{TEMPLATE}:{call.key}.{call.function}({arguments})}}", 1)
     return text
 

@@ -87,7 +87,8 @@ _RESTARTED = Trigger(
     name="TCP sender: The daemon was restarted",
     detail="uptime < 10m",
     # Only where there were values before: a first start is no restart.
-    expression="last(//tcp.sender.uptime)<10m and count(//tcp.sender.uptime,10m:now-10m)>0",
+    # Operator and pattern say nothing, but without them the upgrade of a server from before 5.4 makes another expression.
+    expression='last(//tcp.sender.uptime)<10m and count(//tcp.sender.uptime,10m:now-10m,"ge","0")>0',
     priority="INFO",
     scope="notice",
     value="Uptime: {ITEM.LASTVALUE1}",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BOTH = {"6.0": Path("/"), "7.0": Path(__file__).parents[2] / ".matrix" / "trixie"}  # where `make test-matrix` makes it
 HOST = "of the older form"
+TRIGGERS = 22  # of the template, prototypes among them: no second one of a name
 KINDS = {
     "item": ("itemid", "key_"),
     "itemprototype": ("itemid", "key_"),
@@ -115,6 +116,26 @@ def assert_that_it_is_the_newer(zabbix: ZabbixStack, before: dict[tuple[str, str
     assert trigger["opdata"]
     zabbix.wait_for_items(HOST)
     assert accepted(zabbix, list(KEYS), "8") == len(KEYS)
+
+
+@pytest.mark.xdist_group("upgraded")
+def test_by_hand_after_an_upgrade_of_the_server(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A server that came from 5.0, and has given uuids to a template that had none, takes the newer form as well."""
+    matrix = BOTH["7.0"].parent
+    with Namespace(LOOPBACK) as network, entered(network.report["pid"]):
+        with ZabbixStack(tmp_path_factory.mktemp("before"), root=matrix / "bullseye") as before:
+            assert before.version == (5, 0)
+            before.import_template(template.text("3.4"))
+            before.create_host(HOST, [TEMPLATE])
+            before.stop_server()
+            database = before.dump()
+        with ZabbixStack(tmp_path_factory.mktemp("after"), root=BOTH["7.0"], database=database) as after:
+            known = ids(after)
+            after.import_template(template.text("6.0"))
+            assert ids(after) == known
+            count = "select count(*) from triggers where flags in (0, 2) and templateid is null and length(uuid) > 0"
+            assert after.query(f"{count} and description like 'TCP%'") == [(str(TRIGGERS),)]
+            assert provision(after, "--template-only") == [f"template {TEMPLATE!r}: nothing to do"]
 
 
 def test_by_hand(older: ZabbixStack) -> None:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from zabbix_utils import APIRequestError
 
 from lab.command import tcp_status_sender
 from lab.daemon import Daemon
@@ -114,6 +115,19 @@ def test_the_import_makes_everything(zabbix: ZabbixStack) -> None:
         whose = "hostids" if kind == "usermacro" else "templateids"
         made[kind] = len(getattr(zabbix.api, kind).get(**{whose: template_id(zabbix)}, output=["name"]))
     assert made == COUNTS
+
+
+def test_which_version_takes_a_host_without_an_interface(zabbix: ZabbixStack) -> None:
+    """From 5.2 on, as the template's description and docs/installing.md say; before, one that nothing connects to is enough."""
+    group = zabbix.api.hostgroup.create(name="Of hosts without an interface")["groupids"][0]
+    host = {"groups": [{"groupid": group}], "templates": [{"templateid": template_id(zabbix)}]}
+    if zabbix.version < (5, 2):
+        with pytest.raises(APIRequestError, match="No interfaces for host"):
+            zabbix.api.host.create(host="bare", **host)
+    else:
+        assert zabbix.api.host.create(host="bare", **host)["hostids"]
+    agent = {"type": 1, "main": 1, "useip": 1, "ip": "127.0.0.1", "dns": "", "port": "10050"}
+    assert zabbix.api.host.create(host="not bare", interfaces=[agent], **host)["hostids"]
 
 
 def test_the_import_can_be_repeated(imported: Any) -> None:

@@ -13,6 +13,8 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lab.keys import STEADY
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -105,8 +107,8 @@ class Trapper:
 
     @property
     def host_values(self) -> list[dict[str, Any]]:
-        """Those of the host as a whole: without discovery, which only some samples carry."""
-        return [value for value in self.values if "discovery" not in value["key"]]
+        """Those of the host as a whole that every sample has: without discovery and rare ones."""
+        return [value for value in self.values if value["key"] in STEADY]
 
     def _serve(self) -> None:
         while True:

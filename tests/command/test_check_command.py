@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 
 from lab.command import tcp_status_sender
 from lab.findings import checks, elsewhere, one, results
+from lab.keys import FIRST, STEADY
 from lab.trapper import MUTE, Trapper
 from sender.items import DISCOVERIES, KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 
 
 def test_all_is_well(config: Callable[..., Path]) -> None:
@@ -106,7 +104,7 @@ def test_a_daemon_that_runs(start: Callable[..., subprocess.Popen[str]], config:
         *("ok", f"{path.parent}/spool.db is in use by the daemon, process {process.pid}"),
     )
     assert 2 <= values["tcp.sender.uptime"] <= 60
-    assert backlog >= 2 * len(KEYS)
+    assert backlog >= 2 * len(STEADY)
 
 
 def test_a_full_disk_under_the_output(config: Callable[..., Path]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.command import tcp_status_sender, until
+from lab.keys import FIRST
 from lab.trapper import Trapper, counts
 from sender.items import DISCOVERIES, KEYS
 from sender.spool.sample import Limits
@@ -47,8 +48,7 @@ def test_while_the_daemon_runs(start: Callable[..., subprocess.Popen[str]], conf
     first, second = found["destinations"]
     assert found["daemon_pid"] == process.pid
     assert first["nodes"] == [f"127.0.0.1:{dead.port}"]
-    assert (first["queued"] - len(DISCOVERIES)) % len(KEYS) == 0
-    assert first["queued"] > 0
+    assert first["queued"] >= FIRST
     assert abs(first["queued_since"] - first["failing_since"]) <= 2
     assert first["last_success"] is None
     assert second["last_success"] >= first["queued_since"]
@@ -91,9 +91,8 @@ def test_what_is_rejected(start: Callable[..., subprocess.Popen[str]], config: C
     assert found["last_success"] is None
     assert found["failing_since"] is None
     where, other = ("queued", "rejected") if keep == "1h" else ("rejected", "queued")
-    assert (found[where] - len(DISCOVERIES)) % len(KEYS) == 0
-    assert found[where] > 0
-    assert found[other] in range(len(KEYS) + 1)  # one that is just on its way
+    assert found[where] >= FIRST
+    assert found[other] <= FIRST  # one that is just on its way
 
 
 def test_a_name_that_the_terminal_cannot_show(

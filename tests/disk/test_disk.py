@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.disk import EXT4, Disk
+from lab.keys import STEADY
 from lab.trapper import Trapper, accept
 from lab.watched_daemon import wait_until
-from sender.items import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ AGAIN = "writing the spool works again"
 def clocks(trapper: Trapper) -> list[int]:
     """Return the moments of the samples that a trapper has accepted, in their order of arrival; each must be whole."""
     found = [value["clock"] for value in trapper.host_values]
-    assert found == [clock for clock in found[:: len(KEYS)] for _ in KEYS]
-    return found[:: len(KEYS)]
+    assert found == [clock for clock in found[:: len(STEADY)] for _ in STEADY]
+    return found[:: len(STEADY)]
 
 
 def assert_no_hole(found: list[int]) -> None:
@@ -69,12 +69,12 @@ import sys, time
 from sender.model import Item
 from sender.spool.spool import Spool
 from sender.spool.sample import Limits
-from sender.items import KEYS
+from lab.keys import STEADY
 spool, count = Spool(sys.argv[1], ["d0"], Limits(max_age_s=1e6, max_bytes=2**28)), 0
 begin = int(time.time()) - 5000
 while not spool.in_memory:
     count += 1
-    spool.append([Item(host="web-01", key=key, value="1", clock=begin + count, ns=1) for key in KEYS])
+    spool.append([Item(host="web-01", key=key, value="1", clock=begin + count, ns=1) for key in STEADY])
 spool.close()
 print(begin + 1, count - 1)
 """
@@ -89,7 +89,7 @@ def test_a_disk_that_the_spool_itself_fills(start: Callable[..., Any], config: C
         daemon.until("d0: delivery failed")
         returns(away)
         daemon.until("d0: delivery works again")
-        away.wait_for(count * len(KEYS) // 2000 + 3)
+        away.wait_for(count * len(STEADY) // 2000 + 3)
         assert daemon.stop() == 0
     found = clocks(away)
     assert found[:count] == list(range(first, first + count)), "".join(daemon.log)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.findings import checks, one, results
+from lab.keys import FIRST
 from lab.spools import opened, sample
 from lab.trapper import Trapper, accept, counts, packet, redirect
 from sender.commands.check.kernel import check_kernel
@@ -25,8 +26,6 @@ from sender.spool.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 
 
 def answering(**others: Any) -> Callable[[dict[str, Any]], bytes]:

@@ -10,8 +10,8 @@ import pytest
 
 from lab.command import COMMAND
 from lab.daemon import Daemon
+from lab.keys import STEADY
 from lab.trapper import Trapper, accept, packet
-from sender.items import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def test_a_new_host_makes_itself_known(zabbix: ZabbixStack, action: str, tmp_pat
         servers = f"127.0.0.1:{zabbix.trapper_port},127.0.0.1:{dead.port};127.0.0.2:{dead.port},{witness.node}"
         path = agent_file(tmp_path, f"Hostname={host},another", f"ServerActive={servers}", "Timeout=2")
         with Daemon(path) as daemon:
-            values = zabbix.wait_for_history(host, 3 * (len(KEYS) - 1), 60)
+            values = zabbix.wait_for_history(host, 3 * len(STEADY), 60)
             (found,) = zabbix.api.host.get(filter={"host": host}, selectParentTemplates=["host"], output=["host"])
             witness.wait_for(3)
             daemon.stop()

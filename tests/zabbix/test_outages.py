@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.daemon import Daemon
+from lab.keys import STEADY
 from lab.program import StackError
 from lab.relay import REFUSING, SILENT, WHOLE, Line, Relay
 from lab.trapper import Trapper
 from lab.zabbix_stack import free_ports
-from sender.items import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lab.daemon import Life
     from lab.zabbix_stack import ZabbixStack
 
-EVERY_TIME = set(KEYS) - {"tcp.sender.version"}  # which the template has stored once a day
+EVERY_TIME = set(STEADY)
 SAMPLE_S = 0.5  # what a sample may take on a busy machine, until it is safe
 
 Row = tuple[int, int, str, float]  # clock, ns, key, value

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lab.command import COMMAND
+from lab.keys import FIRST
 from lab.namespace import Namespace
 from lab.trapper import Trapper
 from lab.zabbix_stack import Value
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 TEMPLATE = "TCP states by Zabbix trapper"
-FIRST = len(KEYS) + len(DISCOVERIES)  # values of a first sample
 VERSION = "tcp.sender.version"  # stored once a day: the template discards what has not changed
 
 

@@ -26,16 +26,17 @@ from bench.fleet_hosts import SHARE, resident_mb
 from bench.fleet_report import Run, report
 from bench.fleet_server import SETTINGS, Watch
 from lab.command import unit_environment
+from lab.keys import STEADY
 from lab.namespace import Namespace, entered
 from lab.relay import Relay
 from lab.zabbix_stack import ZabbixStack
-from sender.items import KEYS, QUEUE_KEYS
+from sender.items import QUEUE_KEYS, is_rare
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PER_PORT = len(QUEUE_KEYS) + len(PortSettings().states)
+PER_PORT = sum(not is_rare(key) for key in QUEUE_KEYS) + len(PortSettings().states)
 CALM = 0.9  # of an interval after which what was sampled at its beginning has been delivered; half is the latest
 REAL = "fleet-real"
 NEW_S = 1_800  # for Zabbix to make the items of the ports
@@ -171,7 +172,7 @@ def nodes(port: int) -> dict[str, Any]:
 
 def settle(workers: Sequence[Worker], relay: Relay, options: argparse.Namespace, run: Run) -> None:
     """Until no host waits for Zabbix to make the items of its ports, the real daemon neither."""
-    began, whole = time.monotonic(), len(KEYS) + PER_PORT * options.ports
+    began, whole = time.monotonic(), len(STEADY) + PER_PORT * options.ports
     while True:
         wait_for_calm(options.interval)
         new = sum(answer["new"] for answer in ask(workers, "look"))

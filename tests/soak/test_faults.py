@@ -26,6 +26,7 @@ from lab.command import COMMAND
 from lab.daemon import Daemon
 from lab.disk import Disk
 from lab.faults import AT_THE_OTHER, OF_ITS_LIFE, ON_THE_HOST, ON_THE_WAY, Capricious, Fault, Scene
+from lab.keys import STEADY
 from lab.relay import Relay
 from lab.sizes import Recorder, Sizes, medians
 from lab.traffic import Traffic
@@ -160,7 +161,7 @@ class Books:
             is_unsure = not request.is_told or any(begin <= request.at <= end for begin, end in self._unsure)
             for row in request.rows:
                 self.rows[row] += 1
-                if row[2] in KEYS:
+                if row[2] in STEADY:
                     self.first.setdefault(row[:2], request.at)
                 if is_unsure:
                     self._untold.add(row)
@@ -235,7 +236,7 @@ def judge(soak: Soak) -> None:
     soak.rest()
     scene.daemon.stop()  # it brings its last sample everywhere, which Zabbix has in memory for a while
     newest = max(row[:2] for row in soak.witness.taken[-1].rows)
-    scene.zabbix.wait_until(lambda: stored(scene.zabbix, newest) >= len(KEYS) - 1, "it has the newest sample", 120)
+    scene.zabbix.wait_until(lambda: stored(scene.zabbix, newest) >= len(STEADY), "it has the newest sample", 120)
     witness, other = Books(soak.witness.taken, scene.doubtful), Books(scene.other.taken, scene.doubtful)
     zabbix = Stored(scene, long_life_began=scene.daemon.lives[-1].began)
     truth = witness.rows.keys() | other.rows.keys()
@@ -288,7 +289,7 @@ class Stored:
         seen: dict[Stamp, None] = {}
         for exchange in self._exchanges:
             for value in exchange.values:
-                if value["key"] in KEYS:
+                if value["key"] in STEADY:
                     seen.setdefault((value["clock"], value["ns"]))
         assert list(seen) == sorted(seen)
 
@@ -389,7 +390,7 @@ def report(soak: Soak, truth: Iterable[Row], other: Books, zabbix: Stored) -> No
     """Print what happened, in figures."""
     early, late = early_and_late(soak)
     values = list(truth)
-    samples = {row[:2] for row in values if row[2] in KEYS}
+    samples = {row[:2] for row in values if row[2] in STEADY}
     lines = [f"{count:4} {name}" for name, count in sorted(soak.occurred.items())]
     lags_s = sorted(at - stamp[0] for stamp, at in Books(soak.witness.taken, ()).first.items())
     ports = {port_of(row[2]) for row in values} - {""}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from functools import lru_cache
 from socket import htons, ntohs
-from sys import byteorder
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -35,8 +34,9 @@ class PortCounts:
         self.counts: defaultdict[int, Counter[int]] = defaultdict(Counter)  # by state
         self._by_first: defaultdict[int, set[int]] = defaultdict(set)  # second bytes, by the first
         self._first, self._second, self._states = bytearray(), bytearray(), bytearray()  # of sockets not counted yet
-        for port in ports:
-            self.add(htons(port))
+        for port in ports:  # not by `add`: there may be a thousand, for each sample
+            self.numbers.add(htons(port))
+            self._by_first[port >> 8].add(port & 255)
 
     def __bool__(self) -> bool:
         """Return whether sockets of any port are counted."""
@@ -46,14 +46,14 @@ class PortCounts:
         """Count sockets of this port from now on."""
         if number not in self.numbers:
             self.numbers.add(number)
-            first, second = number.to_bytes(2, byteorder)
-            self._by_first[first].add(second)
+            port = ntohs(number)
+            self._by_first[port >> 8].add(port & 255)
 
     def count_all(self, first: bytearray, second: bytearray, states: bytearray) -> None:
         """Count sockets whose ports have these first and second bytes, and which are in these states."""
         if self.every:
-            for *port, state in zip(first, second, states, strict=True):
-                self.counts[state][int.from_bytes(port, byteorder)] += 1
+            for first_byte, second_byte, state in zip(first, second, states, strict=True):
+                self.counts[state][htons(first_byte << 8 | second_byte)] += 1
             return
         self._first += first
         self._second += second
@@ -79,7 +79,7 @@ class PortCounts:
             # A zero is such a port's own, or of a socket that was not chosen.
             others = 0 if second else size - chosen.bit_count() // 8
             if count := found.count(second) - others:
-                counts[int.from_bytes((first, second), byteorder)] += count
+                counts[htons(first << 8 | second)] += count
 
     def by_port(self) -> dict[tuple[int, TcpState], int]:
         """Return the counts by port and state. A state is its number, too, when one is looked up."""

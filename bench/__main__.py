@@ -16,10 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import libraries
-from bench.contenders import EXPORTER, SENDER, in_process, peers
+from bench.contenders import EXPORTER, SENDER, in_process, parts, peers
 from bench.living import daemon_mb
 from bench.report import NOTES, Crowd, table
-from bench.samplers import TRACKED
+from bench.samplers import LISTENING, TRACKED
 from bench.targets import Races, verdicts
 from lab.namespace import Namespace
 
@@ -57,22 +57,24 @@ def race(established: int, time_wait: int, rounds: int, *, ports: int = MANY_POR
     expected = {"ESTABLISHED": established} | ({"TIME_WAIT": time_wait} if time_wait else {})
     title = " and ".join(f"{count:,} {state}" for state, count in expected.items()) + ", one in four IPv6"
     title += f", all of them on {ports} tracked ports" if ports == TRACKED else ""
-    holder = [sys.executable, "-m", "bench.crowd", *map(str, (established, time_wait, ports))]
+    is_for_all = not time_wait and ports != TRACKED
+    listening = LISTENING if is_for_all else 0
+    holder = [sys.executable, "-m", "bench.crowd", *map(str, (established, time_wait, ports, listening))]
     with Namespace(holder) as namespace, ExitStack() as stack:
         enter(namespace.report["pid"])
-        if ports == TRACKED:
-            rows = in_process(stack, expected, "ports")
-        else:
-            rows = in_process(stack, expected) + ([] if time_wait else peers(stack, established))
+        rows = in_process(stack, expected, "ports" if ports == TRACKED else "ours")
+        beside = parts(stack) if is_for_all else []
+        if is_for_all:
+            rows += peers(stack, established)
         for number in range(rounds):
-            for row in rows:
+            for row in (*rows, *beside):
                 seconds, cpu_s, right = row.take() if number % row.every == 0 else (None, None, True)
                 row.seconds.append(seconds)
                 row.cpu_s.append(cpu_s)
                 row.right &= right
-        for row in rows:
+        for row in (*rows, *beside):
             row.peak_mb = row.peak()
-        return Crowd(title=title, size=established + time_wait, rows=rows, daemon_mb=daemon_mb())
+        return Crowd(title=title, size=established + time_wait, rows=rows, daemon_mb=daemon_mb(), parts=beside)
 
 
 def sizes(text: str) -> list[int]:
@@ -102,7 +104,7 @@ def main() -> int:
     print(heading.format("What the libraries cost"), libraries.table(), sep="\n", flush=True)
     found = verdicts(Races(crowds=crowds[:-2], mixed=crowds[-2], ported=crowds[-1]))
     print(heading.format("Targets and figures"), *(bullet.format(line) for _, line in found), sep="\n")
-    is_right = all(row.right for crowd in crowds for row in crowd.rows)
+    is_right = all(row.right for crowd in crowds for row in (*crowd.rows, *crowd.parts))
     return 0 if is_right and all(is_met for is_met, _ in found) else 1
 
 

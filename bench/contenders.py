@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from bench.samplers import LISTENING
+from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import ExitStack
@@ -101,6 +104,16 @@ def in_process(stack: ExitStack, expected: Mapping[str, int], name: str = "ours"
     return [
         Contender("floor: drain only", "sample", take_floor, lambda: floor.peak("floor")),
         Contender(TITLES[name], "sample", lambda: both.take(name), lambda: ours.peak(name)),
+    ]
+
+
+def parts(stack: ExitStack) -> list[Contender]:
+    """Enter what the daemon does beside the dump: a look at the listeners, and the kernel's counters."""
+    look = Sampler(stack, {"LISTEN": LISTENING}, "look")
+    counters = Sampler(stack, {"counters": len(TCP_COUNTERS) + len(TCP_EXT_COUNTERS), "usage": 2}, "counters")
+    return [
+        Contender("ours: a look at the listeners", "look", lambda: look.take("look"), lambda: look.peak("look")),
+        Contender("ours: the counters", "read", lambda: counters.take("counters"), lambda: counters.peak("counters")),
     ]
 
 

@@ -17,21 +17,27 @@ NOTES = (
     "command: a whole command with the start of its program: what an agent pays per item.",
     "zabbix_agentd -t: an agent answers this key itself, without that start (the smallest crowd shows how long it is).",
     "first line: also a whole command, until its first line of output.",
+    "look: the listening sockets alone, once a second between two samples. read: the kernel's counters, with each sample.",
     "scrape: one HTTP request to a running exporter.",
     "Python: import asyncio: how long a Python takes to start on this machine, whatever it then does.",
     "Rounds are interleaved, ratios are medians of those within a round, and the slow sit out most rounds.",
 )
 FLOOR, OURS, COMMAND, YARDSTICK, PEERS = range(5)  # rows of a table, the last one and those after it
+LOOK, COUNTERS = range(2)  # its parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crowd:
-    """A crowd of `size` sockets, who counted it, and the memory of a daemon that lived with it."""
+    """A crowd of `size` sockets, who counted it, and the memory of a daemon that lived with it.
+
+    `parts` are what our daemon does beside the count: a look at the listeners, and the counters.
+    """
 
     title: str
     size: int
     rows: Sequence[Contender]
     daemon_mb: float
+    parts: Sequence[Contender] = ()
 
 
 def median_s(row: Contender) -> float:
@@ -57,7 +63,7 @@ def table(crowd: Crowd) -> str:
             "ok" if row.right else "WRONG",
             str(sum(second is not None for second in row.seconds)),
         )
-        for row in crowd.rows
+        for row in (*crowd.rows, *crowd.parts)
     ]
     return draw(HEADINGS, cells, words=2)
 

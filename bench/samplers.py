@@ -1,4 +1,4 @@
-"""The contenders that live in a Python process: the floor, our sampler, and pyroute2's own.
+"""The contenders that live in a Python process: the floor, our sampler with its parts, and pyroute2's own.
 
 `python -m bench.samplers NAME...` takes one sample for each name on its standard input and answers with a line of
 JSON: the seconds that it took, those of the processor, and the counts by state. Only those named as arguments are ever imported.
@@ -15,7 +15,7 @@ from importlib import import_module
 from socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_RAW, socket
 from typing import TYPE_CHECKING
 
-from bench.crowd import FIRST_PORT
+from bench.crowd import FIRST_LISTENING, FIRST_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Sampler = Callable[[], Mapping[str, int]]
 
 TRACKED = 50  # ports
+LISTENING = 10  # ports of the crowd where a look at them is timed
 NETLINK_SOCK_DIAG = 4  # include/uapi/linux/netlink.h, as are the next two lines
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLMSG_ERROR, NLMSG_DONE, DONE_LEN = 2, 3, 20  # struct nlmsghdr, then an errno
@@ -70,6 +71,27 @@ def ports() -> Sampler:
     return count
 
 
+def look() -> Sampler:
+    """Look at the accept queues as the daemon does every second, between two samples; an exporter's is not the crowd's."""
+    listeners, crowd = (
+        import_module("sender.kernel.sock_diag").Listeners(),
+        range(FIRST_LISTENING, FIRST_LISTENING + LISTENING),
+    )
+    return lambda: {"LISTEN": sum(port in crowd for port in listeners.look())}
+
+
+def counters() -> Sampler:
+    """Read what the daemon reads of the kernel's counters with each sample."""
+    read_counters = import_module("sender.kernel.counters").read_counters
+    read_usage = import_module("sender.kernel.memory").read_usage
+
+    def read() -> Mapping[str, int]:
+        orphans, memory = read_usage()
+        return {"counters": len(read_counters()), "usage": sum(each.used is not None for each in (orphans, memory))}
+
+    return read
+
+
 def pyroute2() -> Sampler:
     """Count in the library's own way: an object for each socket, a dump for each family."""
     library = import_module("pyroute2")
@@ -84,7 +106,8 @@ def pyroute2() -> Sampler:
 
 def main() -> None:
     """One sample for each line, until standard input closes."""
-    samplers = {maker.__name__: maker() for maker in (floor, ours, ports, pyroute2) if maker.__name__ in sys.argv[1:]}
+    makers = (floor, ours, ports, look, counters, pyroute2)
+    samplers = {maker.__name__: maker() for maker in makers if maker.__name__ in sys.argv[1:]}
     for line in sys.stdin:
         begin, begin_cpu = time.perf_counter(), time.process_time()
         counts = samplers[line.strip()]()

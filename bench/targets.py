@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.report import COMMAND, FLOOR, OURS, PEERS, YARDSTICK, ratio
+from bench.report import COMMAND, COUNTERS, FLOOR, LOOK, OURS, PEERS, YARDSTICK, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +72,14 @@ def _above_floor_ms(crowd: Crowd) -> float:
     return 1e3 * (least_s(crowd.rows[OURS]) - least_s(crowd.rows[FLOOR]))
 
 
+def _look_ms(crowd: Crowd) -> float:
+    return 1e3 * least_s(crowd.parts[LOOK])
+
+
+def _counters_ms(crowd: Crowd) -> float:
+    return 1e3 * least_s(crowd.parts[COUNTERS])
+
+
 def _each(figure: Callable[[Crowd], float], crowds: Sequence[Crowd]) -> Figures:
     return [(figure(crowd), f"at {crowd.size:,}") for crowd in crowds]
 
@@ -105,6 +113,21 @@ TARGETS = (
         text="a sample with 50 tracked ports, x floor",
         limit=1.3,
         figures=lambda races: _each(_over_floor, [races.ported]),
+    ),
+    Target(
+        text="a look at the listeners, ms",
+        limit=0.5,  # every second: the twentieth part of a percent of a core
+        figures=lambda races: _each(_look_ms, races.crowds),
+    ),
+    Target(
+        text="a look at the listeners, ms more with more sockets",
+        limit=0.1,
+        figures=lambda races: _growth(_look_ms, races.crowds),
+    ),
+    Target(
+        text="the kernel's counters, ms",
+        limit=1,
+        figures=lambda races: _each(_counters_ms, races.crowds),
     ),
     Target(text="every other way to count, x ours", limit=1.5, is_floor=True, figures=_peers),
     Target(

@@ -1,6 +1,7 @@
 """A SYN flood on an ordinary backlog: 1,500 forged requests to one listener. A holder (see namespace.py).
 
-The kernel answers what is over the listener's limit with SYN cookies, of which it keeps nothing.
+The kernel answers what is over the listener's limit with SYN cookies, of which it keeps nothing; with the argument
+`without-cookies` it drops them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from pathlib import Path
 
 from lab.every_state import IPV4, Flags, Peer, Segment
 
@@ -16,6 +18,8 @@ PORT, BACKLOG, REQUESTS = 443, 50, 1500
 
 def main() -> None:
     """Flood, report, hold."""
+    if sys.argv[1:] == ["without-cookies"]:
+        Path("/proc/sys/net/ipv4/tcp_syncookies").write_text("0")
     peer = Peer()
     with socket.create_server((IPV4.host, PORT), backlog=BACKLOG):
         target = socket.inet_aton(IPV4.host), PORT

@@ -21,7 +21,7 @@ _USED = re.compile(r"^TCP: .* orphan (\d+) .* mem (\d+)", re.MULTILINE)
 
 def read_usage() -> tuple[Usage, Usage]:
     """Return orphaned sockets, and memory in bytes."""
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         if found := _USED.search(SOCKSTAT.read_text()):
             page, limit = os.sysconf("SC_PAGE_SIZE"), _last_number(TCP_MEM)
             memory = Usage(used=int(found[2]) * page, limit=None if limit is None else limit * page)

@@ -35,10 +35,11 @@ class RareValues:
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
+        self._is_reset = False
 
     def reset(self) -> None:
         """Send every value with the next sample."""
-        self._last.clear()
+        self._is_reset = True  # what is remembered stays: a value that changes just now needs the one before
 
     def due(self, items: Iterable[Item], now: float) -> tuple[Item, ...]:
         """Return the items of a sample that are to be sent, behind those of the sample before that belong to them."""
@@ -48,12 +49,14 @@ class RareValues:
                 sent.append(item)
                 continue
             last = self._last.get(item.key)
+            if last and last.item.host != item.host:
+                last = None
             is_change = last is not None and item.value != last.item.value
-            is_due = last is None or is_change or last.is_change or now - last.sent_at >= AGAIN_S
+            is_due = last is None or is_change or last.is_change or self._is_reset or now - last.sent_at >= AGAIN_S
             if is_change and last and not last.is_sent:
                 before.append(last.item)
             if is_due:
                 sent.append(item)
             seen[item.key] = _Last(item, is_change, is_due, now if is_due or last is None else last.sent_at)
-        self._last = seen
+        self._last, self._is_reset = seen, False
         return *before, *sent

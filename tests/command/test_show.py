@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.command import COMMAND, tcp_status_sender
+from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS
 from sender.model import TcpState
 from sender.settings.schema import PortSettings
 
@@ -42,7 +43,7 @@ def test_it_shows_every_state_and_port(port: int, config: Callable[..., Path]) -
     names = [line.split()[0] for line in lines if line and line.split()[0] in TcpState.__members__]
     assert names == list(TcpState.__members__)
     (ours,) = (line for line in lines if re.match(rf" *{port}  -        loopback", line))
-    assert re.search(r" 1 +0  █{12} full: connections are dropped$", ours.rstrip())
+    assert re.search(r" 1 +0 +0  █{12} full: connections are dropped$", ours.rstrip())
     (nobody,) = (line for line in lines if re.match(r" *9  ", line))
     assert nobody.rstrip().endswith("nobody listens")
     assert any(line.startswith("REMOTE PORT") for line in lines)
@@ -64,14 +65,26 @@ def test_json_has_the_same_for_programs(port: int, config: Callable[..., Path]) 
     assert list(found["states"]) == list(TcpState.__members__)
     assert found["total"] == sum(count or 0 for count in found["states"].values())
     nobody, ours = found["ports"]
-    assert nobody == {"port": 9, "service": "discard", "scope": None, "states": {"ESTABLISHED": 0}, "queue": None}
+    assert nobody == {
+        "port": 9,
+        "service": "discard",
+        "scope": None,
+        "states": {"ESTABLISHED": 0},
+        "queue": None,
+        "drops": None,
+    }
     assert ours == {
         "port": port,
         "service": None,
         "scope": "loopback",
         "states": {"ESTABLISHED": 1},
-        "queue": {"waiting": 1, "limit": 0, "pused": 100.0},
+        "queue": {"waiting": 1, "limit": 0, "pused": 100.0, "peak": None},
+        "drops": 0,
     }
+    assert list(found["counters"]) == [*TCP_COUNTERS, *TCP_EXT_COUNTERS]
+    assert found["counters"]["PassiveOpens"] > 0
+    assert found["orphans"]["used"] is not None
+    assert found["memory"]["used"] is not None
     assert found["remote_ports"] == [{"port": port, "service": None, "states": {"ESTABLISHED": 1}}]
 
 
@@ -118,6 +131,7 @@ def test_watch_draws_again_in_place(config: Callable[..., Path]) -> None:
     assert seen.startswith("\x1b[?1049h")
     assert "\x1b[?1049l" in seen
     assert "▁" in seen
+    assert "since the last page: " in seen
 
 
 def watched(path: Path, environment: dict[str, str], *, pages: int) -> str:
@@ -183,7 +197,8 @@ def test_a_terminal_may_be_narrow(config: Callable[..., Path], columns: int) -> 
     (head,) = (line.split() for line in lines if "QUEUE" in line)
     assert [word for word in head if word in TcpState.__members__] == [state.name for state in PortSettings().states]
     (row,) = (line.split() for line in lines if line.split()[:1] == [str(port)])
-    assert row[-6:-1] == ["0"] * 5  # four states, and the queue; its limit follows
+    assert ("DROPS" in head) == (columns >= 100)
+    assert row[head.index("ESTABLISHED") :][:5] == ["0"] * 5  # four states, and the queue; its limit follows
 
 
 def test_watch_into_a_pipe_is_page_after_page(start: Callable[..., subprocess.Popen[str]]) -> None:

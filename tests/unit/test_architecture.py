@@ -34,15 +34,18 @@ OWNERS = {
 }
 PURE = {
     "commands/provision/uuids",
+    "commands/show/events",
     "delivery/advice",
     "delivery/probe",
     "errors",
     "items",
     "kernel/counts",
+    "kernel/listeners",
     "kernel/port_counts",
     "model",
     "sampling/guard",
     "sampling/ports",
+    "sampling/rare",
     "spool/cursors",
     "spool/sample",
     "states",

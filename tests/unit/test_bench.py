@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.contenders import Contender
-from bench.report import FLOOR, OURS, PEERS, YARDSTICK, Crowd, table
+from bench.report import COUNTERS, FLOOR, LOOK, OURS, PEERS, YARDSTICK, Crowd, table
 from bench.targets import TARGETS, Races, verdicts
 
 
@@ -23,7 +23,8 @@ def crowd(size: int) -> Crowd:
     floor_s = size / 1e6
     seconds = {"floor": floor_s, "ours": floor_s * 1.05, "command": 0.2, "yardstick": 0.07, "ss": floor_s * 3}
     rows = [contender(name, each) for name, each in seconds.items()]
-    return Crowd(title=f"{size}", size=size, rows=rows, daemon_mb=40)
+    parts = [contender("look", 0.0003), contender("counters", 0.0002)]
+    return Crowd(title=f"{size}", size=size, rows=rows, daemon_mb=40, parts=parts)
 
 
 @pytest.fixture
@@ -77,6 +78,21 @@ def test_a_noisy_machine_passes(races: Races) -> None:
 
 
 @pytest.mark.parametrize(
+    ("part", "ms", "words"),
+    [
+        (LOOK, (0.6, 0.6), "a look at the listeners, ms <= 0.5: 0.60 at 1,000, 0.60 at 100,000"),
+        (LOOK, (0.1, 0.4), "a look at the listeners, ms more with more sockets <= 0.1: 0.30 from 1,000 to 100,000"),
+        (COUNTERS, (1.5, 1.5), "the kernel's counters, ms <= 1: 1.50 at 1,000"),
+    ],
+)
+def test_a_slow_look_is_missed(races: Races, part: int, ms: tuple[float, float], words: str) -> None:
+    """What the daemon does beside the dump is cheap, and no dearer beside more connections."""
+    for crowd_of, each_ms in zip(races.crowds, ms, strict=True):
+        crowd_of.parts[part].cpu_s = [each_ms / 1e3] * 3
+    assert [words in line for line in missed(races)] == [True]
+
+
+@pytest.mark.parametrize(
     ("small_mb", "large_mb", "words"), [(46, 46, "daemon, MB <= 45"), (38, 40, "MB more with more")]
 )
 def test_a_larger_daemon_is_missed(races: Races, small_mb: float, large_mb: float, words: str) -> None:
@@ -95,5 +111,8 @@ def test_what_was_not_measured_is_said(races: Races) -> None:
 def test_a_table_has_a_row_for_each() -> None:
     """The table is Markdown: headings, a ruler, and who took part."""
     lines = table(crowd(1_000)).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["floor", "ours", "command", "yardstick", "ss"]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [
+        *("floor", "ours", "command", "yardstick", "ss"),
+        *("look", "counters"),
+    ]
     assert len({line.count("|") for line in lines}) == 1

@@ -5,23 +5,26 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from sender.commands.check.kernel import TrialSampler, check_kernel
 from sender.commands.daemon_state import DaemonState
 from sender.commands.show import show
+from sender.commands.show.events import since_last_page
+from sender.commands.show.plain import plain
+from sender.commands.show.tables import local_table
 from sender.kernel.engines import PublishedPorts
 from sender.kernel.sockstat import SocketStat
-from sender.model import CountedPorts, TcpState
+from sender.model import CountedPorts, Listener, Look, ReportedPorts, Snapshot, TcpState, Usage
 from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-    from sender.model import Listener
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +103,87 @@ def test_an_unknown_count_is_null(settings: Settings, capsys: pytest.CaptureFixt
     assert found["states"].pop("CLOSE") is None
     assert found["total"] == sum(found["states"].values())
     assert found["ports"][0]["states"] == found["remote_ports"][0]["states"] == {"CLOSE": None, "LISTEN": 0}
+
+
+EMPTY = Snapshot(clock=1_700_000_000, ns=5, duration_s=0.1, states=dict.fromkeys(TcpState, 0))
+TRACKED = ReportedPorts(local=[80, 443, 8080], states=[TcpState.ESTABLISHED])
+DROPPING = replace(
+    EMPTY,
+    listeners={
+        80: Listener(waiting=1, limit=128, peak=70, drops=1234),
+        443: Listener(waiting=1, limit=128),
+    },
+)
+
+
+def rows_of(snapshot: Snapshot, columns: int) -> list[list[str]]:
+    """Return the words of each row of the table of local ports, the headings first."""
+    console = Console(width=columns)
+    with console.capture() as text:
+        console.print(local_table(snapshot, TRACKED, columns))
+    return [line.split() for line in text.get().splitlines()]
+
+
+def test_drops_stand_beside_the_queue() -> None:
+    """What the kernel does not say, or nobody could drop, is a dash and never 0; in little room there is no column."""
+    head, *rows = rows_of(DROPPING, 120)
+    place = head.index("DROPS")
+    assert [row[place] for row in rows] == ["1,234", "-", "-"]
+    assert "DROPS" not in rows_of(DROPPING, 45)[0]
+
+
+def test_a_peak_is_said_where_it_is_over() -> None:
+    """A queue that was longer between two pages says so; one that is as long now, or was not watched, does not."""
+    _, first, second, _ = rows_of(DROPPING, 140)
+    assert " ".join(first).endswith("up to 70 since the last page")
+    assert "up" not in second
+    longest = replace(DROPPING, listeners={80: Listener(waiting=70, limit=128, peak=70, drops=0)})
+    assert "up" not in rows_of(longest, 140)[1]
+
+
+def test_it_looks_between_two_pages(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second, so that a page says how long a queue was meanwhile; a page every second needs no look."""
+    now = [0.0]
+    looks: list[float] = []
+
+    def sleep(for_s: float) -> None:
+        now[0] += for_s
+
+    def look(_: object) -> dict[int, Look]:
+        looks.append(now[0])
+        return {}
+
+    monkeypatch.setattr(show, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr("sender.kernel.sock_diag.Listeners.look", look)
+    monitor = show.Monitor(settings, has_peaks=True)
+    monitor.wait(3.5)
+    assert (now, looks) == ([3.5], [1.0, 2.0, 3.0])
+    monitor.wait(1.0)
+    assert (now, len(looks)) == ([4.5], 3)
+
+
+def test_drops_and_counters_for_programs() -> None:
+    """The counters that the kernel has are there as they are; those that it lacks, and what it does not say, are null."""
+    counted = replace(DROPPING, counters={"InSegs": 7})
+    found = plain("web-01", replace(counted, orphans=Usage(used=5, limit=10), memory=Usage(used=4096)), TRACKED)
+    ports = {port["port"]: (port["drops"], (port["queue"] or {}).get("peak")) for port in found["ports"]}  # type: ignore[attr-defined]
+    assert ports == {80: (1234, 70), 443: (None, None), 8080: (None, None)}
+    assert found["counters"]["InSegs"] == 7  # type: ignore[index]
+    assert found["counters"]["ListenDrops"] is None  # type: ignore[index]
+    assert found["orphans"] == {"used": 5, "limit": 10, "pused": 50.0}
+    assert found["memory"] == {"used": 4096, "limit": None, "pused": None}
+
+
+def test_events_since_the_last_page() -> None:
+    """Each counter of what goes wrong that rose is named with its rise, and none that did not, is new, gone or began anew."""
+    before = {"ListenDrops": 100, "RetransSegs": 5, "OutRsts": 9, "AttemptFails": 3, "EstabResets": 4, "InSegs": 10}
+    now = {"ListenDrops": 1112, "RetransSegs": 6, "OutRsts": 9, "AttemptFails": 1, "InSegs": 99, "InErrs": 5}
+    line = since_last_page(replace(EMPTY, counters=before), replace(EMPTY, counters=now))
+    assert line == "since the last page: 1,012 requests dropped, 1 retransmission"
+
+
+def test_no_events_since_the_last_page() -> None:
+    """That nothing happened is said, and nothing at all where the kernel has no such counters."""
+    quiet = replace(EMPTY, counters={"ListenDrops": 7, "InSegs": 1})
+    assert since_last_page(quiet, quiet) == "since the last page: nothing dropped, nothing sent again"
+    assert since_last_page(EMPTY, EMPTY) == ""

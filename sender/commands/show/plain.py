@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS
 from sender.sampling.services import service_of
 from sender.states import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.model import ReportedPorts, Snapshot, TcpState
+    from sender.model import ReportedPorts, Snapshot, TcpState, Usage
 
 
 def plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
@@ -27,6 +28,9 @@ def plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, ob
         "time_wait_sockets": snapshot.time_wait_sockets,
         "unhashed": snapshot.unhashed,
         "mptcp": snapshot.mptcp and {state.name: snapshot.mptcp.get(state) for state in STATES},
+        "counters": {name: snapshot.counters.get(name) for name in (*TCP_COUNTERS, *TCP_EXT_COUNTERS)},
+        "orphans": _plain_usage(snapshot.orphans),
+        "memory": _plain_usage(snapshot.memory),
         "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],
         "remote_ports": [
             {
@@ -41,14 +45,25 @@ def plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, ob
 
 def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
     listener = snapshot.listeners.get(port)
-    queue = listener and {"waiting": listener.waiting, "limit": listener.limit, "pused": round(listener.pused, 2)}
+    queue = listener and {
+        "waiting": listener.waiting,
+        "limit": listener.limit,
+        "pused": round(listener.pused, 2),
+        "peak": listener.peak,
+    }
     return {
         "port": port,
         "service": service_of(port) or None,
         "scope": listener and listener.scope,
         "states": _plain_states(port, snapshot.local_count, tracked),
         "queue": queue,
+        "drops": listener and listener.drops,
     }
+
+
+def _plain_usage(usage: Usage) -> dict[str, float | None]:
+    pused = None if usage.pused is None else round(usage.pused, 2)
+    return {"used": usage.used, "limit": usage.limit, "pused": pused}
 
 
 def _plain_states(

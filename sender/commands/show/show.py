@@ -14,12 +14,14 @@ from rich.live import Live
 from rich.text import Text
 
 from sender.commands.daemon_state import daemon_state
+from sender.commands.show.events import since_last_page
 from sender.commands.show.plain import plain
 from sender.commands.show.tables import NEARLY, local_table, remote_table, state_table, title
-from sender.kernel.sock_diag import SockDiag
+from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import CONTAINER, Listener
 from sender.sampling.ports import PortTracker
 from sender.sampling.services import service_of
+from sender.sampling.watch import LOOK_S, ListenerWatch
 from sender.text import duration, some_of
 
 if TYPE_CHECKING:
@@ -33,12 +35,12 @@ _KEPT = 120  # samples for the lines of --watch
 _PIPED_COLUMNS = 140  # where there is no terminal to ask
 
 
-class _Monitor:
-    """Takes one sample after the other, and keeps the counts of the last ones."""
+class Monitor:
+    """Takes one sample after the other, and keeps the counts of the last ones. With `has_peaks`, `wait` looks in between."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, has_peaks: bool = False) -> None:
         self._settings = settings
-        self._kernel = SockDiag()
+        self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=has_peaks)
         shown = settings.ports.model_copy(update={"ephemeral_after": 0})  # people see what is there, at once
         self._ports = PortTracker(shown, service=service_of)
         memory = daemon_state(settings.spool.path).ports
@@ -48,10 +50,18 @@ class _Monitor:
 
     def sample(self) -> tuple[Snapshot, ReportedPorts]:
         """Take a sample, and return it with the ports that it reports. Raises KernelError."""
-        snapshot = self._kernel.sample(self._ports.wanted)
+        snapshot = self._watch.sample(replace(self._ports.wanted, counters=True))
         self._history.append(snapshot)
         self._reported.track(snapshot, now=time.monotonic(), wants_discovery=False)
         return snapshot, self._ports.track(snapshot, now=time.monotonic(), wants_discovery=False)
+
+    def wait(self, for_s: float) -> None:
+        """Let time pass, with a look at the accept queues every second."""
+        end = time.monotonic() + for_s
+        while (left_s := end - time.monotonic()) > LOOK_S:
+            time.sleep(LOOK_S)
+            self._watch.look()
+        time.sleep(max(0, left_s))
 
     def draw(self, console: Console, rows: int | None = None) -> Group:
         """Return a new sample as a page of at most `rows`, if need be with only the busiest ports. Raises KernelError."""
@@ -68,8 +78,10 @@ class _Monitor:
 
     def _page(self, snapshot: Snapshot, tracked: ReportedPorts, columns: int, hidden: int) -> Group:
         note = f"{hidden} more ports, less busy: a higher terminal has room for them" if hidden else ""
+        events = [Text(since_last_page(*list(self._history)[-2:]))] if len(self._history) > 1 else []
         page: list[Text | Table] = [
             title(self._settings.host, snapshot),
+            *events,
             Text(note),
             state_table(self._history, columns),
         ]
@@ -117,7 +129,7 @@ def _busiest(snapshot: Snapshot, tracked: ReportedPorts, room: int) -> ReportedP
 
 def once(settings: Settings, *, as_json: bool) -> int:
     """Show one sample, and return the exit code. Raises KernelError."""
-    monitor = _Monitor(settings)
+    monitor = Monitor(settings)
     if as_json:
         print(json.dumps(plain(settings.host, *monitor.sample()), indent=2))
     else:
@@ -127,18 +139,18 @@ def once(settings: Settings, *, as_json: bool) -> int:
 
 def watch(settings: Settings, every_s: float) -> NoReturn:
     """Show sample after sample, in place, until Ctrl-C. Raises KernelError."""
-    monitor, console = _Monitor(settings), _console()
+    monitor, console = Monitor(settings, has_peaks=True), _console()
     if not console.is_terminal or console.is_dumb_terminal:  # one page after the other
         while True:
             _print(console, monitor)
-            time.sleep(every_s)
+            monitor.wait(every_s)
     with Live(monitor.draw(console, console.height), console=console, auto_refresh=False, screen=True) as live:
         while True:
-            time.sleep(every_s)
+            monitor.wait(every_s)
             live.update(monitor.draw(console, console.height), refresh=True)
 
 
-def _print(console: Console, monitor: _Monitor) -> None:
+def _print(console: Console, monitor: Monitor) -> None:
     if not console.options.ascii_only:
         console.print(monitor.draw(console))
         return

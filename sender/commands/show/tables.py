@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _BAR, _LINE, _SHORT = 24, 40, 10  # columns, and of both on a terminal of less than
 _WIDE = 120
+_DROPS = len("DROPS") + 2
 _BLOCKS, _SPARKS = " ▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█"
 _FULL, NEARLY = 100.0, 80.0  # % of an accept queue, as in the template
 _RED, _AMBER, _GREEN = "#E03C31", "#F59E0B", "#2E9E5B"  # of an accept queue: full, nearly full, neither
@@ -79,25 +80,31 @@ def _cut(text: Text) -> Text:
 
 
 def local_table(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Table:
-    """Return the local ports with their counts and accept queues; in little room without names and scopes."""
+    """Return the local ports with their counts and accept queues; in little room without drops, names and scopes."""
     names = [f">{state.name}" for state in tracked.states]
     room = columns - sum(len(name) + 1 for name in (*names, "> PORT", ">QUEUE", "> LIMIT", "ACCEPT QUEUE"))
+    drops = [">DROPS"] if room >= _DROPS else []
+    room -= _DROPS * len(drops)
     extra = [name for name, needs in (("SERVICE", 14), ("SCOPE", 24)) if room >= needs]
-    table = _table(">PORT", *extra, *names, ">QUEUE", ">LIMIT", "ACCEPT QUEUE")
+    table = _table(">PORT", *extra, *names, ">QUEUE", ">LIMIT", *drops, "ACCEPT QUEUE")
     for port in tracked.local:
         listener = snapshot.listeners.get(port)
         counts = [_figure(snapshot.local_count(port, state)) for state in tracked.states]
         scope = "-" if listener is None else listener.scope
         words = (service_of(port) or "-", scope)[: len(extra)]
-        table.add_row(str(port), *words, *counts, *_queue(listener))
+        waiting, limit, bar = _queue(listener)
+        dropped = [_figure(listener.drops if listener else None)] * len(drops)
+        table.add_row(str(port), *words, *counts, waiting, limit, *dropped, bar)
     return table
 
 
-def _queue(listener: Listener | None) -> Sequence[str | Text]:
+def _queue(listener: Listener | None) -> tuple[str, str, Text]:
     if listener is None:
         return "-", "-", _cut(Text("nobody listens", style="dim"))
     style = _RED if listener.pused >= _FULL else _AMBER if listener.pused > NEARLY else _GREEN
     words = " full: connections are dropped" if listener.pused >= _FULL else ""
+    if not words and (listener.peak or 0) > listener.waiting:
+        words = f" up to {listener.peak:,} since the last page"
     bar = _cut(Text(_bar(min(listener.pused, _FULL), _FULL, 12) + words, style=style))
     return f"{listener.waiting:,}", f"{listener.limit:,}", bar
 

@@ -100,6 +100,7 @@ class Deliveries:
                 delivery = self._workers[name].delivery
                 delivery.offset_s = offset_s(settings, name)
                 delivery.unknown_host.host, delivery.unknown_host.keep_s = settings.host, settings.spool.keep_rejected
+                delivery.unknown_host.retry_now()  # a reload may be what somebody does who has mended the host
             self._active = {name: self._workers[name].delivery for name in wanted}
         self.wake()  # they may have missed a sample that is on its way
 

@@ -104,7 +104,8 @@ class NewPorts:
         last = (items[-1].clock, items[-1].ns)
         ports = {item.port for item in items if (item.clock, item.ns) == last}
         self._last = {port for port in ports if port}
-        for (port, _), group in groupby(items, key=lambda item: (item.port, (item.clock, item.ns))):
+        # By port alone: values of the host stand between two samples, and a value of the sample before is no sample.
+        for port, group in groupby(items, key=lambda item: item.port):
             if port and not self._is_ready(port):
                 held = self._held.setdefault(port, _Held(now, now, now))
                 held.samples.append(Sample.of(list(group), last=0))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _SOON_S, _LATE_S = 5.0, 120.0  # between two offers: at first, and in the end
 _GROWTH = 1.5
+_LOG_AGAIN_S = 600.0
 
 
 class UnknownHost:
@@ -45,6 +46,7 @@ class UnknownHost:
         self._try_at = 0.0
         self._pause_s = _SOON_S
         self._is_logged = False
+        self._log_at: float | None = None  # when it may be logged again that samples stay queued
 
     @property
     def is_waiting(self) -> bool:
@@ -63,11 +65,17 @@ class UnknownHost:
             return False
         if self._since is None:
             self._since = self._monotonic()
+            self._log_queued(chunk.items[0].host, self._since)
+        return True
+
+    def _log_queued(self, host: str, now: float) -> None:
+        """Log that samples stay queued: seldom, where the destination changes its mind again and again."""
+        if self._log_at is None or now >= self._log_at:
+            self._log_at = now + _LOG_AGAIN_S
             _LOG.info(
                 "%s: the samples of host %r stay queued for %s (spool.keep_rejected); one of them is offered again and again",
-                *(self._name, chunk.items[0].host, duration(self.keep_s)),
+                *(self._name, host, duration(self.keep_s)),
             )
-        return True
 
     def gives_up(self, chunk: Chunk) -> bool:
         """Return whether all of a chunk is too old to stay queued, and log it once.

@@ -1,8 +1,8 @@
 """Leaves out of a sample what has not changed, so that a host's rate of values stays small. Pure; knows no clock and no log.
 
-A rare value is sent with the first sample, when it has changed, with the sample after that, and once an hour. Where one
-changes that was left out before, the value of the sample before it comes too, with its own moment: a rate that Zabbix makes
-of the two is that of the interval between them.
+A rare value is sent with the first sample, with the first one after a reload, when it has changed, with the sample after
+that, and once an hour. Where one changes that was left out before, the value of the sample before it comes too, with its own
+moment: a rate that Zabbix makes of the two is that of the interval between them.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class RareValues:
         self._is_reset = True  # what is remembered stays: a value that changes just now needs the one before
 
     def due(self, items: Iterable[Item], now: float) -> tuple[Item, ...]:
-        """Return the items of a sample that are to be sent, behind those of the sample before that belong to them."""
-        before, sent, seen = list[Item](), list[Item](), dict[str, _Last]()
+        """Return the items of a sample that are to be sent; one of the sample before stands directly before its own."""
+        sent, seen = list[Item](), dict[str, _Last]()
         for item in items:
             if not is_rare(item.key):
                 sent.append(item)
@@ -54,9 +54,9 @@ class RareValues:
             is_change = last is not None and item.value != last.item.value
             is_due = last is None or is_change or last.is_change or self._is_reset or now - last.sent_at >= AGAIN_S
             if is_change and last and not last.is_sent:
-                before.append(last.item)
+                sent.append(last.item)  # here, as whoever takes a sample apart goes by key and by port
             if is_due:
                 sent.append(item)
             seen[item.key] = _Last(item, is_change, is_due, now if is_due or last is None else last.sent_at)
         self._last, self._is_reset = seen, False
-        return *before, *sent
+        return tuple(sent)

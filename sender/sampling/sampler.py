@@ -77,19 +77,20 @@ class Sampler:
         """Take the next samples as these settings say."""
         self._ports = self._ports.with_settings(settings.ports)
         self._settings = settings
+        self._rare = RareValues()  # a destination may be new
         self._began = None
 
     def once(self) -> None:
         """Take and publish one sample. Raises KernelError."""
-        host, ports = self._settings.host, self._ports  # which a reload may change at any moment
+        host, ports, rare = self._settings.host, self._ports, self._rare  # which a reload may change at any moment
         snapshot = self._sample(replace(ports.wanted, counters=self._settings.counters))
         now = self._elapsed()
         vitals = self._vitals(int(now - self._started))
         tracked = ports.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
         if vitals.wants_discovery or host != self._host:
-            self._rare.reset()
+            rare.reset()
         self._host = host
-        self._publish(self._rare.due(to_items(snapshot, vitals, host=host, tracked=tracked), now))
+        self._publish(rare.due(to_items(snapshot, vitals, host=host, tracked=tracked), now))
         self._log_left_out(ports.left_out.over_limit, now)
         self._log_budget(ports.left_out.over_budget, now)
 

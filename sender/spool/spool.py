@@ -264,11 +264,11 @@ class Spool:
             self._cursors.drop(last, self._on_file)
             self._note(last)  # where it is more than before, SQLite wrote what it said that it had not
             return
-        self.note = self.note or file.note()
         self._cursors.trimmed, self._on_file = max(self._cursors.trimmed, self._on_file), 0  # of another file
         messages.removed(self._cursors.resume(last, found), last)
         self._memory.renumber(last)
         self._note(last)
+        self.note = self.note or file.note()  # not before it is known who has got how far: it may be damaged
         file.verify()
         for name, cursor in self._cursors.by_name.items():
             if (backlog := file.backlog(cursor)).since:

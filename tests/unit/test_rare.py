@@ -136,7 +136,7 @@ def test_after_a_reset_everything_is_sent() -> None:
     host.sample(version=1, drops=0)
     host.sample(version=1, drops=0)
     host.values.reset()
-    assert host.sample(version=1, drops=5) == [(DROPS, "0", 1), (VERSION, "1", 0), (DROPS, "5", 0)]
+    assert host.sample(version=1, drops=5) == [(VERSION, "1", 0), (DROPS, "0", 1), (DROPS, "5", 0)]
     assert host.sample(version=1, drops=5) == [(DROPS, "5", 0)]
     assert host.sample(version=1, drops=5) == []
 

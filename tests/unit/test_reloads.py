@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lab.some_items import LIMITS
+from lab.some_items import LIMITS, sample
 from sender.daemon.deliveries import Deliveries
 from sender.delivery.delivery import Delivery
 from sender.errors import DeliveryError
@@ -282,3 +282,38 @@ class Errors(logging.Handler):
         """As Handler.emit."""
         if record.exc_info:
             self.messages.append(self.format(record))
+
+
+def test_a_reload_offers_a_rejected_sample_at_once() -> None:
+    """Whoever corrects the host's name, or creates the host and reloads, does not wait for the end of a pause."""
+    spool, asked = Spool(":memory:", ["d0"], LIMITS), threading.Condition()
+    hosts: list[str] = []
+
+    def send(items: Sequence[Item]) -> Outcome:
+        with asked:
+            hosts.append(items[0].host)
+            asked.notify_all()
+        known = items[0].host == "right"
+        return Outcome(accepted=len(items) * known, rejected=len(items) * (not known))
+
+    def settings(host: str) -> Settings:
+        destinations = [{"name": "d0", "nodes": ["192.0.2.1"]}]
+        return Settings.model_validate({"host": host, "interval": 1, "destinations": destinations})
+
+    deliveries = Deliveries(spool, LIMITS, connect=lambda _: send)
+    spool.append(sample(1, host="wrong"))
+    deliveries.apply(settings("wrong"), LIMITS)
+    waiting = deliveries.active["d0"].unknown_host
+    with asked:
+        assert asked.wait_for(lambda: hosts == ["wrong"], 20)
+        while not waiting.due_s:
+            asked.wait(0.01)
+        for _ in range(10):
+            waiting.wait()  # as after some minutes of it
+        assert waiting.due_s > 20
+        spool.append(sample(2, host="right"))
+        deliveries.apply(settings("right"), LIMITS)
+        assert asked.wait_for(lambda: hosts == ["wrong", "wrong", "right"], 20)
+    deliveries.close(5)
+    assert spool.queued("d0") == 0
+    spool.close()

@@ -176,3 +176,16 @@ def test_a_new_interval_is_no_gap(logged: Callable[[], list[str]]) -> None:
     subject.tick()
     assert logged() == []
     assert [items[0].host for items in published] == ["web-01", "web-02"]
+
+
+def test_a_reload_sends_every_value_again() -> None:
+    """The rare ones too: a destination that the reload has added has none of them yet."""
+    published: list[Sequence[Item]] = []
+    subject = sampling(Kernel(), published)
+    subject.once()
+    subject.once()
+    subject.apply(SETTINGS)
+    subject.once()
+    first, second, third = ({item.key for item in items} for items in published)
+    assert "tcp.sender.version" not in second
+    assert first == third

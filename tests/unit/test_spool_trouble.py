@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.spools import NOW, WEEK, append, drain, opened, value
+from lab.spools import NOW, WEEK, append, drain, opened, sample, value
 from sender.errors import BusyError, DeniedError, FullError, SpoolError, TakenError
 from sender.model import Item, Outcome
 from sender.spool.database import reading
@@ -517,3 +517,23 @@ def test_samples_are_recovered_though_nobody_knows_who_had_them(
     assert drain(spool) == drain(spool, "other") == list(range(301))
     spool.close()
     assert "recovered 600 queued values" in caplog.text
+
+
+def test_damage_of_the_note_alone_sends_nothing_twice(path: Path) -> None:
+    """Who has got how far is read before the note, so that a destination which has got all gets nothing again."""
+    spool = opened(path, "main", "slow")
+    append(spool, 1, 2, 3)
+    drain(spool, "main")
+    spool.append(sample(4), "a note")
+    drain(spool, "main")
+    spool.close()
+    with closing(sqlite3.connect(path)) as db:
+        (page,), (size,) = (
+            db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'note'").fetchone(),
+            db.execute("PRAGMA page_size").fetchone(),
+        )
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(size))
+    with closing(opened(path, "main", "slow")) as spool:
+        assert (spool.queued("main"), spool.queued("slow")) == (0, 8)

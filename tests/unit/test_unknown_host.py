@@ -155,3 +155,15 @@ def test_a_restart_goes_on_waiting(host: Host) -> None:
     host.live(180)
     assert host.zabbix.clocks(KEY) == host.taken
     assert host.spool.failing_s("main") is None
+
+
+def test_who_changes_its_mind_again_and_again_does_not_fill_the_log(
+    host: Host, logged: Callable[[], list[str]]
+) -> None:
+    """That samples stay queued is said every ten minutes at most."""
+    for _ in range(60):
+        host.zabbix.lacks = lambda _: True
+        host.live(30)
+        host.zabbix.lacks = lambda _: False
+        host.live(30)
+    assert 2 <= sum("stay queued" in line for line in logged()) <= 7

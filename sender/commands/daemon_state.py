@@ -12,7 +12,7 @@ from sender.clock import boottime
 from sender.errors import SpoolError
 from sender.items import local_port
 from sender.model import Vitals
-from sender.sampling.ports import PortMemory
+from sender.sampling.port_memory import PortMemory
 from sender.spool.database import MEMORY
 from sender.spool.lock import daemon_of
 from sender.spool.reader import read_note, read_status

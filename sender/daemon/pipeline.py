@@ -11,7 +11,8 @@ from sender.delivery.registration import Registrations
 from sender.items import local_port
 from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import Vitals
-from sender.sampling.ports import PortMemory, PortTracker
+from sender.sampling.port_memory import PortMemory
+from sender.sampling.ports import PortTracker
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
 from sender.sampling.watch import LOOK_S, ListenerWatch
@@ -45,7 +46,9 @@ class Pipeline:
             on_unknown=self._registrations.wake,
         )
         known = {port for name in names for port in self._spool.known(name)}
-        memory = PortMemory.parse(self._spool.note, filter(None, map(local_port, known)))
+        ports = list(filter(None, map(local_port, known)))
+        self._is_note_read = not self._spool.trouble
+        memory = PortMemory.parse(self._spool.note, ports) if self._is_note_read else PortMemory.lost(ports)
         self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=settings.ports.peaks)
         self.sampling = Sampler(
             settings,
@@ -108,6 +111,11 @@ class Pipeline:
 
     def _publish(self, items: Sequence[Item]) -> None:
         self._spool.append(items, self.sampling.port_note)
+        if (
+            not self._is_note_read and not self._spool.trouble
+        ):  # the file could not be read at the start, and can be now
+            self._is_note_read = True
+            self.sampling.recall_ports(PortMemory.parse(self._spool.note))
         self._deliveries.wake()
 
     def _vitals(self, uptime_s: int) -> Vitals:

@@ -240,7 +240,7 @@ class Delivery:
         """Leave the chunk queued. After an hour of that, reject for good what has become too old."""
         self._spool.learn(self.name, self.new_ports.created)
         queued: Chunk | None = chunk
-        while queued and self.unknown_host.gives_up(queued):
+        while queued and not self.is_ending and self.unknown_host.gives_up(queued):
             self._rejections.count(len(queued.items))
             self._spool.settle(self.name, queued, Outcome(rejected=len(queued.items)), self._rejections.summary)
             queued = self._spool.read(self.name, max_values=1)
@@ -265,6 +265,7 @@ class Delivery:
     def _learn_host_is_unknown(self) -> None:
         """Doubt every port, and ask for no discovery: to send it again and again would not help."""
         self.new_ports.mark_unknown(set(self.new_ports.created))
+        self.wants_discovery = False
         self.on_unknown()
 
     def _learn_ports(self, sent: Sequence[Item], *, was_unknown: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sender.delivery import advice
 from sender.delivery.probe import Part, Verdict, parts, probe, verdict
-from sender.items import WHOLE
+from sender.items import WHOLE, is_rare
 from sender.model import Outcome
 from sender.text import some_of
 
@@ -58,6 +58,8 @@ class Rejections:
         """Take in what became of `sent`, whole samples in one request."""
         self._turn_to(sent[0].host)
         self.ports = set()
+        if self._says_nothing_of_named(sent, outcome):
+            return
         before, self.verdict = self.verdict, verdict(outcome)
         if self.verdict is Verdict.SOME:
             self._total += outcome.rejected
@@ -67,6 +69,12 @@ class Rejections:
         self._summarise()
         if self.verdict is not before and self._is_worth_a_line():
             self._log_change(outcome.rejected, len(sent), is_first=before is Verdict.UNKNOWN)
+
+    def _says_nothing_of_named(self, sent: Sequence[Item], outcome: Outcome) -> bool:
+        """Return whether all was accepted because the rejected keys, which are rare, are not among what was sent."""
+        if outcome.rejected or not self._keys or not all(map(is_rare, self._keys)):
+            return False
+        return not {item.key for item in sent}.intersection(self._keys)
 
     def count(self, rejected: int) -> None:
         """Count values of whole samples that were rejected for good, for the line that says when that is over."""

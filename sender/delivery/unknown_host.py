@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sender.model import Chunk
 
 _LOG = logging.getLogger(__name__)
-_SOON_S, _LATE_S = 5.0, 120.0  # between two offers: at first, and in the end
+_SOON_S, _LATE_S = 5.0, 120.0  # between two offers: from the second on, and in the end
 _GROWTH = 1.5
 _LOG_AGAIN_S = 600.0
 
@@ -44,7 +44,7 @@ class UnknownHost:
         self._monotonic, self._jitter, self._now = monotonic, jitter, now
         self._since: float | None = None
         self._try_at = 0.0
-        self._pause_s = _SOON_S
+        self._pause_s = 0.0  # the first time at once: a destination may change its mind with each request
         self._is_logged = False
         self._log_at: float | None = None  # when it may be logged again that samples stay queued
 
@@ -97,11 +97,11 @@ class UnknownHost:
     def wait(self) -> None:
         """Let some time pass before the next offer, each time more."""
         self._try_at = self._monotonic() + self._pause_s * (0.5 + self._jitter() / 2)
-        self._pause_s = min(_GROWTH * self._pause_s, _LATE_S)
+        self._pause_s = min(max(_GROWTH * self._pause_s, _SOON_S), _LATE_S)
 
     def retry_now(self) -> None:
         """Make the next offer at once: something may have changed."""
-        self._try_at, self._pause_s = 0.0, _SOON_S
+        self._try_at, self._pause_s = 0.0, 0.0
 
     def end(self) -> None:
         """Take in that the destination accepts values of the host, or that the host is another."""

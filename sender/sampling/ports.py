@@ -8,15 +8,16 @@ that its items in Zabbix end with what is true, which is zeros; a service that i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sender.items import LOCAL, REMOTE, local_port
+from sender.items import LOCAL, REMOTE
 from sender.model import CONTAINER, CountedPorts, Listener, ReportedPorts
 from sender.sampling.guard import ChurnGuard
+from sender.sampling.port_memory import PortMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sender.model import Snapshot
     from sender.settings.schema import PortSettings
@@ -26,52 +27,17 @@ _ANY = Listener().scope
 _AGAIN_S = 3600.0  # between two discoveries of the same
 _WANTED_S = 10.0  # the same, where a destination needs one
 _NOTE_S = 60.0  # between two notes of the same ports: what a kill may cost one that waits
-_LONGEST_S = 2**31  # an age that a file may give
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortMemory:
-    """What is remembered of ports over a restart, in s of age.
-
-    `named` are those reported, and how long ago each was last listened on; `waiting` those that are to be, and for how long
-    each has been listened on; `spent` how long ago each of the last new ones was named. `is_first`: nothing is remembered.
-    """
-
-    named: Mapping[int, float] = field(default_factory=dict)
-    waiting: Mapping[int, float] = field(default_factory=dict)
-    spent: Sequence[float] = ()
-    is_first: bool = True
-
-    @classmethod
-    def parse(cls, text: str, known: Iterable[int] = ()) -> PortMemory:
-        """Return what `text` says, as `str` has written it; where it says nothing, the ports that are `known` are named."""
-        try:
-            found = json.loads(text)
-            return cls(
-                named=_ages(found["named"]),
-                waiting=_ages(found["waiting"]),
-                spent=[age for age in found["spent"] if _is_age(age)],
-                is_first=False,
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            named = dict.fromkeys(known, 0.0)
-            return cls(named=named, is_first=not named)
-
-    def __str__(self) -> str:
-        found = {"named": self.named, "waiting": self.waiting, "spent": list(self.spent)}
-        return json.dumps(found, separators=(",", ":"))
-
-
-def _ages(found: Mapping[str, object]) -> dict[int, float]:
-    ages = ((local_port(port), age) for port, age in found.items())
-    return {port: float(age) for port, age in ages if port is not None and _is_age(age)}  # type: ignore[arg-type]
-
-
-def _is_age(age: object) -> bool:
-    return isinstance(age, int) and 0 <= age < _LONGEST_S
+_FEW = 50  # ports that wait
 
 
 _NOTHING = PortMemory()
+
+
+@dataclass(slots=True)
+class _Named:
+    """The ports that were named, and when each was last listened on: one for the trackers before and after a reload."""
+
+    ports: dict[int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +69,10 @@ class PortTracker:
         self._service = service
         self._configured = set(settings.local)
         self._excluded = self._configured.union(*(range(first, last + 1) for first, last in settings.exclude))
-        named = {port: now - age for port, age in memory.named.items()}
-        self.seen = {port: when for port, when in named.items() if settings.listening and port not in self._excluded}
-        self._guard = ChurnGuard(
-            settings.new_per_day, waiting=memory.waiting, spent=memory.spent, is_first=memory.is_first, now=now
-        )
+        self._named = _Named({port: now - age for port, age in memory.named.items()})
+        self._guard = ChurnGuard(settings.new_per_day, memory.guard, now=now)
+        self._found = sorted(self._named.ports.keys() - self._excluded) if settings.listening else []
+        self._over_limit: list[int] = []
         self._scopes: dict[int, str] = {}  # those tracked, when they were listened on last
         self._sent: dict[str, str] = {}
         self._sent_at = 0.0
@@ -118,19 +83,24 @@ class PortTracker:
     def with_settings(self, settings: PortSettings) -> PortTracker:
         """Return a tracker for other settings that knows what this one knows of each port."""
         ports = PortTracker(settings, service=self._service)
-        ports.seen = {
-            port: when for port, when in self.seen.items() if settings.listening and port not in ports._excluded
-        }
-        ports._guard, ports._guard.per_day = self._guard, settings.new_per_day
+        ports._named, ports._guard = self._named, self._guard
+        ports._guard.per_day = settings.new_per_day
+        ports._found = sorted(self._named.ports.keys() - ports._excluded) if settings.listening else []
         ports._scopes = self._scopes
         return ports
+
+    def recall(self, memory: PortMemory, now: float) -> None:
+        """Take in what could not be read at the start."""
+        found = {port: now - age for port, age in memory.named.items()}
+        self._named.ports = {**found, **self._named.ports}
+        self._guard.recall(memory.guard, now)
 
     @property
     def left_out(self) -> LeftOut:
         """Return the ports that are listened on and not reported, as of the last sample."""
         guard = self._guard
         return LeftOut(
-            over_limit=tuple(sorted(guard.over_limit)),
+            over_limit=tuple(sorted([*self._over_limit, *guard.over_limit])),
             over_budget=tuple(sorted(guard.over_budget)),
             young=tuple(sorted(guard.young)),
         )
@@ -140,7 +110,7 @@ class PortTracker:
         """Return what the next sample is to count."""
         settings = self._settings
         return CountedPorts(
-            local=frozenset(self._configured.union(self.seen)),
+            local=frozenset(self._configured.union(self._found)),
             remote=frozenset(settings.remote),
             listening=settings.listening,
         )
@@ -160,30 +130,40 @@ class PortTracker:
     def _local(self, snapshot: Snapshot, now: float) -> list[int]:
         if self._settings.listening:
             listened = set(snapshot.listeners) - self._excluded
-            seen = {port: now if port in listened else when for port, when in self.seen.items()}
             used = {port for port, _ in snapshot.local}
-            seen = {port: when for port, when in seen.items() if now - when <= KEEP_S or port in used}
-            self.seen = self._limited(seen, listened, snapshot.ephemeral_ports, now)
+            named = {port: now if port in listened else when for port, when in self._named.ports.items()}
+            named = {port: when for port, when in named.items() if now - when <= KEEP_S or port in used}
+            new = {port: self._needed_s(port, snapshot.ephemeral_ports) for port in listened.difference(named)}
+            self._find(named, listened, new, now)
             self._remember(now)
-        return sorted(self._configured.union(self.seen))
+        return sorted(self._configured.union(self._found))
 
-    def _limited(self, seen: dict[int, float], listened: set[int], ephemeral: range, now: float) -> dict[int, float]:
-        """Return up to `limit` of the ports that were `seen` and of the new ones in `listened`; those that are gone give way."""
-        limit, after_s = self._settings.limit, self._settings.ephemeral_after
-        ranked = sorted(seen, key=lambda port: (port not in listened, port))[:limit]
-        room = limit - len(listened.intersection(ranked))
-        present = {port: float(after_s if port in ephemeral else 0) for port in listened.difference(ranked)}
-        admitted = self._guard.admit(present, room=room, now=now)
-        ranked = sorted([*ranked, *admitted], key=lambda port: (port not in listened, port))[:limit]
-        return {port: seen.get(port, now) for port in ranked}
+    def _needed_s(self, port: int, ephemeral: range) -> float:
+        """Return for how long a port must be listened on before it is named."""
+        return float(self._settings.ephemeral_after if port in ephemeral else 0)
+
+    def _find(self, named: dict[int, float], listened: set[int], new: dict[int, float], now: float) -> None:
+        """Find up to `limit` of the ports that are named or new; of the named ones, those that have been gone longest give way."""
+
+        def rank(port: int) -> tuple[float, int]:
+            return -named[port], port
+
+        limit, eligible = self._settings.limit, named.keys() - self._excluded
+        room = limit - len(listened.intersection(sorted(eligible, key=rank)[:limit]))
+        admitted = self._guard.admit(new, room=room, now=now)
+        first = sorted(eligible, key=rank)[: limit - len(admitted)]
+        self._found = [*first, *admitted]
+        self._over_limit = [port for port in eligible.intersection(listened) if port not in first]
+        self._named.ports = {**named, **dict.fromkeys(admitted, now)}
 
     def _remember(self, now: float) -> None:
-        if self.seen.keys() == self._noted and now < self._note_at + _NOTE_S:
+        """Write the note: at once while few wait, as each sample is worth its time to them."""
+        memory, is_new = self._guard.memory(now), self._named.ports.keys() != self._noted
+        if not is_new and not 0 < len(memory.waiting) <= _FEW and now < self._note_at + _NOTE_S:
             return
-        self._noted, self._note_at = set(self.seen), now
-        waiting, spent = self._guard.ages(now)
-        named = {port: int(now - when) for port, when in self.seen.items()}
-        self.note = str(PortMemory(named=named, waiting=waiting, spent=spent))
+        self._noted, self._note_at = set(self._named.ports), now
+        named = {port: int(now - when) for port, when in self._named.ports.items()}
+        self.note = str(PortMemory(named=named, guard=memory))
 
     def _discovery(self, now: float, *, wants_discovery: bool) -> dict[str, str]:
         """Return the value of each discovery key, on change and every hour; nothing in between."""

@@ -22,10 +22,10 @@ AGAIN_S = 3600.0
 
 @dataclass(slots=True)
 class _Last:
-    """The value of the newest sample, whether it was another than before and was sent, and when one was sent."""
+    """The value of the newest sample, whether the next one is sent too, whether it was sent itself, and when one was."""
 
     item: Item
-    is_change: bool
+    is_repeated: bool
     is_sent: bool
     sent_at: float
 
@@ -52,11 +52,12 @@ class RareValues:
             if last and last.item.host != item.host:
                 last = None
             is_change = last is not None and item.value != last.item.value
-            is_due = last is None or is_change or last.is_change or self._is_reset or now - last.sent_at >= AGAIN_S
+            is_old = last is not None and now - last.sent_at >= AGAIN_S
+            is_due = last is None or is_change or last.is_repeated or self._is_reset or is_old
             if is_change and last and not last.is_sent:
                 sent.append(last.item)  # here, as whoever takes a sample apart goes by key and by port
             if is_due:
                 sent.append(item)
-            seen[item.key] = _Last(item, is_change, is_due, now if is_due or last is None else last.sent_at)
+            seen[item.key] = _Last(item, is_change or is_old, is_due, now if is_due or last is None else last.sent_at)
         self._last, self._is_reset = seen, False
         return tuple(sent)

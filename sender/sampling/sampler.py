@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sender.model import CountedPorts, Item, Snapshot, Vitals
+    from sender.sampling.port_memory import PortMemory
     from sender.sampling.ports import PortTracker
     from sender.settings.schema import PortSettings, Settings
 
@@ -77,7 +78,7 @@ class Sampler:
         """Take the next samples as these settings say."""
         self._ports = self._ports.with_settings(settings.ports)
         self._settings = settings
-        self._rare = RareValues()  # a destination may be new
+        self._rare.reset()  # a destination may be new
         self._began = None
 
     def once(self) -> None:
@@ -93,6 +94,10 @@ class Sampler:
         self._publish(rare.due(to_items(snapshot, vitals, host=host, tracked=tracked), now))
         self._log_left_out(ports.left_out.over_limit, now)
         self._log_budget(ports.left_out.over_budget, now)
+
+    def recall_ports(self, memory: PortMemory) -> None:
+        """Take in what is remembered of ports, where it could not be read at the start."""
+        self._ports.recall(memory, self._elapsed())
 
     @property
     def port_note(self) -> str:

@@ -268,7 +268,7 @@ class Spool:
         messages.removed(self._cursors.resume(last, found), last)
         self._memory.renumber(last)
         self._note(last)
-        self.note = self.note or file.note()  # not before it is known who has got how far: it may be damaged
+        self.note = file.note() or self.note  # not before it is known who has got how far: it may be damaged
         file.verify()
         for name, cursor in self._cursors.by_name.items():
             if (backlog := file.backlog(cursor)).since:

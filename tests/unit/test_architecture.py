@@ -44,6 +44,7 @@ PURE = {
     "kernel/port_counts",
     "model",
     "sampling/guard",
+    "sampling/port_memory",
     "sampling/ports",
     "sampling/rare",
     "spool/cursors",

@@ -19,7 +19,8 @@ from sender.commands.check.report import CheckResult, as_text
 from sender.commands.daemon_state import daemon_state
 from sender.items import DISCOVERIES, KEYS
 from sender.model import CountedPorts
-from sender.sampling.ports import PortMemory
+from sender.sampling.guard import GuardMemory
+from sender.sampling.port_memory import PortMemory
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 
@@ -263,9 +264,8 @@ def test_ports_that_wait_for_another_day(config: Callable[..., Path], tmp_path: 
     with Trapper() as trapper, Trapper() as other, Trapper() as third:
         ports = {"new_per_day": 1, "ephemeral_after": "1h"}
         path = config(trapper.port, ports=ports)
-        memory = PortMemory(
-            named={trapper.port: 0}, waiting={other.port: 3700, third.port: 60}, spent=[5], is_first=False
-        )
+        guard = GuardMemory(waiting={other.port: 3700, third.port: 60}, spent=[5], begun=8000)
+        memory = PortMemory(named={trapper.port: 0}, guard=guard)
         spool = opened(tmp_path / "spool.db", "d0")
         spool.append(sample(1), str(memory))
         spool.close()

@@ -431,10 +431,10 @@ def test_who_may_not_know_the_host(spool: Spool) -> None:
         (accepting, 0),
         (lambda count: Outcome(accepted=1, rejected=count - 1), 0),
         (accepting, 0),  # the probe
-        (lambda count: Outcome(rejected=count), 1),
-        (down, 1),
-        (accepting, 2),
-        (accepting, 2),
+        (lambda count: Outcome(rejected=count), 2),  # it is offered again at once
+        (down, 2),
+        (accepting, 3),
+        (accepting, 3),
     ]
     for clock, (mood, count) in enumerate(expected):
         destination.mood = mood

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from sender.items import to_items
 from sender.model import Listener, Snapshot, TcpState, Vitals
-from sender.sampling.guard import DAY_S, ChurnGuard
-from sender.sampling.ports import PortMemory, PortTracker
+from sender.sampling.guard import DAY_S, FIRST_S, ChurnGuard, GuardMemory
+from sender.sampling.port_memory import PortMemory
+from sender.sampling.ports import LeftOut, PortTracker
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def test_listeners_on_ever_another_low_port_are_bounded() -> None:
     for now in range(0, int(WEEK_S), 600):
         keys |= set(local(ports, now, 443, 20_000 + now // 600))
     assert 443 in keys
-    assert len(keys) <= 2 + 7 * 20
+    assert len(keys) <= 3 + 7 * 20  # those of the first minutes, and then the budget
     items = to_items(
         sample([443]), Vitals(), host="h", tracked=ports.track(sample([443]), now=WEEK_S, wants_discovery=False)
     )
@@ -102,30 +103,79 @@ def test_a_port_that_is_named_needs_no_time() -> None:
     assert local(tracker(local=[50_000]), 0, 50_000) == [50_000]
 
 
-def test_the_first_sample_is_free_and_the_budget_is_per_day() -> None:
-    """All that is there at first is reported; then so many in 24 hours, and the next ones when these have passed."""
+def test_the_first_minutes_are_free_and_the_budget_is_per_day() -> None:
+    """All that is there in the first ten minutes is reported; then so many in 24 hours, and the next when these have passed."""
     ports = tracker(new_per_day=2)
-    assert local(ports, 0, 1, 2, 3, 4) == [1, 2, 3, 4]
-    assert local(ports, 30, 1, 2, 3, 4, 5, 6, 7) == [1, 2, 3, 4, 5, 6]
-    assert list(ports.left_out.over_budget) == [7]
-    assert local(ports, 29 + DAY_S, 1, 2, 3, 4, 5, 6, 7) == [1, 2, 3, 4, 5, 6]
-    assert local(ports, 30 + DAY_S, 1, 2, 3, 4, 5, 6, 7) == [1, 2, 3, 4, 5, 6, 7]
+    assert local(ports, 0, 1, 2) == [1, 2]
+    assert local(ports, 570, 1, 2, 3, 4) == [1, 2, 3, 4]
+    assert local(ports, 630, 1, 2, 3, 4, 5, 6, 7) == [1, 2, 3, 4, 5, 6]
+    assert ports.left_out.over_budget == (7,)
+    assert local(ports, 629 + DAY_S, 1, 2, 3, 4, 5, 6, 7) == [1, 2, 3, 4, 5, 6]
+    assert local(ports, 630 + DAY_S, 1, 2, 3, 4, 5, 6, 7) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_service_that_stays_comes_before_what_comes_and_goes() -> None:
-    """Whoever has listened longest has the next place, whatever has a lower number."""
+def test_services_that_are_all_in_the_ephemeral_range_cost_no_budget() -> None:
+    """Where the range begins at 1024, they are reported after an hour, all that were there at first."""
+    ports = tracker(new_per_day=2)
+    services = [40_000 + number for number in range(30)]
+    assert local(ports, 0, *services) == []
+    assert local(ports, HOUR_S, *services) == services
+
+
+def test_what_comes_and_goes_in_the_first_minutes_is_bounded() -> None:
+    """As many as there is room for, and the budget of the day: not one for each of 600 listeners."""
+    ports, named = tracker(limit=10, new_per_day=3), set()
+    for now in range(600):
+        named |= set(local(ports, now, 2000 + now))
+    assert len(named) == 10 + 3
+
+
+def test_settings_that_are_taken_back_lose_nothing() -> None:
+    """A limit, an exclusion or the whole search that was set for a while: what was reported before is again, without cost."""
+    ports, services = tracker(new_per_day=0), range(8000, 8030)
+    before = local(ports, 0, *services)
+    assert before == [*services]
+    for changed in ({"limit": 5}, {"exclude": ["8000-8029"]}, {"listening": False}):
+        ports = ports.with_settings(PortSettings.model_validate({"new_per_day": 0, **changed}))
+        assert len(local(ports, 700, *services)) < 30
+        ports = ports.with_settings(PortSettings(new_per_day=0))
+        assert local(ports, 730, *services) == before
+        assert ports.left_out == LeftOut()
+
+
+def test_a_reload_during_a_sample_charges_nothing_twice() -> None:
+    """A port that the old settings have named just now is named for the new ones, too."""
     ports = tracker(new_per_day=1)
     local(ports, 0, 1)
-    for now in range(30, int(DAY_S) + 60, 30):
-        named = local(ports, now, 1, 9000, 2000 + now // 30)
-    assert 9000 in named
+    later = ports.with_settings(PortSettings(new_per_day=1))
+    assert local(ports, 700, 1, 2) == [1, 2]
+    assert local(later, 730, 1, 2) == [1, 2]
+
+
+def test_where_nobody_can_tell_nothing_is_free() -> None:
+    """A spool that cannot be read at the start: what is known there goes on, and the rest costs the day's budget until then."""
+    ports = tracker(PortMemory.lost([1]), new_per_day=1)
+    assert local(ports, 0, 1, 2, 3) == [1, 2]
+    ports.recall(PortMemory.parse(str(PortMemory(named={3: 5}, guard=GuardMemory(spent=[10], begun=900)))), 30.0)
+    assert local(ports, 30, 1, 2, 3, 4) == [1, 2, 3]
+    assert ports.left_out.over_budget == (4,)
+
+
+def test_a_daemon_that_is_killed_again_and_again_ages_what_waits() -> None:
+    """While a few wait, each sample brings them forward, however short the daemon's lives are."""
+    ports = tracker(ephemeral_after="20s")
+    for life in range(8):
+        local(ports, life * 10 + 1, 50_000)
+        named = local(ports, life * 10 + 4, 50_000)
+        ports = restarted(ports, life * 10 + 10, ephemeral_after="20s")
+    assert named == [50_000]
 
 
 def test_a_restart_of_the_daemon_does_not_count_anew() -> None:
     """What waits goes on waiting, what was spent is spent, and nothing is free a second time."""
     ports = tracker(new_per_day=1)
     for now in range(0, 1801, 30):
-        local(ports, now, 1, *([2] if now else []), 50_000)
+        local(ports, now, 1, *([2] if now > 600 else []), 50_000)
     assert list(ports.left_out.young) == [50_000]
     later = restarted(ports, 7.0, new_per_day=1)
     assert local(later, 10.0, 1, 2, 3, 50_000) == [1, 2]
@@ -133,8 +183,8 @@ def test_a_restart_of_the_daemon_does_not_count_anew() -> None:
     for now in range(40, 1700, 30):
         assert local(later, now, 1, 2, 3, 50_000) == [1, 2]
         assert list(later.left_out.young) == [50_000]
-    local(later, 1900, 1, 2, 3, 50_000)
-    assert list(later.left_out.over_budget) == [3, 50_000]
+    assert local(later, 1900, 1, 2, 3, 50_000) == [1, 2, 50_000]  # it was there in the first minutes
+    assert list(later.left_out.over_budget) == [3]
 
 
 def test_a_port_that_is_gone_is_not_kept_by_restarts() -> None:
@@ -150,11 +200,12 @@ def test_a_port_that_is_gone_is_not_kept_by_restarts() -> None:
 def test_a_reload_keeps_what_is_known() -> None:
     """Another budget is in force at once; who waits goes on waiting."""
     ports = tracker(new_per_day=0)
-    local(ports, 0, 1, 50_000)
-    local(ports, 30, 1, 2, 50_000)
+    for now in range(0, 630, 30):
+        local(ports, now, 1, 50_000)
+    local(ports, 630, 1, 2, 50_000)
     assert list(ports.left_out.over_budget) == [2]
     ports = ports.with_settings(PortSettings(new_per_day=5))
-    assert local(ports, 60, 1, 2, 50_000) == [1, 2]
+    assert local(ports, 660, 1, 2, 50_000) == [1, 2]
     assert local(ports, HOUR_S, 1, 2, 50_000) == [1, 2, 50_000]
 
 
@@ -183,15 +234,15 @@ def test_a_note_that_makes_no_sense_is_none(text: str) -> None:
 )
 def test_no_day_has_more_than_its_budget(steps: list[tuple[set[int], int]], per_day: int) -> None:
     """Whatever comes and goes, and however often the daemon starts: in any 24 hours at most so many are admitted."""
-    guard, now, admitted, known = ChurnGuard[int](per_day, is_first=False), 0.0, list[tuple[float, int]](), set[int]()
+    begun = GuardMemory[int](begun=FIRST_S + 1)
+    guard, now, admitted, known = ChurnGuard(per_day, begun, now=0.0), 0.0, list[tuple[float, int]](), set[int]()
     for number, (present, pause_s) in enumerate(steps):
         now += pause_s
         new = guard.admit(dict.fromkeys(present - known, 0.0), room=100, now=now)
         admitted += [(now, name) for name in new]
         known |= set(new)
         if number % 3 == 2:
-            waiting, spent = guard.ages(now)
-            guard = ChurnGuard(per_day, waiting=waiting, spent=spent, is_first=False, now=now)
+            guard = ChurnGuard(per_day, guard.memory(now), now=now)
     for moment, _ in admitted:
         assert sum(moment <= other < moment + DAY_S for other, _ in admitted) <= per_day
 

@@ -10,7 +10,8 @@ import pytest
 
 from sender.items import LOCAL, REMOTE, to_items
 from sender.model import CountedPorts, Listener, ReportedPorts, Snapshot, TcpState, Vitals
-from sender.sampling.ports import KEEP_S, PortMemory, PortTracker
+from sender.sampling.port_memory import PortMemory
+from sender.sampling.ports import KEEP_S, PortTracker
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ import pytest
 
 from lab.some_items import LIMITS, Zabbix, sample
 from sender.delivery.delivery import Delivery
+from sender.delivery.rejections import Rejections
 from sender.delivery.unknown_host import UnknownHost
+from sender.model import Item, Outcome
 from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -144,6 +146,34 @@ def test_without_the_setting_nothing_stays(host: Host) -> None:
     host.live(300)
     assert host.spool.queued("main") == 0
     assert not host.delivery.unknown_host.is_waiting
+
+
+def test_a_destination_that_changes_its_mind_gets_everything(host: Host) -> None:
+    """One name in front of two servers, of which one knows the host: with every other request rejected, nothing is behind."""
+    host.zabbix.lacks = lambda _: len(host.zabbix.requests) % 2 == 1
+    host.live(1800)
+    assert host.spool.queued("main") <= 2
+    assert host.zabbix.clocks(KEY) == host.taken[: len(host.zabbix.clocks(KEY))]
+
+
+def test_a_rare_key_that_is_rejected_stays_named() -> None:
+    """A sample without it says nothing of it; the next one that has it accepted does."""
+    rejections = Rejections("main")
+    whole = [Item(host="web-01", key=key, value="1", clock=1, ns=1) for key in (KEY, "tcp.limit[TIME_WAIT]")]
+    rejections.record(whole, Outcome(accepted=1, rejected=1))
+    rejections.probe(whole, lambda items: outcome(items[0].key.startswith("tcp.limit")), lambda _: None)
+    assert "tcp.limit[TIME_WAIT]" in rejections.summary
+    rejections.record(whole[:1], Outcome(accepted=1))
+    assert "tcp.limit[TIME_WAIT]" in rejections.summary
+    rejections.record(whole, Outcome(accepted=1, rejected=1))
+    assert not rejections.wants_probe
+    rejections.record(whole, Outcome(accepted=2))
+    assert rejections.summary == ""
+
+
+def outcome(is_rejected: bool) -> Outcome:  # noqa: FBT001
+    """Return what became of one value."""
+    return Outcome(rejected=1) if is_rejected else Outcome(accepted=1)
 
 
 def test_a_restart_goes_on_waiting(host: Host) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sender.clock import boottime
 from sender.commands.check.report import CheckResult
 from sender.errors import KernelError, RefusedError
-from sender.items import to_items
+from sender.items import DISCOVERIES, to_items
 from sender.kernel.requests import WAYS
 from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import CONTAINER, Vitals
@@ -33,7 +33,8 @@ class TrialSampler:
     def __init__(self, settings: Settings, daemon: DaemonState) -> None:
         self._settings = settings
         self._daemon = daemon
-        self.missing = () if daemon.vitals else _OF_THE_DAEMON
+        # Where this user may not look, no discovery: it would be that of a first sample, with ports that the daemon leaves out.
+        self.missing = () if daemon.vitals else (*_OF_THE_DAEMON, *DISCOVERIES)
         self.results: list[CheckResult] = []
 
     def take(self) -> list[Item]:

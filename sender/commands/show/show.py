@@ -22,6 +22,7 @@ from sender.model import CONTAINER, Listener
 from sender.sampling.ports import PortTracker
 from sender.sampling.services import service_of
 from sender.sampling.watch import LOOK_S, ListenerWatch
+from sender.settings.values import MOST_PORTS
 from sender.text import duration, some_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class Monitor:
     def __init__(self, settings: Settings, *, has_peaks: bool = False) -> None:
         self._settings = settings
         self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=has_peaks)
-        shown = settings.ports.model_copy(update={"ephemeral_after": 0})  # people see what is there, at once
+        shown = settings.ports.model_copy(
+            update={"ephemeral_after": 0, "new_per_day": MOST_PORTS}
+        )  # people see what is there, at once
         self._ports = PortTracker(shown, service=service_of)
         memory = daemon_state(settings.spool.path).ports
         self._is_known = not memory.is_first  # else this user may not look, and nothing is said of what is reported

@@ -301,12 +301,13 @@ def test_orphans(namespace: Namespace, vanished: threading.Event) -> None:
         words = namespace.run("ss", "-s").replace(",", " ").split()
         return int(words[words.index("orphaned") + 1])
 
-    until(lambda: (read_usage()[0].used or 0) >= many, read_usage)
+    assert sent(namespace)["tcp.status[FIN_WAIT1]"] == str(many)
     until(lambda: sent(namespace)["tcp.orphans"] == str(shown()), lambda: (sent(namespace), shown()))
     assert int(sent(namespace)["tcp.orphans"]) >= many
     before = read_usage()[0].used or 0
     namespace.run("sysctl", "-qw", "net.ipv4.tcp_orphan_retries=1")
-    # Meanwhile other tests' programs may have left some.
+    until(lambda: sent(namespace)["tcp.status[FIN_WAIT1]"] == "0", lambda: sent(namespace))
+    # Meanwhile other programs of this machine may have left some.
     until(lambda: (read_usage()[0].used or 0) <= before - many // 2, read_usage)
 
 

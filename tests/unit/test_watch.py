@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -160,6 +161,7 @@ def test_a_look_and_a_sample_at_once(kernel: Kernel, watch: ListenerWatch) -> No
     def alone() -> dict[int, Look]:
         assert inside.acquire(blocking=False), "two threads ask the kernel at once"
         try:
+            time.sleep(0)  # the other thread's turn
             return answer()
         finally:
             inside.release()

@@ -93,7 +93,7 @@ from (select itemid, value::text, clock, ns from history
       union all select itemid, value, clock, ns from history_text
       union all select itemid, value, clock, ns from history_log) as stored
 join items as item using (itemid) join hosts as host using (hostid)
-where host.host = '{host}';
+where host.host = '{host}' and item.type = 2;  -- trapper: what was sent, not what the server makes of it
 """
 
 

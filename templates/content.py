@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from sender.items import DISCOVERIES, KEYS
-from templates import dashboard, sender_triggers, triggers
+from templates import dashboard, event_triggers, flood_triggers, sender_triggers, triggers
+from templates.counters import DERIVED
 from templates.graphs import GRAPHS
 from templates.items import ITEMS, VALUE_MAPS
 from templates.macros import MACROS
@@ -13,8 +14,8 @@ from templates.model import Template
 from templates.ports import RULES
 
 DESCRIPTION = """\
-TCP sockets of a Linux host by state and port, pushed by the daemon tcp-status-sender. All items are trapper items: \
-nothing is polled, and no Zabbix agent is needed.
+TCP sockets of a Linux host by state and port, pushed by the daemon tcp-status-sender. Its items are trapper items, \
+and rates that the server makes of them: nothing is polled, and no Zabbix agent is needed.
 
 Setup: link this template to the host, and on the host set host: of /etc/tcp-status-sender/config.yaml to exactly \
 the technical host name (case matters) and destinations: to this server or the host's proxy. From Zabbix 5.2 on the \
@@ -24,15 +25,21 @@ minute, a proxy after its ConfigFrequency (an hour before 6.4)."""
 
 def template() -> Template:
     """Return the template. Raises SystemExit when its keys are not those that the daemon sends."""
-    keys = {(key,) for key in KEYS} | {(rule, key) for rule, keys in DISCOVERIES.items() for key in keys}
-    ours = {(key,) for key in ITEMS} | {(rule.key, key) for rule in RULES for key in rule.items}
+    keys = {("", key) for key in KEYS} | {(rule, key) for rule, keys in DISCOVERIES.items() for key in keys}
+    ours = {("", key) for key in ITEMS}
+    ours |= {(rule.key, key) for rule in RULES for key, item in rule.items.items() if not item.is_derived}
     if keys != ours:
         sys.exit(f"template and sender/items.py differ in {sorted(keys ^ ours)}")
     return Template(
         description=DESCRIPTION,
-        items={key: ITEMS[key] for key in KEYS},
+        items={**{key: ITEMS[key] for key in KEYS}, **DERIVED},
         rules=RULES,
-        triggers=(*triggers.TRIGGERS, *sender_triggers.TRIGGERS),
+        triggers=(
+            *flood_triggers.TRIGGERS,
+            *triggers.TRIGGERS,
+            *event_triggers.TRIGGERS,
+            *sender_triggers.TRIGGERS,
+        ),
         graphs=GRAPHS,
         dashboard=dashboard.NAME,
         pages=dashboard.PAGES,

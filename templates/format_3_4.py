@@ -1,7 +1,7 @@
 """The template in format 3.4, which 3.4 to 5.4 import (and later ones too): every tag, in numbers.
 
-What it cannot say is left out: event names and operational data of triggers, descriptions of macros, tags of items (in
-their place are applications), and the throttling of the version, which is then stored with each sample.
+What it cannot say is left out: event names and operational data of triggers, descriptions of macros, and tags of items (in
+their place are applications).
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from templates.xml import document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from templates.model import Graph, Item, Rule, Template, Trigger, Widget
+    from templates.model import Call, Graph, Item, Rule, Template, Trigger, Widget
     from templates.xml import Tree
 
-_TRAPPER = "2"
+_TRAPPER, _CALCULATED, _DEPENDENT = "2", "15", "18"
+_CHANGE_PER_SECOND = "10"
 _VALUE_TYPES = {"FLOAT": "0", "CHAR": "1", "": "3"}
 _PRIORITIES = {"INFO": "1", "WARNING": "2", "AVERAGE": "3", "HIGH": "4"}
 _DRAWS = {"FILLED_REGION": "1", "BOLD_LINE": "2"}
@@ -61,10 +62,22 @@ def write(template: Template) -> str:
 def expression(text: str) -> str:
     """Return a trigger's expression in the syntax before 5.4, where a time shift was a parameter of its own."""
     for call in calls(text):
-        period, _, rest = call.arguments.partition(":now-")
-        shift, *more = rest.split(",")  # of count(): operator and pattern, in the other order then
-        arguments = ",".join([period, *more[::-1], *([shift] if shift else [])])
-        text = text.replace(call.text, f"{{{TEMPLATE}:{call.key}.{call.function}({arguments})}}", 1)
+        text = text.replace(call.text, f"{{{TEMPLATE}:{call.key}.{call.function}({_arguments(call)})}}", 1)
+    return text
+
+
+def _arguments(call: Call) -> str:
+    window, *more = call.arguments.split(",")
+    period, _, shift = window.partition(":now-")
+    if call.function == "count":  # the pattern stood before the operator, and a time shift behind both
+        more = more[::-1] or (["", ""] if shift else [])
+    return ",".join([period, *more, *([shift] if shift else [])])
+
+
+def _formula(text: str) -> str:
+    """Return a calculated item's formula in that syntax, which had no template in it."""
+    for call in calls(text):
+        text = text.replace(call.text, f'{call.function}("{call.key}")', 1)
     return text
 
 
@@ -77,9 +90,10 @@ def _template(template: Template) -> Tree:
         "groups": [{"name": GROUP[0]}],
         "applications": [{"name": name} for name in applications],
         "items": [
-            _item(key, item, _APPLICATIONS[item.component], {"master_item": ""}) for key, item in template.items.items()
+            _item(key, item, _APPLICATIONS[item.component], {"master_item": _master(item)})
+            for key, item in template.items.items()
         ],
-        "discovery_rules": [_rule(rule) for rule in template.rules],
+        "discovery_rules": [_rule(rule, template.triggers) for rule in template.rules],
         "macros": [{"macro": macro, "value": default.value} for macro, default in template.macros.items()],
         "screens": [_screen(template)],
     }
@@ -89,11 +103,11 @@ def _item(key: str, item: Item, application: str, more: Tree) -> Tree:
     return {
         **_UNUSED,
         "name": item.name,
-        "type": _TRAPPER,
+        "type": _DEPENDENT if item.rate_of else _CALCULATED if item.formula else _TRAPPER,
         "key": key,
-        "delay": "0",
+        "delay": "1m" if item.formula else "0",
         "history": HISTORY,
-        "trends": "0" if item.value_type == "CHAR" else "365d",
+        "trends": "365d" if item.has_trends else "0",
         "status": "0" if item.is_discovered else "1",
         "value_type": _VALUE_TYPES[item.value_type],
         "units": item.units,
@@ -101,17 +115,22 @@ def _item(key: str, item: Item, application: str, more: Tree) -> Tree:
         "inventory_link": "0",
         "applications": [{"name": application}],
         "valuemap": {"name": item.value_map} if item.value_map else "",
-        "preprocessing": "",
+        "preprocessing": [{"type": _CHANGE_PER_SECOND, "params": ""}] if item.rate_of else "",
+        "params": _formula(item.formula),
         "logtimefmt": "",
         **more,
     }
+
+
+def _master(item: Item) -> Tree | str:
+    return {"key": item.rate_of} if item.rate_of else ""
 
 
 def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger]) -> Tree:
     parents = [
         {"name": t.name, "expression": expression(t.expression), "recovery_expression": ""}
         for t in all_of_them
-        if t.name == trigger.depends_on
+        if t.name in trigger.depends_on
     ]
     return {
         "expression": expression(trigger.expression),
@@ -164,9 +183,8 @@ def _graph(graph: Graph) -> Tree:
     }
 
 
-def _rule(rule: Rule) -> Tree:
+def _rule(rule: Rule, of_host: Sequence[Trigger]) -> Tree:
     tests = [(macro, stem, test) for macro, stem in rule.filters for test in _OPERATORS]
-    more: Tree = {"application_prototypes": "", "master_item_prototype": ""}
     return {
         **_UNUSED,
         "name": rule.name,
@@ -184,8 +202,11 @@ def _rule(rule: Rule) -> Tree:
         },
         "lifetime": rule.lifetime,
         "description": rule.description,
-        "item_prototypes": [_item(key, item, _PORT_APPLICATION, more) for key, item in rule.items.items()],
-        "trigger_prototypes": [_trigger(trigger, rule.triggers) for trigger in rule.triggers],
+        "item_prototypes": [
+            _item(key, item, _PORT_APPLICATION, {"application_prototypes": "", "master_item_prototype": _master(item)})
+            for key, item in rule.items.items()
+        ],
+        "trigger_prototypes": [_trigger(trigger, (*of_host, *rule.triggers)) for trigger in rule.triggers],
         "graph_prototypes": [_graph(graph) for graph in rule.graphs],
         "host_prototypes": "",
     }

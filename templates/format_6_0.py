@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from templates.xml import Tree
 
 _GRAPH_PROTOTYPES = "2"  # source_type of a GRAPH_PROTOTYPE widget
+_CHANGE_PER_SECOND: Tree = {"type": "CHANGE_PER_SECOND", "parameters": {"parameter": ""}}
 _VALUE = "2"  # show of an ITEM widget: no arrows, which are green for whatever grows
 
 
@@ -83,7 +84,7 @@ def _template(template: Template) -> Tree:
         "description": template.description,
         "groups": [{"name": GROUP[0]}],
         "items": [_item(key, item, template.triggers) for key, item in template.items.items()],
-        "discovery_rules": [_rule(rule) for rule in template.rules],
+        "discovery_rules": [_rule(rule, template.triggers) for rule in template.rules],
         "tags": [_tag("class", "os"), _tag("target", "linux")],
         "macros": [
             {"macro": macro, "value": default.value, "description": default.description}
@@ -114,23 +115,22 @@ def _tag(tag: str, value: str) -> Tree:
 
 def _item(key: str, item: Item, triggers: Sequence[Trigger], rule: str = "") -> Tree:
     tags = [_tag("component", item.component), *([_tag("port", "{#PORT}")] if rule else [])]
-    steps: list[Tree] = []
-    if item.discard_unchanged:
-        steps = [{"type": "DISCARD_UNCHANGED_HEARTBEAT", "parameters": {"parameter": item.discard_unchanged}}]
     return without_empty(
         {
             "uuid": identity(f"{rule} {key}".strip()),
             "name": item.name,
-            "type": "TRAP",
+            "type": _type(item),
             "key": key,
-            "delay": "0",
+            "delay": "" if item.formula else "0",  # a minute
             "history": HISTORY,
-            "trends": "0" if item.value_type == "CHAR" else "",
+            "trends": "" if item.has_trends else "0",
             "value_type": item.value_type,
             "units": item.units,
+            "params": item.formula,  # of this host, whichever it is
             "description": item.description,
             "valuemap": {"name": item.value_map} if item.value_map else "",
-            "preprocessing": steps,
+            "preprocessing": [_CHANGE_PER_SECOND] if item.rate_of else [],
+            "master_item": {"key": item.rate_of} if item.rate_of else "",
             "discover": "" if item.is_discovered else "NO_DISCOVER",
             "tags": tags,
             # A trigger on one item stands with it.
@@ -141,10 +141,15 @@ def _item(key: str, item: Item, triggers: Sequence[Trigger], rule: str = "") -> 
     )
 
 
+def _type(item: Item) -> str:
+    return "DEPENDENT" if item.rate_of else "CALCULATED" if item.formula else "TRAP"
+
+
 def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: str) -> Tree:
-    parents = [
-        {"name": t.name, "expression": expression(t.expression)} for t in all_of_them if t.name == trigger.depends_on
-    ]
+    # An export sorts them without regard to spaces and case.
+    parents = sorted(
+        (t for t in all_of_them if t.name in trigger.depends_on), key=lambda t: t.name.replace(" ", "").casefold()
+    )
     return without_empty(
         {
             "uuid": trigger_identity(trigger, rule),
@@ -156,7 +161,7 @@ def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: str) -> Tre
             "priority": trigger.priority,
             "description": trigger.description,
             "manual_close": "YES" if trigger.manual_close else "",
-            "dependencies": parents,
+            "dependencies": [{"name": t.name, "expression": expression(t.expression)} for t in parents],
             "tags": [*([_tag("port", "{#PORT}")] if rule else []), _tag("scope", trigger.scope)],
         }
     )
@@ -187,13 +192,14 @@ def _graph(graph: Graph, rule: str) -> Tree:
     )
 
 
-def _rule(rule: Rule) -> Tree:
+def _rule(rule: Rule, of_host: Sequence[Trigger]) -> Tree:
+    triggers = (*of_host, *rule.triggers)
     conditions = [
         {"macro": macro, "value": f"{stem}.{test}}}", **({"operator": "NOT_MATCHES_REGEX"} if "NOT" in test else {})}
         for macro, stem in rule.filters
         for test in ("MATCHES", "NOT_MATCHES")
     ]
-    on_several = [_trigger(t, rule.triggers, rule.key) for t in rule.triggers if len(t.keys) > 1]
+    on_several = [_trigger(t, triggers, rule.key) for t in rule.triggers if len(t.keys) > 1]
     return {
         "uuid": identity(rule.key),
         "name": rule.name,
@@ -206,7 +212,7 @@ def _rule(rule: Rule) -> Tree:
         },
         "lifetime": rule.lifetime,
         "description": rule.description,
-        "item_prototypes": [_item(key, item, rule.triggers, rule.key) for key, item in rule.items.items()],
+        "item_prototypes": [_item(key, item, triggers, rule.key) for key, item in rule.items.items()],
         **({"trigger_prototypes": on_several} if on_several else {}),
         "graph_prototypes": [_graph(graph, rule.key) for graph in rule.graphs],
     }

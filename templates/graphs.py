@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sender.model import TcpState
+from templates.counters import SHARE, rate
+from templates.listeners import RATE
 from templates.model import Graph, Line
 from templates.states import COLOURS
 
@@ -18,6 +20,35 @@ OTHER_COLOURS = {
     "tcp.sender.dropped": "B71C1C",
     "tcp.sender.rejected": "EF6C00",
     "tcp.listen.queue.pused[{#PORT}]": "C2410C",
+    "tcp.listen.queue[{#PORT}]": "FDBA74",
+    "tcp.listen.queue.peak[{#PORT}]": "7F1D1D",
+    RATE: "BE123C",
+    "tcp.orphans.pused": "A16207",
+    "tcp.memory.pused": "4338CA",
+    SHARE: "DB2777",
+    **{
+        rate(name): colour
+        for name, colour in {
+            "ListenDrops": "DC2626",
+            "ListenOverflows": "FB923C",
+            "SyncookiesSent": "A855F7",
+            "TCPReqQFullDrop": "701A75",
+            "TCPTimeWaitOverflow": "0284C7",
+            "TCPAbortOnMemory": "65A30D",
+            "TCPAbortOnTimeout": "166534",
+            "TCPMemoryPressures": "EAB308",
+            "ActiveOpens": "2563EB",
+            "PassiveOpens": "22C55E",
+            "AttemptFails": "EF4444",
+            "EstabResets": "F97316",
+            "OutRsts": "78716C",
+            "InSegs": "06B6D4",
+            "OutSegs": "7C3AED",
+            "RetransSegs": "E11D48",
+            "TCPSynRetrans": "CA8A04",
+            "InErrs": "111827",
+        }.items()
+    },
 }
 """The colours of other items, one each, wherever it is drawn."""
 
@@ -34,11 +65,34 @@ def _line(key: str, *, draw: str = "BOLD_LINE") -> Line:
     return Line(key=key, colour=OTHER_COLOURS[key], draw=draw, function="MAX")
 
 
+def _rates(*names: str) -> tuple[Line, ...]:
+    return tuple(_line(rate(name)) for name in names)
+
+
 GRAPHS = (
     Graph(name="TCP: States", lines=_stacked(*STACK), is_stacked=True),
     Graph(name="TCP: Problem states", lines=_peaks(*TROUBLE)),
     Graph(name="TCP: Closing states", lines=_peaks(*CLOSING)),
     Graph(name="TCP: Unanswered requests", lines=(*_peaks(TcpState.SYN_SENT), _line("tcp.syn_sent.hosts"))),
+    Graph(
+        name="TCP: Events",
+        lines=_rates(
+            *("ListenDrops", "ListenOverflows", "SyncookiesSent", "TCPReqQFullDrop", "TCPTimeWaitOverflow"),
+            *("TCPAbortOnMemory", "TCPAbortOnTimeout", "TCPMemoryPressures"),
+        ),
+    ),
+    Graph(
+        name="TCP: Connections requested, failed and reset",
+        lines=_rates("ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "OutRsts"),
+    ),
+    Graph(name="TCP: Segments", lines=_rates("InSegs", "OutSegs")),
+    Graph(name="TCP: Segments sent again", lines=_rates("RetransSegs", "TCPSynRetrans", "InErrs")),
+    Graph(name="TCP: Segments sent again in %", lines=(_line(SHARE, draw="FILLED_REGION"),)),
+    Graph(
+        name="TCP: Memory and orphaned sockets in %",
+        lines=(_line("tcp.memory.pused"), _line("tcp.orphans.pused")),
+        is_percent=True,
+    ),
     Graph(name="TCP sender: Values queued", lines=(_line("tcp.sender.backlog", draw="FILLED_REGION"),)),
     Graph(
         name="TCP sender: Values dropped and rejected",
@@ -62,6 +116,11 @@ PORT_GRAPHS = (
         lines=(_line("tcp.listen.queue.pused[{#PORT}]", draw="FILLED_REGION"),),
         is_percent=True,
     ),
+    Graph(
+        name="TCP port {#NAME}: Waiting connections",  # not in the graph above, whose axis ends at 100 %
+        lines=(_line("tcp.listen.queue[{#PORT}]", draw="FILLED_REGION"), _line("tcp.listen.queue.peak[{#PORT}]")),
+    ),
+    Graph(name="TCP port {#NAME}: Drops", lines=(_line(RATE, draw="FILLED_REGION"),)),
 )
 
 REMOTE_GRAPHS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sender.model import TcpState
+from templates.counters import COUNTERS
 from templates.model import Item
 from templates.states import MEANINGS
 
@@ -69,12 +70,51 @@ ITEMS = {
         ),
         component="network",
     ),
+    "tcp.orphans": Item(
+        name="TCP: Orphaned sockets",
+        description=(
+            "Sockets of the whole machine, containers included, that their program has closed and that still have data to "
+            "deliver. Normally few. Many of them mean peers that have vanished, or that read slowly, while programs close."
+        ),
+        component="network",
+    ),
+    "tcp.orphans.pused": Item(
+        name="TCP: Orphaned sockets in %",
+        description=(
+            "Orphaned sockets in percent of the kernel's limit, net.ipv4.tcp_max_orphans. Beyond it the kernel ends such "
+            "connections with a reset, and their last data is lost."
+        ),
+        component="network",
+        value_type="FLOAT",
+        units="%",
+    ),
+    "tcp.memory": Item(
+        name="TCP: Memory",
+        description=(
+            "Memory that the kernel uses for the TCP sockets of the whole machine, containers included: data that programs "
+            "have not read yet, and data that peers have not acknowledged yet."
+        ),
+        component="network",
+        units="B",
+    ),
+    "tcp.memory.pused": Item(
+        name="TCP: Memory in %",
+        description=(
+            "Memory of TCP in percent of the kernel's limit, the last number of net.ipv4.tcp_mem. From the second number on, "
+            "as shipped two thirds of it, the kernel saves memory, and connections become slow. At the limit it drops data "
+            "and ends connections."
+        ),
+        component="network",
+        value_type="FLOAT",
+        units="%",
+    ),
+    **COUNTERS,
     "tcp.sender.version": Item(
         name="TCP sender: Version",
         description="Version of the daemon tcp-status-sender on the host.",
         component="application",
         value_type="CHAR",
-        discard_unchanged="1d",
+        has_trends=False,
     ),
     "tcp.sender.uptime": Item(
         name="TCP sender: Uptime",

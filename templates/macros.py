@@ -23,6 +23,10 @@ MACROS = {
         value="5",
         description="By how much the lowest number of an hour in CLOSE_WAIT may exceed that of the hour before.",
     ),
+    "{$TCP.SYN.DROPS.MAX.CRIT}": Macro(
+        value="10", description="Requests dropped in 5m because a half-open queue was full and SYN cookies are off."
+    ),
+    "{$TCP.SYN.COOKIES.MAX.CRIT}": Macro(value="100", description="SYN cookies sent in 5m."),
     "{$TCP.SYN_RECV.MAX.CRIT}": Macro(value="200", description="Half-open connections (SYN_RECV), for 5m."),
     "{$TCP.SYN_RECV.PUSED.MAX.WARN}": Macro(
         value="80",
@@ -35,6 +39,28 @@ MACROS = {
     "{$TCP.TIME_WAIT.PUSED.MAX.WARN}": Macro(
         value="80",
         description="Sockets that count against the limit of TIME_WAIT in percent of it (net.ipv4.tcp_max_tw_buckets), for 5m.",
+    ),
+    "{$TCP.TIME_WAIT.OVERFLOW.MAX.WARN}": Macro(
+        value="10", description="Connections closed in 5m without TIME_WAIT, because its limit was reached."
+    ),
+    "{$TCP.RETRANS.PSHARE.MAX.WARN}": Macro(
+        value="5", description="Segments sent again in percent of all segments sent, in each of three times 5m."
+    ),
+    "{$TCP.RETRANS.SEGMENTS.MIN}": Macro(
+        value="3000",
+        description="A host that has sent no more segments than this in 5m has no share of segments sent again.",
+    ),
+    "{$TCP.ATTEMPT.FAILS.RATE.MAX.WARN}": Macro(
+        value="5", description="Failed connection attempts per second, for 5m."
+    ),
+    "{$TCP.ORPHANS.PUSED.MAX.WARN}": Macro(
+        value="80", description="Orphaned sockets in percent of the limit (net.ipv4.tcp_max_orphans), for 5m."
+    ),
+    "{$TCP.MEMORY.PUSED.MAX.CRIT}": Macro(
+        value="80", description="Memory of TCP in percent of the limit (the last number of net.ipv4.tcp_mem), for 5m."
+    ),
+    "{$TCP.MEMORY.PRESSURES.MAX.WARN}": Macro(
+        value="0", description="How many times in 15m TCP's memory may pass the second number of net.ipv4.tcp_mem."
     ),
     "{$TCP.UNHASHED.MAX.WARN}": Macro(value="100", description="Sockets in no state, for 15m."),
     "{$TCP.ESTABLISHED.MAX.WARN}": Macro(
@@ -51,6 +77,9 @@ MACROS = {
     "{$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT}": Macro(
         value="100",
         description='Accept queue of a port in percent of its limit, in 3 samples. For one port: {$...CRIT:"443"}.',
+    ),
+    "{$TCP.DROPS.MAX.WARN}": Macro(
+        value="10", description='Requests dropped at the listeners of a port in 5m. For one port: {$...WARN:"443"}.'
     ),
     "{$TCP.REMOTE.CLOSE_WAIT.MAX.WARN}": Macro(
         value="100",

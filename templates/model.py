@@ -15,7 +15,7 @@ MACRO = re.compile(r"\{\$[A-Z_.]+(?::\"[^\"]*\")?\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A trapper item, or the prototype of one."""
+    """A trapper item, or the prototype of one; or one that the server makes of other items."""
 
     name: str
     description: str
@@ -23,8 +23,15 @@ class Item:
     value_type: str = ""  # UNSIGNED, which an export leaves out: written out, every import would show it as a change
     units: str = ""
     value_map: str = ""
-    discard_unchanged: str = ""
     is_discovered: bool = True
+    has_trends: bool = True  # of a raw counter they say nothing
+    rate_of: str = ""  # the key of the counter whose change per second it is
+    formula: str = ""  # of a calculated item, in the syntax of 6.0, with `//key`
+
+    @property
+    def is_derived(self) -> bool:
+        """Return whether the server makes its values, so that nothing sends them."""
+        return bool(self.rate_of or self.formula)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +47,7 @@ class Trigger:
     means: str
     run: tuple[str, ...]  # commands on the host
     do: str
-    depends_on: str = ""  # the name of the trigger that makes this one superfluous
+    depends_on: tuple[str, ...] = ()  # the names of the triggers that make this one superfluous
     manual_close: bool = False
     is_enabled: bool = True
     first_expression: str = ""  # where a released version had another one: the uuid is made of it, and must stay
@@ -178,6 +185,25 @@ def lasting(key: str, threshold: str, period: str = "5m") -> str:
     Not in every trigger: Zabbix draws the threshold into graphs only where min() stands alone.
     """
     return f"min(//{key},{period})>{threshold} and last(//{key},#1:now-{period})>{threshold}"
+
+
+def growth(key: str, begin: str = "6m", end: str = "1m") -> str:
+    """Return an expression for what a counter has grown by in a window, by default the five minutes that ended a minute ago.
+
+    A counter that seldom changes is seldom sent: a window of its values may be empty, while the last value before a moment is
+    always known. A counter that begins anew makes the growth negative. The window does not end now, because of the newest
+    sample, and of samples that arrive late, Zabbix may know one item and not yet the other.
+    """
+    return f"last(//{key},#1:now-{end})-last(//{key},#1:now-{begin})"
+
+
+def watched(key: str, begin: str = "6m") -> str:
+    """Return an expression for a daemon that was there in the hour before a window begins.
+
+    What was counted while it was stopped for long is not of the last minutes. `key` comes with every sample, so that a trigger
+    in which this stands is judged, and ends, while its counter is not sent. count() is 0, never unknown, without values.
+    """
+    return f"count(//{key},1h:now-{begin})>0"
 
 
 def without_context(macro: str) -> str:

@@ -95,7 +95,7 @@ def _triggers(triggers: Sequence[Trigger]) -> str:
             (
                 f"{_code(event_name(t))}{'' if t.is_enabled else ', disabled as shipped'}",
                 t.priority.lower(),
-                t.depends_on,
+                "; ".join(t.depends_on),
             )
             for t in triggers
         ),

@@ -7,6 +7,18 @@ from templates.model import Trigger, lasting
 _STATUS = "tcp-status-sender status"
 _LOG = "journalctl -u tcp-status-sender -n 50"
 
+
+def _since_start_in_30m(key: str, threshold: str) -> str:
+    """Return an expression for a counter of the daemon, sent only on change, that has grown in the last 30 minutes.
+
+    It begins at 0 when the daemon starts: after a start what it was before does not count. The uptime comes with every sample,
+    so that the problem ends while the counter is not sent. All is as of a minute ago, because of one sample Zabbix can know
+    the uptime and not yet the counter.
+    """
+    now, before, uptime = f"{key},#1:now-1m", f"{key},#1:now-31m", "tcp.sender.uptime,#1:now-1m"
+    return f"last(//{now})-last(//{before})*(last(//{uptime})>=30m)>{threshold}"
+
+
 _NO_DATA = Trigger(
     name="TCP: No data from tcp-status-sender",
     detail="for {$TCP.NODATA.TIMEOUT}",
@@ -29,8 +41,7 @@ _NO_DATA = Trigger(
 _REJECTED = Trigger(
     name="TCP sender: Zabbix rejects values",
     detail="over {$TCP.SENDER.REJECTED.MAX.WARN} in 30m",
-    # Not max()-min(): the counter begins at 0 again when the daemon is restarted.
-    expression=("last(//tcp.sender.rejected)-min(//tcp.sender.rejected,30m)>{$TCP.SENDER.REJECTED.MAX.WARN}"),
+    expression=_since_start_in_30m("tcp.sender.rejected", "{$TCP.SENDER.REJECTED.MAX.WARN}"),
     priority="WARNING",
     scope="notice",
     value="Since the daemon's start: {ITEM.LASTVALUE1}",
@@ -47,7 +58,7 @@ _REJECTED = Trigger(
 _DROPPED = Trigger(
     name="TCP sender: Values are dropped",
     detail="over {$TCP.SENDER.DROPPED.MAX.WARN} in 30m",
-    expression="last(//tcp.sender.dropped)-min(//tcp.sender.dropped,30m)>{$TCP.SENDER.DROPPED.MAX.WARN}",
+    expression=_since_start_in_30m("tcp.sender.dropped", "{$TCP.SENDER.DROPPED.MAX.WARN}"),
     priority="WARNING",
     scope="availability",
     value="Since the daemon's start: {ITEM.LASTVALUE1}",
@@ -81,7 +92,7 @@ _QUEUED = Trigger(
         "configuration. Queued values are delivered as soon as it answers. After a long outage of this Zabbix itself, the "
         "values that arrive late may raise this problem, too; it ends with the next sample."
     ),
-    depends_on=_NO_DATA.name,
+    depends_on=(_NO_DATA.name,),
 )
 _RESTARTED = Trigger(
     name="TCP sender: The daemon was restarted",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from templates.flood_triggers import PEERS, event
 from templates.model import Trigger, lasting
 
-PEERS = "awk '{sub(/:[0-9]+$/, \"\", $4); print $4}' | sort | uniq -c | sort -rn"
 CLOSE_WAIT_MEANS = (
     "Peers have closed their connections, and the local program does not call close(). It leaks connections, or hangs; "
     "it fails when it runs out of file descriptors."
@@ -22,12 +22,6 @@ CLOSE_WAIT_DO = (
 NOT_ACCEPTED = (
     " Where a line names no program, none has accepted that connection yet: the one that listens on its port, in the list "
     "of listeners, is at fault."
-)
-SYN_COUNTERS = "nstat -az TcpExtSyncookiesSent TcpExtTCPReqQFullDoCookies TcpExtTCPReqQFullDrop TcpExtListenDrops"
-SYN_LIMITS = "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog"
-SYN_RECV_MEANS = (
-    "Requests for connections were answered by this host, and not confirmed: a SYN flood with forged addresses, or a "
-    "network that loses packets on the way to the clients."
 )
 _CLOSE_WAIT_RUN = (
     "ss -tanp state close-wait | head -30",
@@ -63,7 +57,7 @@ _CLOSE_WAIT = Trigger(
     means=CLOSE_WAIT_MEANS,
     run=_CLOSE_WAIT_RUN,
     do=CLOSE_WAIT_DO + NOT_ACCEPTED,
-    depends_on=_CLOSE_WAIT_MANY.name,
+    depends_on=(_CLOSE_WAIT_MANY.name,),
 )
 _GROWTH = "{$TCP.CLOSE_WAIT.GROWTH.MAX}"
 _FLOORS = [f"min(//tcp.status[CLOSE_WAIT],1h{shift})" for shift in ("", ":now-1h", ":now-2h", ":now-3h")]
@@ -86,27 +80,7 @@ _CLOSE_WAIT_GROWS = Trigger(
         "Find the program in the list and tell its developers. Until it is repaired, plan its restart for before it runs "
         "out of file descriptors." + NOT_ACCEPTED
     ),
-    depends_on=_CLOSE_WAIT.name,
-)
-_SYN_RECV = Trigger(
-    name="TCP: Many half-open connections (SYN_RECV)",
-    detail="over {$TCP.SYN_RECV.MAX.CRIT} for 5m",
-    expression=lasting("tcp.status[SYN_RECV]", "{$TCP.SYN_RECV.MAX.CRIT}"),
-    priority="AVERAGE",
-    scope="security",
-    value="Current: {ITEM.LASTVALUE1}",
-    means=SYN_RECV_MEANS,
-    run=(
-        "ss -Htan state syn-recv | awk '{print $3}' | sort | uniq -c | sort -rn | head",
-        f"ss -Htan state syn-recv | {PEERS} | head",
-        SYN_COUNTERS,
-        SYN_LIMITS,
-    ),
-    do=(
-        "The first list shows the port, the second from where. Few addresses: block them in the firewall. Very many: a "
-        "flood; see that net.ipv4.tcp_syncookies is 1, and have it filtered upstream. Only your own clients: look for "
-        "a broken or asymmetric route back to them."
-    ),
+    depends_on=(_CLOSE_WAIT.name,),
 )
 _SYN_SENT_HOSTS = Trigger(
     name="TCP: Connection requests to many hosts stay unanswered",
@@ -126,7 +100,7 @@ _SYN_SENT_HOSTS = Trigger(
         "route or the firewall. A host whose work it is (a crawler, a monitoring server) gets a higher macro."
     ),
 )
-_SYN_SENT = Trigger(
+SYN_SENT = Trigger(
     name="TCP: Many connection requests stay unanswered (SYN_SENT)",
     detail="over {$TCP.SYN_SENT.MAX.WARN} for 5m",
     expression=lasting("tcp.status[SYN_SENT]", "{$TCP.SYN_SENT.MAX.WARN}"),
@@ -142,7 +116,34 @@ _SYN_SENT = Trigger(
         "The first list names the address and port that do not answer. See whether that machine is up, and what the "
         "firewalls between drop; whoever answers with a refusal would not show here."
     ),
-    depends_on=_SYN_SENT_HOSTS.name,
+    depends_on=(_SYN_SENT_HOSTS.name,),
+)
+_TIME_WAIT_RUN = (
+    "sysctl net.ipv4.tcp_max_tw_buckets net.ipv4.ip_local_port_range",
+    "nstat -az TcpExtTCPTimeWaitOverflow",
+    f"ss -Htan state time-wait | {PEERS} | head",
+    f"ss -Htan state fin-wait-2 | {PEERS} | head",
+)
+_TIME_WAIT_DO = (
+    "TcpExtTCPTimeWaitOverflow counts what was forgotten. Many in FIN_WAIT2: the clients do not close; "
+    "net.ipv4.tcp_fin_timeout says for how long the kernel waits for them. Else let clients keep connections open "
+    "(keep-alive, a connection pool). If the rate is right as it is, raise "
+    "net.ipv4.tcp_max_tw_buckets; one costs about 250 bytes. Many towards one address and port use up the local "
+    "ports: widen net.ipv4.ip_local_port_range."
+)
+_TIME_WAIT_OVERFLOW = Trigger(
+    name="TCP: Connections are closed without TIME_WAIT",
+    detail="over {$TCP.TIME_WAIT.OVERFLOW.MAX.WARN} in 5m",
+    expression=event("TCPTimeWaitOverflow", "{$TCP.TIME_WAIT.OVERFLOW.MAX.WARN}"),
+    priority="WARNING",
+    scope="capacity",
+    value="Since boot: {ITEM.LASTVALUE1}",
+    means=(
+        "As many closed connections wait out their minute, or in FIN_WAIT2 for the peer's close, as the kernel keeps. It "
+        "forgets further ones at once, and late segments may disturb new connections."
+    ),
+    run=_TIME_WAIT_RUN,
+    do=_TIME_WAIT_DO,
 )
 _TIME_WAIT = Trigger(
     name="TCP: TIME_WAIT is near the kernel's limit",
@@ -156,19 +157,9 @@ _TIME_WAIT = Trigger(
         "the kernel keeps. Beyond the limit it forgets them at once, and late segments may disturb new connections. "
         "Somebody opens and closes connections very fast, or clients do not close theirs."
     ),
-    run=(
-        "sysctl net.ipv4.tcp_max_tw_buckets net.ipv4.ip_local_port_range",
-        "nstat -az TcpExtTCPTimeWaitOverflow",
-        f"ss -Htan state time-wait | {PEERS} | head",
-        f"ss -Htan state fin-wait-2 | {PEERS} | head",
-    ),
-    do=(
-        "TcpExtTCPTimeWaitOverflow counts what was forgotten. Many in FIN_WAIT2: the clients do not close; "
-        "net.ipv4.tcp_fin_timeout says for how long the kernel waits for them. Else let clients keep connections open "
-        "(keep-alive, a connection pool). If the rate is right as it is, raise "
-        "net.ipv4.tcp_max_tw_buckets; one costs about 250 bytes. Many towards one address and port use up the local "
-        "ports: widen net.ipv4.ip_local_port_range."
-    ),
+    run=_TIME_WAIT_RUN,
+    do=_TIME_WAIT_DO,
+    depends_on=(_TIME_WAIT_OVERFLOW.name,),
 )
 _UNHASHED = Trigger(
     name="TCP: Many sockets in no state",
@@ -228,9 +219,9 @@ TRIGGERS = (
     _CLOSE_WAIT_MANY,
     _CLOSE_WAIT,
     _CLOSE_WAIT_GROWS,
-    _SYN_RECV,
     _SYN_SENT_HOSTS,
-    _SYN_SENT,
+    SYN_SENT,
+    _TIME_WAIT_OVERFLOW,
     _TIME_WAIT,
     _UNHASHED,
     _MPTCP_CLOSE_WAIT,

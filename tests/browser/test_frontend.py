@@ -169,7 +169,13 @@ def test_the_dashboard_has_every_port(frontend: Frontend, pictures: Path) -> Non
     queues = frontend.dashboard(STORY, "Accept queues")
     take_picture(frontend, pictures / "queues.png", 1000)
     assert {title for title, widget in queues.items() if widget.graph} == {
-        f"TCP port {port} {service}: Accept queue" for port, service in story.SERVICES.items()
+        f"TCP port {port} {service}: {what}"
+        for port, service in story.SERVICES.items()
+        for what in ("Accept queue", "Waiting connections")
+    }
+    events = frontend.dashboard(STORY, "Events")
+    assert {title for title, widget in events.items() if widget.graph} >= {
+        f"TCP port {port} {service}: Drops" for port, service in story.SERVICES.items()
     }
     remote = frontend.dashboard(STORY, "Remote ports")
     assert [title for title, widget in remote.items() if widget.graph] == [

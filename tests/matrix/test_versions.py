@@ -32,14 +32,14 @@ VERSION = "tcp.sender.version"
 SEVEN = 7  # items of a local port: four states, three of the accept queue
 # What both formats make, whatever the version: a part that an import leaves out is left out without a word.
 COUNTS = {
-    "item": 20,
-    "itemprototype": 25,
-    "trigger": 14,
-    "triggerprototype": 8,
-    "graph": 7,
-    "graphprototype": 5,
+    "item": 66,
+    "itemprototype": 28,
+    "trigger": 24,
+    "triggerprototype": 11,
+    "graph": 13,
+    "graphprototype": 7,
     "discoveryrule": 2,
-    "usermacro": 25,
+    "usermacro": 37,
 }
 
 

@@ -6,13 +6,17 @@ import hashlib
 import re
 import uuid
 from collections import defaultdict
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from sender.commands import template
-from sender.items import DISCOVERIES, KEYS
+from sender.items import DISCOVERIES, KEYS, TCP_COUNTERS, TCP_EXT_COUNTERS, is_rare
 from sender.model import TcpState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MACRO = re.compile(r"\{\$[A-Z_.]+")
 TRIGGERS = ("trigger", "trigger_prototype")
@@ -46,21 +50,58 @@ def triggers(root: ET.Element) -> list[ET.Element]:
     return [element for tag in TRIGGERS for element in root.iter(tag)]
 
 
+def keys_of(items: Iterable[ET.Element], *types: str) -> tuple[str, ...]:
+    """Return the keys of those items that are of one of these types, as the two formats name it."""
+    return tuple(item.findtext("key") or "" for item in items if item.findtext("type") in types)
+
+
 def test_template_and_daemon_have_the_same_keys(either: ET.Element) -> None:
-    """Every key that the daemon sends has its item, in its order, and there is no item that nothing fills."""
-    assert texts(either, ".//items/item/key") == list(KEYS)
-    assert set(texts(either, ".//items/item/type")) <= {"TRAP", "2"}
+    """Every key that the daemon sends has its item, in its order, and there is no trapper item that nothing fills."""
+    assert keys_of(either.iterfind(".//items/item"), "TRAP", "2") == tuple(KEYS)
 
 
 def test_template_and_daemon_discover_the_same_keys(either: ET.Element) -> None:
     """So it is with the discovery rules and their prototypes, which are trappers too."""
     rules = {
-        rule.findtext("key"): tuple(texts(rule, "item_prototypes/item_prototype/key"))
+        rule.findtext("key"): keys_of(rule.iterfind("item_prototypes/item_prototype"), "TRAP", "2")
         for rule in either.iterfind(".//discovery_rule")
     }
-    assert rules == {rule: tuple(keys) for rule, keys in DISCOVERIES.items()}
+    assert {rule: set(keys) for rule, keys in rules.items()} == {rule: set(keys) for rule, keys in DISCOVERIES.items()}
     assert set(texts(either, ".//discovery_rule/type")) <= {"TRAP", "2"}
-    assert set(texts(either, ".//item_prototype/type")) <= {"TRAP", "2"}
+
+
+def test_rates_are_made_of_counters(either: ET.Element) -> None:
+    """Every rate is the change per second of the counter that its key names, and every counter of a graph is a rate."""
+    rates = [item for item in (*either.iterfind(".//items/item"), *either.iter("item_prototype")) if is_rate(item)]
+    assert len(rates) == 19
+    for item in rates:
+        (step,) = item.iterfind("preprocessing/step")
+        assert step.findtext("type") in {"CHANGE_PER_SECOND", "10"}
+        master = item.findtext("master_item/key") or item.findtext("master_item_prototype/key")
+        assert item.findtext("key") == (master or "").replace("counter[", "counter.rate[").replace(
+            "drops[", "drops.rate["
+        )
+    drawn = set(texts(either, ".//graph_item/item/key"))
+    assert {item.findtext("key") for item in rates} <= drawn
+    assert not {key for key in drawn if key.startswith(("tcp.counter[", "tcp.listen.drops["))}
+
+
+def is_rate(item: ET.Element) -> bool:
+    """Return whether an item is one that hangs on another."""
+    return item.findtext("type") in {"DEPENDENT", "18"}
+
+
+def test_the_share_of_segments_divides_by_no_zero(either: ET.Element) -> None:
+    """Segments sent again are a share of all, and of none when none were sent."""
+    (share,) = (item for item in either.iterfind(".//items/item") if item.findtext("type") in {"CALCULATED", "15"})
+    formula = share.findtext("params") or ""
+    for again, sent, percent in ((0, 0, 0), (5, 95, 5), (5, 0, 100), (0, 7, 0)):
+        figures = formula
+        for name, value in (("RetransSegs", again), ("OutSegs", sent)):
+            key = f"tcp.counter.rate[{name}]"
+            figures = re.sub(rf"last\((?://|\"){re.escape(key)}\"?\)", str(value), figures)
+        assert re.fullmatch(r"[-+*/()=\d]+", figures), figures
+        assert eval(figures.replace("=", "==")) == percent  # noqa: S307  figures and operators, as asserted
 
 
 def test_only_what_the_daemon_sends_by_default_is_created(either: ET.Element) -> None:
@@ -96,24 +137,29 @@ def test_every_item_explains_itself(root: ET.Element) -> None:
 
 
 def test_every_state_is_explained_in_words_of_its_own(root: ET.Element) -> None:
-    """No two states have one description."""
-    descriptions = {
-        item.findtext("description")
-        for item in root.iterfind(".//items/item")
-        if (item.findtext("key") or "").startswith("tcp.status")
-    }
-    assert len(descriptions) == len(TcpState) + 1
+    """No two states have one description, and no two counters."""
+    for keys, count in (("tcp.status[", len(TcpState) + 1), ("tcp.counter[", len(TCP_COUNTERS + TCP_EXT_COUNTERS))):
+        descriptions = {
+            item.findtext("description")
+            for item in root.iterfind(".//items/item")
+            if (item.findtext("key") or "").startswith(keys)
+        }
+        assert len(descriptions) == count
 
 
 def test_values_fit_their_items(root: ET.Element) -> None:
     """A value of the wrong type is processed and dropped by Zabbix without a word: the types must fit."""
     items = [*root.iterfind(".//items/item"), *root.iter("item_prototype")]
+    made = {item.findtext("key") for item in items if item.findtext("type") != "TRAP"}
     types = {item.findtext("key"): item.findtext("value_type", "UNSIGNED") for item in items}
+    assert {types.pop(key) for key in made} == {"FLOAT"}
     keys = [*KEYS, *(key for keys in DISCOVERIES.values() for key in keys)]
     assert types == dict.fromkeys(keys, "UNSIGNED") | {
         "tcp.sender.version": "CHAR",
         "tcp.sender.sample.time": "FLOAT",
         "tcp.listen.queue.pused[{#PORT}]": "FLOAT",
+        "tcp.orphans.pused": "FLOAT",
+        "tcp.memory.pused": "FLOAT",
     }
 
 
@@ -148,7 +194,7 @@ def test_triggers_have_the_uuids_that_zabbix_makes_of_the_older_form() -> None:
 def test_every_trigger_is_a_runbook(either: ET.Element) -> None:
     """Each says what it means, which commands to run next, and what to do; its threshold is a macro or stands in it."""
     names = {trigger.findtext("name") or "" for trigger in triggers(either)}
-    assert len(names) == len(triggers(either)) == 25
+    assert len(names) == len(triggers(either)) == 35
     for trigger in triggers(either):
         meaning, commands, advice = (trigger.findtext("description") or "").split("\n\n")
         head, *lines = commands.splitlines()
@@ -198,11 +244,26 @@ def test_one_problem_at_a_time(either: ET.Element) -> None:
         return int(priority) if priority.isdigit() else order[priority]
 
     depending = [trigger for trigger in triggers(either) if trigger.find("dependencies/dependency") is not None]
-    assert len(depending) == 8
+    assert len(depending) == 16
     for trigger in depending:
-        parent = by_name[trigger.findtext("dependencies/dependency/name")]
-        assert grade(trigger) <= grade(parent)
-        assert trigger.findtext("dependencies/dependency/expression") == parent.findtext("expression")
+        for dependency in trigger.iterfind("dependencies/dependency"):
+            parent = by_name[dependency.findtext("name")]
+            assert grade(trigger) <= grade(parent)
+            assert dependency.findtext("expression") == parent.findtext("expression")
+
+
+def test_what_is_seldom_sent_is_never_asked_for_in_a_window(either: ET.Element) -> None:
+    """A window without a value would make a trigger unknown: of a rare key the last value before a moment is taken.
+
+    And what comes with every sample stands beside it, or the problem would end only with the next value, in an hour.
+    """
+    for trigger in triggers(either):
+        expression = trigger.findtext("expression") or ""
+        found = re.findall(r"(\w+)\(/[^/]+/([a-z._]+(?:\[[^]]*\])?)|:([a-z._]+(?:\[[^]]*\])?)\.(\w+)\(", expression)
+        used = {(after or before, function or name) for name, before, after, function in found}
+        assert used
+        assert {function for key, function in used if is_rare(key)} <= {"last"}
+        assert any(not is_rare(key) and "drops.rate" not in key for key, _ in used)
 
 
 def test_a_state_has_one_colour(either: ET.Element) -> None:
@@ -219,7 +280,7 @@ def test_a_state_has_one_colour(either: ET.Element) -> None:
 def test_graphs_begin_at_zero(either: ET.Element) -> None:
     """Every axis has a fixed lower end, so that a quiet host does not look busy."""
     graphs = [*either.iter("graph"), *either.iter("graph_prototype")]
-    assert len(graphs) == 12
+    assert len(graphs) == 20
     assert {graph.findtext("ymin_type_1") for graph in graphs} <= {"FIXED", "1"}
 
 

@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 TEMPLATE = "TCP states by Zabbix trapper"
 OLD = "TCP states of old"  # both are there at the same time
 
-ITEM = ["name", "key_", "type", "value_type", "units", "history", "description"]
+ITEM = ["name", "key_", "type", "value_type", "units", "history", "description", "trends", "delay", "params"]
 TRIGGER = ["description", "expression", "priority", "status", "manual_close", "comments"]
 GRAPH = ["name", "graphtype", "show_triggers", "ymin_type", "yaxismin", "ymax_type", "yaxismax"]
 LINE = ["sortorder", "color", "drawtype", "calc_fnc"]
+STEPS = {"selectPreprocessing": ["type", "params"]}
 WHOLE = {"expandExpression": True, "selectDependencies": ["description"]}
 OBJECTS: dict[str, tuple[int, dict[str, Any]]] = {
-    "item": (24, {"output": [*ITEM, "trends", "status"], "selectValueMap": ["name", "mappings"]}),
-    "itemprototype": (25, {"output": ITEM}),
-    "trigger": (16, {"output": TRIGGER, **WHOLE}),
-    "triggerprototype": (9, {"output": TRIGGER, **WHOLE}),
-    "graph": (7, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
-    "graphprototype": (5, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
+    "item": (66, {"output": [*ITEM, "status"], **STEPS, "selectValueMap": ["name", "mappings"]}),
+    "itemprototype": (28, {"output": ITEM, **STEPS}),
+    "trigger": (24, {"output": TRIGGER, **WHOLE}),
+    "triggerprototype": (11, {"output": TRIGGER, **WHOLE}),
+    "graph": (13, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
+    "graphprototype": (7, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
     "discoveryrule": (2, {"output": ["name", "key_", "lifetime", "description"], "selectFilter": "extend"}),
-    "usermacro": (27, {"output": ["macro", "value"]}),
+    "usermacro": (37, {"output": ["macro", "value"]}),
     "templatedashboard": (1, {"output": ["name"]}),
 }
 """What a template consists of: how many of each there are, and what is asked about them."""
@@ -70,10 +71,12 @@ def objects(zabbix: ZabbixStack, template: str, kind: str, question: dict[str, A
 
 
 def without_ids(value: Any) -> Any:
-    """Without the numbers of rows in the database."""
+    """Without the numbers of rows in the database, and without their order where it has no meaning."""
     if isinstance(value, list):
         return [without_ids(one) for one in value]
     if isinstance(value, dict):
+        if "dependencies" in value:
+            value["dependencies"].sort(key=lambda one: one["description"])
         return {key: without_ids(one) for key, one in value.items() if not key.endswith("id") or key == "formulaid"}
     return value
 

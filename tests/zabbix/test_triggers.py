@@ -62,14 +62,52 @@ def too_many(
     return Case(name=name, severity=severity, ill={**(more or {}), **ill}, well={key: steady(0, since=0)})
 
 
-def counted(name: str, key: str) -> Case:
-    """Return a counter that grew 40 minutes ago, and not since."""
-    return Case(
-        name=name,
-        severity=2,
-        ill={key: [*steady(4, since=HOUR, until=41 * MINUTE), (40 * MINUTE, 7)]},
-        well={key: steady(7, since=39 * MINUTE)},
-    )
+TOTAL, UPTIME = "tcp.status[TOTAL]", "tcp.sender.uptime"
+
+
+def running(*ages: int) -> Series:
+    """Return the uptime of a daemon that has been there for ten hours, at these ages."""
+    return [(age, 10 * HOUR - age) for age in ages]
+
+
+def rise(by: float, *, ago: int, before: float = 1000) -> Series:
+    """Return a counter that rose by so much at one moment, as the daemon sends what seldom changes.
+
+    That is the first value, the one before the change, the change, and the one after it.
+    """
+    return [(HOUR, before), (ago + 30, before), (ago, before + by), (ago - 30, before + by)]
+
+
+def counted(name: str, severity: int, key: str, by: float, window: int = 6 * MINUTE) -> Case:
+    """Return a counter of the kernel that rises once; what comes with every sample ends the problem."""
+    ill = {key: rise(by, ago=window), TOTAL: steady_at(HOUR, window + 30, window, window - 30, 30)}
+    return Case(name=name, severity=severity, ill=ill, well={TOTAL: steady_at(0)})
+
+
+def steady_at(*ages: int) -> Series:
+    """Return the same value at these ages."""
+    return [(age, 100) for age in ages]
+
+
+def counted_by_daemon(name: str, key: str) -> Case:
+    """Return a counter of the daemon that grew 31 minutes ago, and not since."""
+    ages = (2 * HOUR, 31 * MINUTE + 30, 31 * MINUTE, 30 * MINUTE + 30)
+    grown = list(zip(ages, (4.0, 4.0, 7.0, 7.0), strict=True))
+    return Case(name=name, severity=2, ill={key: grown, UPTIME: running(*ages, 30)}, well={UPTIME: running(0)})
+
+
+def segments(again: int, sent: int) -> dict[str, Series]:
+    """Return the counters of a host that sends so many segments a minute, and so many again."""
+    ages = range(HOUR, 6 * MINUTE - 1, -30)
+    return {
+        "tcp.counter[RetransSegs]": [(age, again * (HOUR - age) // MINUTE) for age in ages],
+        "tcp.counter[OutSegs]": [(age, sent * (HOUR - age) // MINUTE) for age in ages],
+    }
+
+
+def failing(per_second: int) -> Series:
+    """Return a counter that has risen so fast for six minutes, and not before."""
+    return [(age, max(0, 6 * MINUTE - age) * per_second) for age in range(HOUR, 29, -30)]
 
 
 HOST_CASES = (
@@ -107,8 +145,29 @@ HOST_CASES = (
     too_many("TCP: Many sockets in no state", 2, "tcp.sockets.unhashed", 101, 16),
     too_many("TCP: Many MPTCP connections in CLOSE_WAIT", 2, "tcp.mptcp.status[CLOSE_WAIT]", 101, 16),
     too_many("TCP: Many established connections", 2, "tcp.status[ESTABLISHED]", 10001, 6),
-    counted("TCP sender: Zabbix rejects values", "tcp.sender.rejected"),
-    counted("TCP sender: Values are dropped", "tcp.sender.dropped"),
+    counted("TCP: Half-open connections overflow, requests are dropped", 4, "tcp.counter[TCPReqQFullDrop]", 11),
+    counted("TCP: SYN cookies are sent", 3, "tcp.counter[SyncookiesSent]", 101),
+    counted("TCP: Connections are closed without TIME_WAIT", 2, "tcp.counter[TCPTimeWaitOverflow]", 11),
+    counted("TCP: Memory is under pressure", 2, "tcp.counter[TCPMemoryPressures]", 1, 16 * MINUTE),
+    Case(
+        name="TCP: Many segments are sent again",
+        severity=2,
+        ill=segments(again=50, sent=900),
+        well={
+            "tcp.counter[RetransSegs]": steady(50 * 54, since=5 * MINUTE),
+            "tcp.counter[OutSegs]": [(age, 900 * (HOUR - age) // MINUTE) for age in range(5 * MINUTE, -1, -MINUTE)],
+        },
+    ),
+    Case(
+        name="TCP: Many connection attempts fail",
+        severity=2,
+        ill={"tcp.counter[AttemptFails]": failing(6)},
+        well={"tcp.counter[AttemptFails]": [(0, (6 * MINUTE - 30) * 6)]},
+    ),
+    too_many("TCP: Orphaned sockets are near the kernel's limit", 2, "tcp.orphans.pused", 80.1, 6),
+    too_many("TCP: Memory is near the kernel's limit", 3, "tcp.memory.pused", 80.1, 6),
+    counted_by_daemon("TCP sender: Zabbix rejects values", "tcp.sender.rejected"),
+    counted_by_daemon("TCP sender: Values are dropped", "tcp.sender.dropped"),
     Case(
         name="TCP sender: Delivery to a destination fails",
         severity=2,
@@ -135,6 +194,13 @@ def of_port(number: int, name: str, severity: int, key: str, value: float, minut
     return too_many(f"{name % number}", severity, key % number, value, minutes, limit)
 
 
+def dropped(number: int, name: str, severity: int, drops: Series, pused: Series) -> Case:
+    """Return a case of requests dropped at a port; how full its queue is at the samples decides which problem that is."""
+    key = f"tcp.listen.drops[{number}]"
+    ill = {key: drops, f"tcp.listen.queue.pused[{number}]": pused}
+    return Case(name=LOCAL % number + name, severity=severity, ill=ill, well={key: [(0, drops[-1][1])]})
+
+
 LOCAL, REMOTE = "TCP port %d https: ", "TCP remote port %d https: "
 PORT_CASES = (
     of_port(1, LOCAL + "Many connections in CLOSE_WAIT", 2, "tcp.status[CLOSE_WAIT,%d]", 101, 16),
@@ -143,6 +209,14 @@ PORT_CASES = (
     of_port(4, LOCAL + "Accept queue is full", 4, "tcp.listen.queue.pused[%d]", 100.78, 3),
     of_port(5, LOCAL + "Many half-open connections (SYN_RECV)", 3, "tcp.status[SYN_RECV,%d]", 103, 6),
     of_port(5, LOCAL + "Many established connections", 2, "tcp.status[ESTABLISHED,%d]", 10001, 6),
+    dropped(1, "Requests are dropped", 2, [*rise(11, ago=6 * MINUTE), (30, 1011)], [(HOUR, 0)]),
+    dropped(
+        2,
+        "Requests are dropped all the time",
+        4,
+        [(HOUR, 0), (16 * MINUTE, 11), (11 * MINUTE, 22), (6 * MINUTE, 33), (30, 33)],
+        [(HOUR, 100)],  # the milder one, which would come first, waits while the queue is full
+    ),
     of_port(1, REMOTE + "Many connections in CLOSE_WAIT", 2, "tcp.remote.status[CLOSE_WAIT,%d]", 101, 16),
     of_port(2, REMOTE + "Very many connections in CLOSE_WAIT", 3, "tcp.remote.status[CLOSE_WAIT,%d]", 1001, 16),
     of_port(5, REMOTE + "Many established connections", 2, "tcp.remote.status[ESTABLISHED,%d]", 10001, 6),
@@ -172,6 +246,12 @@ QUIET: dict[str, dict[str, Series]] = {
         "tcp.sender.uptime": [(age, 10 * HOUR - age) for age in range(2 * HOUR, -1, -30)],
         "tcp.sender.sample.time": spiky(0.004, 20),
         "tcp.sender.backlog": spiky(0, 500),
+        "tcp.orphans.pused": spiky(1, 99),
+        "tcp.memory.pused": spiky(2, 99),
+        "tcp.counter[AttemptFails]": [(age, (2 * HOUR - age) * 4) for age in range(2 * HOUR, -1, -30)],
+        "tcp.counter[SyncookiesSent]": rise(100, ago=4 * MINUTE),
+        "tcp.counter[TCPReqQFullDrop]": rise(10, ago=4 * MINUTE),
+        "tcp.counter[TCPTimeWaitOverflow]": rise(10, ago=4 * MINUTE),
         "tcp.sender.dropped": steady(0, since=2 * HOUR, step=30),
         "tcp.sender.rejected": steady(3, since=2 * HOUR, step=30),
     },
@@ -189,6 +269,27 @@ QUIET: dict[str, dict[str, Series]] = {
         "tcp.sender.backlog": [*steady(0, since=10 * HOUR, until=9 * HOUR), (9, 9000)],
         "tcp.status[SYN_RECV]": [*steady(0, since=10 * HOUR, until=9 * HOUR), (9, 5000)],
         "tcp.syn_sent.hosts": [*steady(0, since=10 * HOUR, until=9 * HOUR), (9, 5000)],
+    },
+    "much is sent again of little": segments(again=30, sent=500),
+    "much is sent again for a moment": {
+        **segments(again=0, sent=900),
+        "tcp.counter[RetransSegs]": [
+            (age, 5000 if age < 10 * MINUTE else 0) for age in range(HOUR, 6 * MINUTE - 1, -30)
+        ],
+    },
+    "a start after a night in which much was counted": {
+        **{
+            f"tcp.counter[{name}]": [(9 * HOUR, 1000), (240, 90_000), (210, 90_000)]
+            for name in ("TCPReqQFullDrop", "SyncookiesSent", "TCPTimeWaitOverflow", "TCPMemoryPressures")
+        },
+        TOTAL: steady_at(9 * HOUR, *range(240, -1, -30)),
+    },
+    "a reboot after which all begins anew": {
+        **{
+            f"tcp.counter[{name}]": [(HOUR, 90_000), (10 * MINUTE, 0), (9 * MINUTE, 4)]
+            for name in ("TCPReqQFullDrop", "SyncookiesSent", "TCPTimeWaitOverflow")
+        },
+        TOTAL: steady_at(*range(HOUR, -1, -30)),
     },
     "the very first start": {
         "tcp.sender.uptime": [(age, 5 * MINUTE - age) for age in range(5 * MINUTE, -1, -30)],
@@ -268,7 +369,7 @@ class Hosts:
 
         def is_there() -> bool:
             local, remote = self.count("trigger", "TCP port"), self.count("trigger", "TCP remote port")
-            return (local, remote) == (6 * (EXCLUDED - 1), 3 * EXCLUDED)
+            return (local, remote) == (8 * (EXCLUDED - 1), 3 * EXCLUDED)
 
         self._zabbix.wait_until(is_there, "the server has made the triggers of all ports", 60)
 
@@ -302,7 +403,7 @@ def story(zabbix: ZabbixStack) -> Story:
         hosts.push(PORTS, {key: series for case in PORT_CASES for key, series in what(case).items()})
 
     push(lambda case: case.ill)
-    tolerated = {
+    tolerated: dict[str, Series] = {
         f"tcp.status[CLOSE_WAIT,{TOLERANT}]": steady(900, since=HOUR),
         f"tcp.listen.queue.pused[{TOLERANT}]": [(120, 0.0), (90, 100.0), (60, 100.0)],
         f"tcp.listen.queue.pused[{BRIEF}]": [(60, 100.0)],
@@ -311,6 +412,9 @@ def story(zabbix: ZabbixStack) -> Story:
         f"tcp.status[SYN_RECV,{TOLERANT}]": steady(103, since=HOUR),
         f"tcp.listen.queue.max[{BRIEF}]": steady(0, since=HOUR),
         f"tcp.status[SYN_RECV,{BRIEF}]": steady(1, since=HOUR),
+        # Few drops, and a service that was started anew, whose counter began at 0.
+        f"tcp.listen.drops[{TOLERANT}]": rise(10, ago=4 * MINUTE),
+        f"tcp.listen.drops[{BRIEF}]": [(HOUR, 500), (11 * MINUTE, 0), (4 * MINUTE, 9)],
     }
     hosts.push(PORTS, tolerated)
     _in_time(zabbix, are(expected), "every case is a problem")

@@ -155,6 +155,7 @@ class ZabbixStack:
             web = self._start_web()
             stack.callback(web.kill)
             self.api = self._logged_in(web)
+            self._call("user.update", {"userid": "1", "rows_per_page": 500})  # a page shows all items of a host
             self._resources = stack.pop_all()
         return self
 

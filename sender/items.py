@@ -145,11 +145,10 @@ def to_items(
 
 
 def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[str, str | None]]:
-    nobody = Listener()
     for port in tracked.local:
         for state in tracked.states:
             yield f"tcp.status[{state.name},{port}]", _known(snapshot.local_count(port, state))
-        listener = snapshot.listeners.get(port, nobody)
+        listener = snapshot.listeners.get(port, snapshot.nobody)
         for key, value in QUEUE_KEYS.items():
             yield key.replace(PORT, str(port)), value(listener)
     for port in tracked.remote:

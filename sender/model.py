@@ -111,7 +111,7 @@ class Snapshot:
     sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are sockets in no state, which a
     dump does not list, at most, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say);
     `counters` are the kernel's own since it started, by its names; `orphans` are sockets without a program, `memory` is in
-    bytes; `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say).
+    bytes; `nobody` is what is said of a port that is not listened on; `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say).
     """
 
     clock: int
@@ -127,6 +127,7 @@ class Snapshot:
     counters: Mapping[str, int] = field(default_factory=dict)
     orphans: Usage = Usage()
     memory: Usage = Usage()
+    nobody: Listener = Listener()
     time_wait_sockets: int | None = None
     unhashed: int | None = None
     mptcp: Mapping[TcpState, int] | None = None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sender.errors import KernelError
+from sender.model import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +39,7 @@ class ListenerWatch:
 
     def sample(self, wanted: CountedPorts) -> Snapshot:
         """Return a sample with drops and, where they are wanted, peaks, which need a last look. Raises KernelError."""
-        snapshot = self._sample(wanted)
+        snapshot = replace(self._sample(wanted), nobody=Listener(peak=0 if self.has_peaks else None))
         if not snapshot.listeners:
             return snapshot
         found = self._look()

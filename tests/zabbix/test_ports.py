@@ -94,7 +94,7 @@ class Scene:
     def ports(self) -> set[str]:
         """Return the ports of which Zabbix has items."""
         found = self.zabbix.api.item.get(host=self.host, filter={"flags": 4}, output=["key_"])
-        return {port_of(item["key_"]) for item in found}
+        return {port_of(item["key_"]) for item in found} - {""}  # a rate is of no key that is sent
 
     def delete_items(self) -> None:
         """Delete what discovery has made."""

@@ -153,7 +153,7 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
 
     with machine.running(leak):
         zabbix.wait_until(lambda: bool(problems()), "the leak is a problem", timeout_s=120)
-        assert problems() == ["TCP port 8765 unknown: Many connections in CLOSE_WAIT (over 100 for 15m)"]
+        assert problems() == ["TCP port 8765: Many connections in CLOSE_WAIT (over 100 for 15m)"]
     zabbix.wait_until(lambda: not problems(), "it is none any more", timeout_s=120)
 
     keys, restart = shell("docs/configuring.md", "Pre-shared key")

@@ -1,8 +1,9 @@
 """Leaves out of a sample what has not changed, so that a host's rate of values stays small. Pure; knows no clock and no log.
 
-A rare value is sent with the first sample, with the first one after a reload, when it has changed, with the sample after
-that, and once an hour. Where one changes that was left out before, the value of the sample before it comes too, with its own
-moment: a rate that Zabbix makes of the two is that of the interval between them.
+A rare value is sent with the first sample, when it has changed and once an hour, each time with the sample after that, and
+after a reload. So a rate has a value from the second sample on, and falls when the change is over. Where one changes that was
+left out before, the value of the sample before it comes too, with its own moment: a rate that Zabbix makes of the two is that
+of the interval between them.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class RareValues:
                 sent.append(last.item)  # here, as whoever takes a sample apart goes by key and by port
             if is_due:
                 sent.append(item)
-            seen[item.key] = _Last(item, is_change or is_old, is_due, now if is_due or last is None else last.sent_at)
+            seen[item.key] = _Last(
+                item, last is None or is_change or is_old, is_due, now if is_due or last is None else last.sent_at
+            )
         self._last, self._is_reset = seen, False
         return tuple(sent)

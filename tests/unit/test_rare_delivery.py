@@ -23,8 +23,9 @@ def values(clock: int, drops: int) -> list[Item]:
 
 
 def changed() -> tuple[Item, ...]:
-    """Return the third of three samples, in which both rare values have changed."""
+    """Return the last of four samples, in which both rare values have changed."""
     rare = RareValues()
+    rare.due(values(0, 0), 0)
     rare.due(values(1, 0), 1)
     assert [item.key for item in rare.due(values(2, 0), 2)] == [TOTAL, QUEUE]
     return rare.due(values(3, 5), 3)

@@ -38,7 +38,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb soak soak-faults clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb soak soak-faults soak-inputs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -119,6 +119,10 @@ soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15
 soak-faults: $(NEWEST)/installed ## as root: random faults around a sample every second for an hour, or MINUTES=; SEED= repeats a run
 	@.ci/packages $(TEST_PACKAGES)
 	$(ALONE) $(NEWEST)/bin/pytest -s tests/soak/test_faults.py
+
+soak-inputs: $(NEWEST)/installed ## as root: trouble made for real raises its problem at a real Zabbix, and ends it; half an hour
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest -s tests/soak/test_inputs.py
 
 bench-disturbance: $(NEWEST)/installed ## as root: how long connect() takes while the sockets are counted; CONNECTIONS= for more than 88,000
 	@.ci/packages python3-venv iproute2 util-linux

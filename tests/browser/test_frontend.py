@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,11 +22,11 @@ from lab.browser import Browser
 from lab.command import COMMAND, tcp_status_sender
 from lab.frontend import Frontend
 from lab.namespace import LOOPBACK, Namespace, entered
-from lab.storyteller import replay, uplink
-from lab.trapper import Trapper, counts
+from lab.passing_on import passing_on
+from lab.storyteller import replay
 from lab.zabbix_stack import ZabbixStack
 from sender import __version__
-from sender.model import Item, TcpState
+from sender.model import TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,16 +70,6 @@ def complaints(zabbix: ZabbixStack) -> list[str]:
     usual = (" Development Server (", "Failed to write session data")
     lines = [line for line in zabbix.web_log.splitlines() if "PHP " in line]
     return [line for line in lines if not any(words in line for words in usual)]
-
-
-def passing_on(zabbix: ZabbixStack) -> Trapper:
-    """Return a trapper that hands every value on to the server, and the server's answer back."""
-
-    def answer(request: dict[str, Any]) -> bytes:
-        outcome = uplink(zabbix).send([Item(**value) for value in request["data"]])
-        return counts(outcome.accepted, outcome.rejected)
-
-    return Trapper(answer)
 
 
 @pytest.fixture(scope="module")

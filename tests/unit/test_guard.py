@@ -234,7 +234,7 @@ def test_a_note_that_makes_no_sense_is_none(text: str) -> None:
 )
 def test_no_day_has_more_than_its_budget(steps: list[tuple[set[int], int]], per_day: int) -> None:
     """Whatever comes and goes, and however often the daemon starts: in any 24 hours at most so many are admitted."""
-    begun = GuardMemory[int](begun=FIRST_S + 1)
+    begun: GuardMemory[int] = GuardMemory(begun=FIRST_S + 1)
     guard, now, admitted, known = ChurnGuard(per_day, begun, now=0.0), 0.0, list[tuple[float, int]](), set[int]()
     for number, (present, pause_s) in enumerate(steps):
         now += pause_s

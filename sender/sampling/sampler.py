@@ -134,7 +134,7 @@ class Sampler:
                     *(self._settings.ports.limit, len(ports), some_of(ports), how_to_report_more(self._settings.ports)),
                 )
             else:
-                _LOG.info("every listening port is reported again")
+                _LOG.info("no listening port is over ports.limit any more")
 
     def tick(self) -> None:
         """Take and publish one sample, or log why there is none: a hole, never zeros."""

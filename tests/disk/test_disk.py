@@ -223,10 +223,12 @@ def test_a_directory_that_is_removed_and_cannot_be_written(
         path = config(disk.at / "place" / "spool.db", away.port, live.port)
         daemon = start("run", "--config", path, within=disk)
         live.wait_for(2)
-        disk.run("sh", "-c", f"rm -rf {disk.at}/place && mkdir {disk.at}/place && chattr +i {disk.at}/place")
+        place = disk.at / "place"
+        remove = f"until rm -rf {place}; do :; done"  # the daemon may make a file in it meanwhile
+        disk.run("sh", "-c", f"{remove}; mkdir {place} && chattr +i {place}")
         daemon.until(NO_SAMPLES)
         live.wait_for(len(live.requests) + 2)
-        disk.run("chattr", "-i", disk.at / "place")
+        disk.run("chattr", "-i", place)
         daemon.until(AGAIN)
         returns(away)
         daemon.until("d0: delivery works again")

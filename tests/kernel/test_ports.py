@@ -162,6 +162,6 @@ def test_a_port_that_stops_listening_ends_in_zeros() -> None:
                 listener.communicate()
             gone = next(sample for sample in samples if sample["tcp.status[LISTEN]"] == "0")
             ours = {key: value for key, value in gone.items() if re.search(r"[\[,]443\]", key)}
-            assert len(ours) == 7
+            assert len(ours) == 8
             assert set(ours.values()) == {"0", "0.00"}
             assert "tcp.port.discovery" not in gone

@@ -155,7 +155,7 @@ def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
     assert tick(23) == [f"{over} 22 {said} {', '.join(map(str, range(2, 22)))} and 2 more. {advice}"]
     assert tick(24) == []
     assert tick(3) == [f"{over} 2 {said} 2, 3. {advice}"]
-    assert tick(1) == ["every listening port is reported again"]
+    assert tick(1) == ["no listening port is over ports.limit any more"]
 
 
 def test_the_limit_of_ports_at_its_most() -> None:

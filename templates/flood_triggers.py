@@ -51,14 +51,18 @@ DROPPED = Trigger(
 COOKIES = Trigger(
     name="TCP: SYN cookies are sent",
     detail="over {$TCP.SYN.COOKIES.MAX.CRIT} in 5m",
-    expression=event("SyncookiesSent", "{$TCP.SYN.COOKIES.MAX.CRIT}"),
+    # Not where more connections found an accept queue full: that is the trouble then, of which the port's triggers tell.
+    expression=(
+        f"{event('SyncookiesSent', '{$TCP.SYN.COOKIES.MAX.CRIT}')} and "
+        f"{growth('tcp.counter[SyncookiesSent]')}>{growth('tcp.counter[ListenOverflows]')}"
+    ),
     priority="AVERAGE",
     scope="security",
     value="Since boot: {ITEM.LASTVALUE1}",
     means=(
         "A listener has as many half-open connections as it lets in, and the kernel answers further requests with SYN "
         "cookies: a SYN flood, or a burst of clients that is larger than the backlog. Clients get through, without options "
-        "such as window scaling."
+        "such as window scaling. Cookies that come with a full accept queue raise that port's problem instead."
     ),
     run=(*_RUN, "ss -tln"),
     do=(

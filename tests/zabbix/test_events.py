@@ -54,6 +54,7 @@ class Story:
             "tcp.status[TOTAL]": 100,
             "tcp.counter[OutSegs]": 5000 * n,
             "tcp.counter[RetransSegs]": 0,
+            "tcp.counter[ListenOverflows]": 0,
             PUSED: 0,
             QUEUE_MAX: 128,
             DROPS: 0,
@@ -81,6 +82,15 @@ STORIES = (
         host="pauses without end",
         figures={DROPS: grows(8, begin=14, end=50, every=2)},
         problems=[OF_PORT + "Requests are dropped", OF_PORT + "Requests are dropped all the time"],
+    ),
+    Story(
+        host="pauses with cookies",
+        figures={
+            **BURST,
+            "tcp.counter[SyncookiesSent]": grows(300, begin=14, end=15),
+            "tcp.counter[ListenOverflows]": grows(3000, begin=14, end=15),
+        },
+        problems=[OF_PORT + "Requests are dropped"],
     ),
     Story(host="a flood on an ordinary backlog", figures=FLOOD, problems=[OF_HOST + "SYN cookies are sent"]),
     Story(

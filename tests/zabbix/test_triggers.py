@@ -62,6 +62,7 @@ def too_many(
     return Case(name=name, severity=severity, ill={**(more or {}), **ill}, well={key: steady(0, since=0)})
 
 
+OVERFLOWS = "tcp.counter[ListenOverflows]"
 TOTAL, UPTIME = "tcp.status[TOTAL]", "tcp.sender.uptime"
 
 
@@ -78,9 +79,11 @@ def rise(by: float, *, ago: int, before: float = 1000) -> Series:
     return [(HOUR, before), (ago + 30, before), (ago, before + by), (ago - 30, before + by)]
 
 
-def counted(name: str, severity: int, key: str, by: float, window: int = 6 * MINUTE) -> Case:
+def counted(
+    name: str, severity: int, key: str, by: float, window: int = 6 * MINUTE, *, more: Mapping[str, Series] | None = None
+) -> Case:
     """Return a counter of the kernel that rises once; what comes with every sample ends the problem."""
-    ill = {key: rise(by, ago=window), TOTAL: steady_at(HOUR, window + 30, window, window - 30, 30)}
+    ill = {**(more or {}), key: rise(by, ago=window), TOTAL: steady_at(HOUR, window + 30, window, window - 30, 30)}
     return Case(name=name, severity=severity, ill=ill, well={TOTAL: steady_at(0)})
 
 
@@ -146,7 +149,9 @@ HOST_CASES = (
     too_many("TCP: Many MPTCP connections in CLOSE_WAIT", 2, "tcp.mptcp.status[CLOSE_WAIT]", 101, 16),
     too_many("TCP: Many established connections", 2, "tcp.status[ESTABLISHED]", 10001, 6),
     counted("TCP: Half-open connections overflow, requests are dropped", 4, "tcp.counter[TCPReqQFullDrop]", 11),
-    counted("TCP: SYN cookies are sent", 3, "tcp.counter[SyncookiesSent]", 101),
+    counted(
+        "TCP: SYN cookies are sent", 3, "tcp.counter[SyncookiesSent]", 101, more={OVERFLOWS: rise(100, ago=6 * MINUTE)}
+    ),
     counted("TCP: Connections are closed without TIME_WAIT", 2, "tcp.counter[TCPTimeWaitOverflow]", 11),
     counted("TCP: Memory is under pressure", 2, "tcp.counter[TCPMemoryPressures]", 1, 16 * MINUTE),
     Case(
@@ -250,6 +255,7 @@ QUIET: dict[str, dict[str, Series]] = {
         "tcp.memory.pused": spiky(2, 99),
         "tcp.counter[AttemptFails]": [(age, (2 * HOUR - age) * 4) for age in range(2 * HOUR, -1, -30)],
         "tcp.counter[SyncookiesSent]": rise(100, ago=4 * MINUTE),
+        OVERFLOWS: rise(0, ago=4 * MINUTE),
         "tcp.counter[TCPReqQFullDrop]": rise(10, ago=4 * MINUTE),
         "tcp.counter[TCPTimeWaitOverflow]": rise(10, ago=4 * MINUTE),
         "tcp.sender.dropped": steady(0, since=2 * HOUR, step=30),
@@ -277,11 +283,17 @@ QUIET: dict[str, dict[str, Series]] = {
             (age, 5000 if age < 10 * MINUTE else 0) for age in range(HOUR, 6 * MINUTE - 1, -30)
         ],
     },
+    "cookies that come with a full accept queue": {
+        "tcp.counter[SyncookiesSent]": rise(500, ago=6 * MINUTE),
+        OVERFLOWS: rise(5000, ago=6 * MINUTE),
+        TOTAL: steady_at(HOUR, *range(7 * MINUTE, -1, -30)),
+    },
     "a start after a night in which much was counted": {
         **{
             f"tcp.counter[{name}]": [(9 * HOUR, 1000), (240, 90_000), (210, 90_000)]
             for name in ("TCPReqQFullDrop", "SyncookiesSent", "TCPTimeWaitOverflow", "TCPMemoryPressures")
         },
+        OVERFLOWS: [(9 * HOUR, 0), (240, 0), (210, 0)],
         TOTAL: steady_at(9 * HOUR, *range(240, -1, -30)),
     },
     "a reboot after which all begins anew": {
@@ -289,6 +301,7 @@ QUIET: dict[str, dict[str, Series]] = {
             f"tcp.counter[{name}]": [(HOUR, 90_000), (10 * MINUTE, 0), (9 * MINUTE, 4)]
             for name in ("TCPReqQFullDrop", "SyncookiesSent", "TCPTimeWaitOverflow")
         },
+        OVERFLOWS: [(HOUR, 0), (10 * MINUTE, 0), (9 * MINUTE, 0)],
         TOTAL: steady_at(*range(HOUR, -1, -30)),
     },
     "the very first start": {

@@ -146,6 +146,8 @@ def start(stack: ExitStack, namespace: Namespace, *command: str) -> subprocess.P
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a program, if it has not ended."""
     process.kill()
+    if process.stdin:
+        process.stdin.close()
     process.wait()
 
 
@@ -160,7 +162,9 @@ def test_each_trouble_has_its_problem(zabbix: ZabbixStack, tmp_path: Path) -> No
         troubles = {each: start(stack, place, sys.executable, "-c", each.program) for each, place in places.items()}
         for each in INPUTS:
             zabbix.wait_until(partial(is_raised, zabbix, each), f"{each.problem} at {each.host}", PATIENCE_S)
-            print(f"{each.host}: {problems(zabbix, each.host)}")  # noqa: T201  with -s
+            raised = problems(zabbix, each.host)
+            print(f"{each.host}: {raised}")  # noqa: T201  with -s
+            assert len(raised) == 1, "one trouble is one problem"
             end(troubles[each])
         for each in INPUTS:
             zabbix.wait_until(partial(is_well, zabbix, each.host), f"{each.host} is well", PATIENCE_S)

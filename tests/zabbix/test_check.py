@@ -207,7 +207,7 @@ def test_ports(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
 
     hosts.wait_until(has_items, "Zabbix has the items of the port", 60)
     failed = failure(checks(config("healthy", ports={**ports, "states": ["ESTABLISHED", "FIN_WAIT1"]})))
-    assert failed["found"] == f"rejected: 1 of 5 values of port {port}"
+    assert failed["found"] == f"rejected: 1 of 6 values of port {port}"
     assert "be discovered" in failed["advice"]
 
 

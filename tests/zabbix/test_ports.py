@@ -7,7 +7,7 @@ import re
 import socket
 import time
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -200,24 +200,23 @@ def test_listeners_on_ever_another_port_make_no_items(scene: Scene) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:  # a port that the kernel chooses
         first = min(server.getsockname()[1], 60_000)
     window = range(first, first + 300)
-    low = next(port for port in range(20_000, 32_000) if is_free(port))
-    left_out = [f"1-{low - 1}", f"{low + 1}-{window[0] - 1}", f"{window[-1] + 1}-65535"]
-    others = filter(is_free, window)
-    high = next(others)
-    opened = 0
-    with scene.daemon(ports={"exclude": left_out, "ephemeral_after": "15s"}, may_be_refused=True), ExitStack() as stack:
-        for port in (low, high):
-            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+    others, opened = listeners(window), 0
+    with ExitStack() as stack:
+        services = [stack.enter_context(next(found)) for found in (listeners(range(20_000, 32_000)), others)]
+        low, high = (service.getsockname()[1] for service in services)
+        left_out = [f"1-{low - 1}", f"{low + 1}-{window[0] - 1}", f"{window[-1] + 1}-65535"]
+        stack.enter_context(scene.daemon(ports={"exclude": left_out, "ephemeral_after": "15s"}, may_be_refused=True))
         deadline = time.monotonic() + 120
         while opened < 20 or scene.ports() != {str(low), str(high)}:
             assert time.monotonic() < deadline, scene.ports()
-            with socket.create_server(("127.0.0.1", next(others))):
+            with next(others):
                 scene.wait_for_samples(1)
             opened += 1
             assert scene.ports() <= {str(low), str(high)}
 
 
-def is_free(port: int) -> bool:
-    """Whether nobody listens there."""
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) != 0
+def listeners(ports: Iterable[int]) -> Iterator[socket.socket]:
+    """Yield a listener on one of the ports after the other, but for those that somebody uses."""
+    for port in ports:
+        with suppress(OSError):
+            yield socket.create_server(("127.0.0.1", port))

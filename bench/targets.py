@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     Figures = Sequence[tuple[float, str]]  # each with what it is of
 
 PEERS_AT = 100_000  # the crowd for the peers' target
-SMALL = (
-    100_000  # sockets below which what a sample takes at any size counts for more: in a process that has slept, 0.7 ms
-)
+SMALL = 10_000  # sockets below which the floor is too short for a ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,12 +99,12 @@ TARGETS = (
     ),
     Target(
         text="a sample of fewer, ms above the floor",
-        limit=2.5,
+        limit=0.5,
         figures=lambda races: _each(_above_floor_ms, [crowd for crowd in races.crowds if crowd.size < SMALL]),
     ),
     Target(
         text="a sample with half of the sockets in TIME_WAIT, x floor",
-        limit=1.3,  # their messages have two lengths, so each is looked at alone
+        limit=1.2,
         figures=lambda races: _each(_over_floor, [races.mixed]),
     ),
     Target(
@@ -132,7 +130,7 @@ TARGETS = (
     Target(text="every other way to count, x ours", limit=1.5, is_floor=True, figures=_peers),
     Target(
         text="memory of the daemon, MB",
-        limit=45,  # one machine's Python is a megabyte larger than another's
+        limit=43,
         figures=lambda races: _each(lambda crowd: crowd.daemon_mb, [*races.crowds, races.ported]),
     ),
     Target(

@@ -83,10 +83,11 @@ def look() -> Sampler:
 def counters() -> Sampler:
     """Read what the daemon reads of the kernel's counters with each sample."""
     read_counters = import_module("sender.kernel.counters").read_counters
-    read_usage = import_module("sender.kernel.memory").read_usage
+    read_sockstat = import_module("sender.kernel.sockstat").read_sockstat
+    usage = import_module("sender.kernel.memory").usage
 
     def read() -> Mapping[str, int]:
-        orphans, memory = read_usage()
+        orphans, memory = usage(read_sockstat())
         return {"counters": len(read_counters()), "usage": sum(each.used is not None for each in (orphans, memory))}
 
     return read

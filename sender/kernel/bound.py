@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from sender.errors import KernelError
 from sender.kernel.counts import SocketCounts
-from sender.kernel.sockstat import read_sockstat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     ByPort = Mapping[tuple[int, TcpState], int]
 
-SOCKETS_LIMIT = (
-    4000  # each bound to one port is 0.2 us under that bucket's lock (docs/benchmarks.md): together less than 1 ms
-)
+# Each bound to one port is 0.2 us under that bucket's lock (docs/benchmarks.md): together less than 1 ms.
+SOCKETS_LIMIT = 4000
 PERIOD_S = 60.0
 
 
@@ -35,19 +33,23 @@ class BoundSockets:
     """
 
     def __init__(
-        self, dump: Callable[[SocketCounts], None], *, monotonic: Callable[[], float] = time.monotonic
+        self, dump: Callable[[SocketCounts], object], *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._dump = dump
         self._monotonic = monotonic
         self._due = float("-inf")
         self._counts: SocketCounts | None = None
 
-    def latest(self) -> SocketCounts | None:
-        """Return the counts, at most PERIOD_S and one sample old; None where they are unknown."""
+    def latest(self, of_machine: int | None) -> SocketCounts | None:
+        """Return the counts, at most PERIOD_S and one sample old; None where they are unknown.
+
+        The machine has `of_machine` TCP sockets, in all network namespaces together, for they share the table; None for unknown.
+        """
         now = self._monotonic()
         if now >= self._due:
             self._due = now + PERIOD_S
-            self._counts = self._asked() if _few_sockets() else None
+            is_cheap = of_machine is not None and of_machine <= SOCKETS_LIMIT
+            self._counts = self._asked() if is_cheap else None
         return self._counts
 
     def _asked(self) -> SocketCounts | None:
@@ -64,9 +66,3 @@ def local_counts(counts: ByPort, wanted: CountedPorts, listening: AbstractSet[in
     """Return those of the counts whose port is `wanted`; the ports in `listening` are listened on."""
     ports = wanted.local | listening if wanted.listening else wanted.local
     return {place: count for place, count in counts.items() if place[0] in ports}
-
-
-def _few_sockets() -> bool:
-    """Return whether the machine has few TCP sockets, in all network namespaces together, for they share the table."""
-    found = read_sockstat().of_machine
-    return found is not None and found <= SOCKETS_LIMIT

@@ -10,10 +10,13 @@ import struct
 from functools import lru_cache
 from itertools import compress
 from socket import AF_INET, AF_INET6, ntohs
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sender.kernel.port_counts import PortCounts
 from sender.model import CountedPorts, Listener, TcpState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOCKET_LEN = 16 + 72  # sizeof(struct nlmsghdr) and sizeof(struct inet_diag_msg), include/uapi/linux/inet_diag.h
 
@@ -106,8 +109,7 @@ class SocketCounts:
                 return offset
             states[state] += 1
             if state in _SPECIAL:
-                head = _addresses(SOCKET_LEN).unpack_from(buffer, offset)[:-1]
-                self._count_special(*head, bytes(buffer[offset + SOCKET_LEN : min(offset + length, size)]))
+                self._count_special(*_addresses(min(length, size - offset)).unpack_from(buffer, offset))
             if every or sport in local:
                 local_counts[state][sport] += 1
             if dport in remote:
@@ -132,13 +134,21 @@ class SocketCounts:
 
 def _cgroup(attributes: bytes) -> int:
     """Return the id of a socket's cgroup, 0 where it is not among the attributes."""
+    for kind, content in each_attribute(attributes):
+        if kind == _CGROUP_ID and len(content) == _ID.size:
+            return int(_ID.unpack(content)[0])
+    return 0
+
+
+def each_attribute(attributes: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and content of each attribute (struct nlattr) behind a socket's message, up to the first that is broken."""
     offset = 0
     while offset + _ATTRIBUTE.size <= len(attributes):
         length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if kind == _CGROUP_ID and length == _ATTRIBUTE.size + _ID.size and offset + length <= len(attributes):
-            return int(_ID.unpack_from(attributes, offset + _ATTRIBUTE.size)[0])
-        offset += max(length + 3 & ~3, _ATTRIBUTE.size)  # NLA_ALIGN
-    return 0
+        if not _ATTRIBUTE.size <= length <= len(attributes) - offset:
+            return
+        yield kind, attributes[offset + _ATTRIBUTE.size : offset + length]
+        offset += length + 3 & ~3  # NLA_ALIGN
 
 
 def _address(family: int, packed: bytes) -> tuple[int, bytes]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from socket import AF_NETLINK, MSG_TRUNC, SOCK_RAW, socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sender.errors import KernelError, TornError
+from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel.dump import SLACK, DumpReader
 from sender.kernel.netlink import NETLINK_SOCK_DIAG
 from sender.kernel.refusals import refusal, socket_failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sender.kernel.dump import Counts
+    from sender.kernel.requests import Ways
+
+    C = TypeVar("C", bound=Counts)
+T = TypeVar("T")
 
 _BUFFER = 65536  # the kernel sends a dump in datagrams of at most 32 KiB: netlink_recvmsg(), net/netlink/af_netlink.c
 _TRUNCATED = int(MSG_TRUNC)  # an enum member's & is not an int's: it takes as long as receiving a datagram
@@ -44,6 +51,12 @@ class Exchange:
             except OSError as error:
                 raise refusal(error.errno or 0) from error
 
+    def dump_all(self, way: Iterable[bytes], counts: C) -> C:
+        """Give the answers to a series of requests to `counts`, and return it. Raises KernelError."""
+        for request in way:
+            self.dump(request, counts)
+        return counts
+
     def _open(self) -> socket:
         """Return a netlink socket. Raises KernelError: an errno of it is no answer to a request."""
         try:
@@ -71,3 +84,12 @@ class Exchange:
         if flags & _TRUNCATED:
             raise TornError(f"the kernel's dump of TCP sockets holds a datagram of more than {_BUFFER} bytes")
         return size
+
+
+def by_best_way(ways: Ways, ask: Callable[[Iterable[bytes]], T]) -> T:
+    """Return what `ask` returns for the first of the ways that the kernel accepts. Raises what the last one does."""
+    *better, last = ways
+    for way in better:
+        with suppress(RefusedError):
+            return ask(way)
+    return ask(last)

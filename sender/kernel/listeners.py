@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import struct
 from socket import ntohs
-from typing import TYPE_CHECKING
 
-from sender.kernel.counts import SOCKET_LEN
+from sender.kernel.counts import SOCKET_LEN, each_attribute
 from sender.model import Look
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SKMEMINFO = 7  # INET_DIAG_SKMEMINFO, include/uapi/linux/inet_diag.h
 _DROPS = 8 * 4  # SK_MEMINFO_DROPS, include/uapi/linux/sock_diag.h: the ninth number of 32 bits
 
 _EACH = struct.Struct("=IQ5xB2xH50xI")  # nlmsg_len; type, flags and sequence; idiag_state, idiag_sport, idiag_rqueue
-_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: nla_len, nla_type
 _NUMBER = struct.Struct("=I")
 
 
@@ -43,26 +38,16 @@ class ListenerLooks:
             if found != header or length < SOCKET_LEN:
                 return offset
             self.states[state] += 1
-            look = Look(waiting=waiting, drops=_drops(buffer, offset + SOCKET_LEN, min(offset + length, size)))
+            look = Look(waiting=waiting, drops=_drops(bytes(buffer[offset + SOCKET_LEN : min(offset + length, size)])))
             port = ntohs(sport)
             self.by_port[port] = self.by_port[port].beside(look) if port in self.by_port else look
             offset += length + 3 & ~3  # NLMSG_ALIGN
         return offset
 
 
-def _drops(buffer: bytearray, offset: int, end: int) -> int | None:
+def _drops(attributes: bytes) -> int | None:
     """Return what a socket's attributes say of drops; None where they do not: older kernels have fewer numbers."""
-    for start, length, kind in _attributes(buffer, offset, end):
-        if kind == SKMEMINFO and length >= _DROPS + _NUMBER.size:
-            return int(_NUMBER.unpack_from(buffer, start + _DROPS)[0])
+    for kind, content in each_attribute(attributes):
+        if kind == SKMEMINFO and len(content) >= _DROPS + _NUMBER.size:
+            return int(_NUMBER.unpack_from(content, _DROPS)[0])
     return None
-
-
-def _attributes(buffer: bytearray, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield where each attribute's content begins, how long it is, and its kind."""
-    while offset + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(buffer, offset)
-        if not _ATTRIBUTE.size <= length <= end - offset:
-            return
-        yield offset + _ATTRIBUTE.size, length - _ATTRIBUTE.size, kind
-        offset += length + 3 & ~3

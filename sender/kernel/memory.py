@@ -6,27 +6,26 @@ The limits are files of the first network namespace alone: in a container there 
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sender.kernel.sockstat import SOCKSTAT
 from sender.model import Usage
+
+if TYPE_CHECKING:
+    from sender.kernel.sockstat import SocketStat
 
 MAX_ORPHANS = Path("/proc/sys/net/ipv4/tcp_max_orphans")
 TCP_MEM = Path("/proc/sys/net/ipv4/tcp_mem")  # three numbers of pages; above the third the kernel refuses
 
-_USED = re.compile(r"^TCP: .* orphan (\d+) .* mem (\d+)", re.MULTILINE)
 
-
-def read_usage() -> tuple[Usage, Usage]:
+def usage(stat: SocketStat) -> tuple[Usage, Usage]:
     """Return orphaned sockets, and memory in bytes."""
-    with suppress(OSError, ValueError):
-        if found := _USED.search(SOCKSTAT.read_text()):
-            page, limit = os.sysconf("SC_PAGE_SIZE"), _last_number(TCP_MEM)
-            memory = Usage(used=int(found[2]) * page, limit=None if limit is None else limit * page)
-            return Usage(used=int(found[1]), limit=_last_number(MAX_ORPHANS)), memory
-    return Usage(), Usage()
+    if stat.orphans is None or stat.memory_pages is None:
+        return Usage(), Usage()
+    page, limit = os.sysconf("SC_PAGE_SIZE"), _last_number(TCP_MEM)
+    memory = Usage(used=stat.memory_pages * page, limit=None if limit is None else limit * page)
+    return Usage(used=stat.orphans, limit=_last_number(MAX_ORPHANS)), memory
 
 
 def _last_number(path: Path) -> int | None:

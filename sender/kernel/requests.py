@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from socket import AF_INET, AF_INET6, IPPROTO_TCP
+from typing import TypeAlias
 
 from sender.kernel.netlink import NLM_F_DUMP, NLM_F_REQUEST, nlmsg
 from sender.model import TcpState
@@ -63,6 +65,11 @@ def by_family(family: int, protocol: int = IPPROTO_TCP, states: int = ALL_STATES
     return _encoded(request, SOCK_DIAG_BY_FAMILY, states, extension) + attribute
 
 
+def _ways(states: int, extension: int = 0) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    families = tuple(by_family(family, states=states, extension=extension) for family in (AF_INET, AF_INET6))
+    return (one_walk(states, extension),), families
+
+
 def _encoded(request: nlmsg, kind: int, states: int, extension: int) -> bytes:
     request["id"] = _ANY
     request["idiag_ext"] = extension
@@ -79,12 +86,11 @@ _FAMILIES = [
     for states in (LISTEN_ONLY, ALL_STATES & ~LISTEN_ONLY)
     for family in (AF_INET, AF_INET6)
 ]
+Ways: TypeAlias = Sequence[Iterable[bytes]]
 WAYS = ((one_walk(),), tuple(_FAMILIES))
 """The ways to ask, best first. Each is a series of requests whose answers are added up."""
-BOUND_IN_ONE = one_walk(BOUND_INACTIVE)
+BOUND_WAYS = _ways(BOUND_INACTIVE)
+"""The same for the sockets in CLOSE alone."""
+LISTENER_WAYS = _ways(LISTEN_ONLY, SKMEMINFO_BIT)
+"""The same for the listening ones alone, with their memory."""
 MPTCP = tuple(by_family(family, IPPROTO_MPTCP) for family in (AF_INET, AF_INET6))
-BOUND_BY_FAMILY = tuple(by_family(family, states=BOUND_INACTIVE) for family in (AF_INET, AF_INET6))
-LISTENERS_IN_ONE = one_walk(LISTEN_ONLY, SKMEMINFO_BIT)
-LISTENERS_BY_FAMILY = tuple(
-    by_family(family, states=LISTEN_ONLY, extension=SKMEMINFO_BIT) for family in (AF_INET, AF_INET6)
-)

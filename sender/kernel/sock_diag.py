@@ -10,24 +10,26 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.errors import KernelError, RefusedError, TornError
+from sender.errors import KernelError, TornError
 from sender.kernel.bound import BoundSockets, local_counts
 from sender.kernel.counters import read_counters
 from sender.kernel.counts import SocketCounts
 from sender.kernel.engines import PublishedPorts
-from sender.kernel.exchange import Exchange
+from sender.kernel.exchange import Exchange, by_best_way
 from sender.kernel.listeners import ListenerLooks
-from sender.kernel.memory import read_usage
-from sender.kernel.requests import BOUND_BY_FAMILY, BOUND_IN_ONE, LISTENERS_BY_FAMILY, LISTENERS_IN_ONE, MPTCP, WAYS
+from sender.kernel.memory import usage
+from sender.kernel.requests import BOUND_WAYS, LISTENER_WAYS, MPTCP, WAYS
 from sender.kernel.sockstat import read_sockstat
 from sender.model import CountedPorts, Snapshot, TcpState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
+    from sender.kernel.requests import Ways
     from sender.model import Look
 
 TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace, as is the next one
@@ -43,15 +45,17 @@ class SockDiag:
 
     def __init__(
         self,
-        ways: Sequence[Iterable[bytes]] = WAYS,
+        ways: Ways = WAYS,
         *,
         time_ns: Callable[[], int] = time.time_ns,
         exchange: Exchange | None = None,
     ) -> None:
         self._ways = ways
         self._time_ns = time_ns
-        self._dump = (exchange or Exchange()).dump
-        self._bound = BoundSockets(self._dump_bound)
+        self._exchange = exchange or Exchange()
+        self._bound = BoundSockets(
+            lambda counts: by_best_way(BOUND_WAYS, partial(self._exchange.dump_all, counts=counts))
+        )
         self._published = PublishedPorts()
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
@@ -65,26 +69,19 @@ class SockDiag:
         """
         # Before the dumps: a netlink socket of ours still counts there for some ms after its end.
         stat = read_sockstat()
-        listed = self._with_bound(self._by_best_way(wanted), wanted or CountedPorts())
+        wanted = wanted or CountedPorts()
+        listed = by_best_way(self._ways, partial(self._whole, wanted=wanted))
+        found = self._with_bound(listed, wanted, stat.of_machine)
         mptcp = None if stat.mptcp is None else self._mptcp(stat.mptcp)
-        found = replace(listed, time_wait_sockets=stat.time_wait, unhashed=stat.unhashed, mptcp=mptcp)
-        if not wanted or not wanted.counters:
+        found = replace(found, time_wait_sockets=stat.time_wait, unhashed=stat.unhashed, mptcp=mptcp)
+        if not wanted.counters:
             return found
-        orphans, memory = read_usage()
-        return replace(found, orphans=orphans, memory=memory)
+        orphans, memory = usage(stat)
+        return replace(found, counters=read_counters(), orphans=orphans, memory=memory)
 
-    def _by_best_way(self, wanted: CountedPorts | None) -> Snapshot:
-        *better, last = self._ways
-        for way in better:
-            try:
-                return self._whole(way, wanted)
-            except RefusedError:
-                continue
-        return self._whole(last, wanted)
-
-    def _with_bound(self, snapshot: Snapshot, wanted: CountedPorts) -> Snapshot:
+    def _with_bound(self, snapshot: Snapshot, wanted: CountedPorts, of_machine: int | None) -> Snapshot:
         """Return the snapshot with the sockets in CLOSE, which no way of asking for the others brings."""
-        bound, states = self._bound.latest(), dict(snapshot.states)
+        bound, states = self._bound.latest(of_machine), dict(snapshot.states)
         if bound is None:
             del states[TcpState.CLOSE]
             return replace(snapshot, states=states)
@@ -97,23 +94,13 @@ class SockDiag:
 
         The TCP connections underneath one are among TCP's own, and stay ESTABLISHED when the peer has closed it.
         """
-        counts = SocketCounts()
         try:
-            for request in MPTCP if sockets else ():
-                self._dump(request, counts)
+            counts = self._exchange.dump_all(MPTCP if sockets else (), SocketCounts())
         except KernelError:  # the sample itself is good
             return None
         return dict(zip(TcpState, counts.states[1:], strict=False))
 
-    def _dump_bound(self, counts: SocketCounts) -> None:
-        """Count the sockets in CLOSE. Raises KernelError."""
-        try:
-            self._dump(BOUND_IN_ONE, counts)
-        except RefusedError:
-            for request in BOUND_BY_FAMILY:
-                self._dump(request, counts)
-
-    def _whole(self, way: Iterable[bytes], wanted: CountedPorts | None) -> Snapshot:
+    def _whole(self, way: Iterable[bytes], wanted: CountedPorts) -> Snapshot:
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._attempt(way, wanted)
@@ -121,12 +108,10 @@ class SockDiag:
                 continue
         return self._attempt(way, wanted)
 
-    def _attempt(self, way: Iterable[bytes], wanted: CountedPorts | None) -> Snapshot:
+    def _attempt(self, way: Iterable[bytes], wanted: CountedPorts) -> Snapshot:
         clock, ns = divmod(self._time_ns(), 1_000_000_000)
         begin = time.perf_counter()
-        counts = SocketCounts(wanted)
-        for request in way:
-            self._dump(request, counts)
+        counts = self._exchange.dump_all(way, SocketCounts(wanted))
         return Snapshot(
             clock=clock,
             ns=ns or 1,  # Zabbix takes 0 for "no ns" and then numbers values by their place in the packet
@@ -136,9 +121,8 @@ class SockDiag:
             remote=counts.remote,
             listeners=self._published.marked(counts.listeners, counts.cgroups),
             syn_sent_hosts=counts.syn_sent_hosts,
-            counters=read_counters() if wanted and wanted.counters else {},
             time_wait_limit=_time_wait_limit(),
-            ephemeral_ports=_ephemeral_ports() if wanted and wanted.listening else range(0),
+            ephemeral_ports=_ephemeral_ports() if wanted.listening else range(0),
         )
 
 
@@ -146,18 +130,11 @@ class Listeners:
     """Looks at the listening sockets of the calling thread's network namespace. For one thread at a time."""
 
     def __init__(self, exchange: Exchange | None = None) -> None:
-        self._dump = (exchange or Exchange()).dump
+        self._exchange = exchange or Exchange()
 
     def look(self) -> dict[int, Look]:
         """Return what there is to see at each port that is listened on. Raises KernelError."""
-        looks = ListenerLooks()
-        try:
-            self._dump(LISTENERS_IN_ONE, looks)
-        except RefusedError:
-            looks = ListenerLooks()
-            for request in LISTENERS_BY_FAMILY:
-                self._dump(request, looks)
-        return looks.by_port
+        return by_best_way(LISTENER_WAYS, lambda way: self._exchange.dump_all(way, ListenerLooks())).by_port
 
 
 def _time_wait_limit() -> int | None:

@@ -21,6 +21,7 @@ PROTOCOLS = Path("/proc/net/protocols")
 
 _USED = re.compile(r"^sockets: used (\d+)$", re.MULTILINE)
 _TCP = re.compile(r"^TCP: .* tw (\d+) alloc (\d+)", re.MULTILINE)
+_MACHINE = re.compile(r"^TCP: .* orphan (\d+) .* mem (\d+)", re.MULTILINE)
 _PROTOCOL = re.compile(r"^(\S+) +\d+ +(\d+) ", re.MULTILINE)  # name, size, sockets in this namespace's tables
 
 
@@ -29,25 +30,30 @@ class SocketStat:
     """What the kernel says beside its dump; None where it does not.
 
     `time_wait` are the sockets of this namespace that count against the limit of TIME_WAIT, `of_machine` the TCP sockets in
-    all namespaces, `unhashed` those of this one in no table, at most, `mptcp` the MPTCP sockets.
+    all namespaces, `unhashed` those of this one in no table, at most, `mptcp` the MPTCP sockets; `orphans` are sockets without
+    a program, and `memory_pages` what TCP takes, both of the whole machine.
     """
 
     time_wait: int | None = None
     of_machine: int | None = None
     unhashed: int | None = None
     mptcp: int | None = None
+    orphans: int | None = None
+    memory_pages: int | None = None
 
 
 def read_sockstat() -> SocketStat:
     """Return what can be read; nothing of it may be taken for 0 where it is None."""
     text = _text(SOCKSTAT)
-    tcp, used = _TCP.search(text), _USED.search(text)
+    tcp, used, machine = _TCP.search(text), _USED.search(text), _MACHINE.search(text)
     tables = {name: int(sockets) for name, sockets in _PROTOCOL.findall(_text(PROTOCOLS))}
     return SocketStat(
         time_wait=int(tcp[1]) if tcp else None,
         of_machine=int(tcp[1]) + int(tcp[2]) if tcp else None,
         unhashed=_unhashed(int(tcp[2]), int(used[1]), tables) if tcp and used and "TCP" in tables else None,
         mptcp=tables["MPTCP"] + tables.get("MPTCPv6", 0) if "MPTCP" in tables else None,
+        orphans=int(machine[1]) if machine else None,
+        memory_pages=int(machine[2]) if machine else None,
     )
 
 
@@ -60,5 +66,5 @@ def _unhashed(allocated: int, used: int, tables: dict[str, int]) -> int:
 def _text(path: Path) -> str:
     try:
         return path.read_text()
-    except OSError:
+    except (OSError, ValueError):
         return ""

@@ -18,8 +18,9 @@ from lab.lossy import FAR, lossy
 from lab.namespace import LOOPBACK, Namespace
 from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS, to_items
 from sender.kernel.counters import read_counters
-from sender.kernel.memory import MAX_ORPHANS, TCP_MEM, read_usage
+from sender.kernel.memory import MAX_ORPHANS, TCP_MEM, usage
 from sender.kernel.sock_diag import Listeners, SockDiag
+from sender.kernel.sockstat import read_sockstat
 from sender.model import CountedPorts, ReportedPorts, Vitals
 from sender.sampling.watch import ListenerWatch
 
@@ -304,11 +305,11 @@ def test_orphans(namespace: Namespace, vanished: threading.Event) -> None:
     assert sent(namespace)["tcp.status[FIN_WAIT1]"] == str(many)
     until(lambda: sent(namespace)["tcp.orphans"] == str(shown()), lambda: (sent(namespace), shown()))
     assert int(sent(namespace)["tcp.orphans"]) >= many
-    before = read_usage()[0].used or 0
+    before = usage(read_sockstat())[0].used or 0
     namespace.run("sysctl", "-qw", "net.ipv4.tcp_orphan_retries=1")
     until(lambda: sent(namespace)["tcp.status[FIN_WAIT1]"] == "0", lambda: sent(namespace))
     # Meanwhile other programs of this machine may have left some.
-    until(lambda: (read_usage()[0].used or 0) <= before - many // 2, read_usage)
+    until(lambda: (usage(read_sockstat())[0].used or 0) <= before - many // 2, read_sockstat)
 
 
 def test_memory(namespace: Namespace) -> None:
@@ -328,10 +329,10 @@ def test_memory(namespace: Namespace) -> None:
     assert int(sent(namespace)["tcp.memory"]) > 8 * 65536
     values = sent(namespace)
     assert "tcp.memory.pused" not in values or Path(TCP_MEM).exists()
-    orphans, memory = read_usage()
-    for usage, limit in ((orphans, MAX_ORPHANS), (memory, TCP_MEM)):
-        assert (usage.limit is not None) == limit.exists()
-        if usage.limit is not None:
-            assert usage.pused == 100 * (usage.used or 0) / usage.limit
+    orphans, memory = usage(read_sockstat())
+    for each, limit in ((orphans, MAX_ORPHANS), (memory, TCP_MEM)):
+        assert (each.limit is not None) == limit.exists()
+        if each.limit is not None:
+            assert each.pused == 100 * (each.used or 0) / each.limit
     for sock in held:
         sock.close()

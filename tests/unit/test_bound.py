@@ -8,6 +8,7 @@ import pytest
 
 from sender.errors import KernelError
 from sender.kernel.bound import PERIOD_S, BoundSockets, local_counts
+from sender.kernel.sockstat import read_sockstat
 from sender.model import CountedPorts, TcpState
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Kernel:
     def latest(self, sockets: BoundSockets, now: float) -> int | None:
         """Return what is known at a moment."""
         self.now = now
-        counts = sockets.latest()
+        counts = sockets.latest(read_sockstat().of_machine)
         return counts.states[TcpState.CLOSE] if counts else None
 
 

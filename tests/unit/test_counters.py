@@ -9,7 +9,8 @@ import pytest
 
 from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS
 from sender.kernel.counters import read_counters
-from sender.kernel.memory import read_usage
+from sender.kernel.memory import usage
+from sender.kernel.sockstat import read_sockstat
 from sender.model import Usage
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ SOCKSTAT = (
 FILES = {
     "sender.kernel.counters.SNMP": SNMP,
     "sender.kernel.counters.NETSTAT": NETSTAT,
-    "sender.kernel.memory.SOCKSTAT": SOCKSTAT,
+    "sender.kernel.sockstat.SOCKSTAT": SOCKSTAT,
     "sender.kernel.memory.MAX_ORPHANS": "1000\n",
     "sender.kernel.memory.TCP_MEM": "100\t200\t298\n",
 }
@@ -151,7 +152,7 @@ def test_a_broken_file_has_no_figures(told: Callable[..., None], kind: str) -> N
 def test_orphans_and_memory(told: Callable[..., None]) -> None:
     """Orphans are sockets, memory is pages made bytes; the third number of tcp_mem is the limit."""
     told()
-    orphans, memory = read_usage()
+    orphans, memory = usage(read_sockstat())
     assert orphans == Usage(used=3, limit=1000)
     assert memory == Usage(used=149 * PAGE, limit=298 * PAGE)
     assert orphans.pused == pytest.approx(0.3)
@@ -162,15 +163,15 @@ def test_orphans_and_memory(told: Callable[..., None]) -> None:
 def test_without_limits_there_is_no_percentage(told: Callable[..., None], limits: str | bytes | None) -> None:
     """A container has the figures, as they are the machine's, and no limits."""
     told(MAX_ORPHANS=limits, TCP_MEM=limits)
-    assert read_usage() == (Usage(used=3), Usage(used=149 * PAGE))
-    assert [usage.pused for usage in read_usage()] == [None, None]
+    assert usage(read_sockstat()) == (Usage(used=3), Usage(used=149 * PAGE))
+    assert [each.pused for each in usage(read_sockstat())] == [None, None]
 
 
 def test_a_limit_of_0_is_no_division(told: Callable[..., None]) -> None:
     """An administrator may allow no orphans at all."""
     told(MAX_ORPHANS="0\n")
-    assert read_usage()[0] == Usage(used=3, limit=0)
-    assert read_usage()[0].pused is None
+    assert usage(read_sockstat())[0] == Usage(used=3, limit=0)
+    assert usage(read_sockstat())[0].pused is None
 
 
 @pytest.mark.parametrize(
@@ -180,4 +181,4 @@ def test_a_limit_of_0_is_no_division(told: Callable[..., None]) -> None:
 def test_without_sockstat_nothing_is_known(told: Callable[..., None], text: str | bytes | None) -> None:
     """No figure, and no percentage either: never 0."""
     told(SOCKSTAT=text)
-    assert read_usage() == (Usage(), Usage())
+    assert usage(read_sockstat()) == (Usage(), Usage())

@@ -13,7 +13,7 @@ from sender.errors import RefusedError
 from sender.kernel.dump import SLACK, DumpReader
 from sender.kernel.exchange import Exchange
 from sender.kernel.listeners import ListenerLooks
-from sender.kernel.requests import LISTENERS_BY_FAMILY, LISTENERS_IN_ONE
+from sender.kernel.requests import LISTENER_WAYS
 from sender.kernel.sock_diag import Listeners
 from sender.model import Look
 
@@ -34,6 +34,8 @@ PROTOCOL = "0500 0800 00 000000"
 CGROUP = "0c00 1500 2a00000000000000"
 EIGHT = "2400 0700" + "00000000 00000200 00000000 00400000 00000000 00000000 00000000 00000000"  # before Linux 4.6
 NINE = "2800 0700" + "00000000 00000200 00000000 00400000 00000000 00000000 00000000 00000000 0a000000"
+
+(IN_ONE,), BY_FAMILY = LISTENER_WAYS
 
 
 def message(*attributes: str) -> bytes:
@@ -142,7 +144,7 @@ def test_each_way_of_reading_finds_the_same(
         look = Look(waiting=waiting, drops=numbers[8] if len(numbers) > 8 else None)
         expected[port] = expected[port].beside(look) if port in expected else look
     looks = ListenerLooks()
-    reader = DumpReader(LISTENERS_IN_ONE, looks)
+    reader = DumpReader(IN_ONE, looks)
     for raw in (b"".join(listener(*each) for each in listeners), bytes.fromhex(END)):
         datagram = bytearray(raw)
         offset = 0
@@ -156,10 +158,10 @@ def test_each_way_of_reading_finds_the_same(
 
 def test_the_request_is_what_the_header_files_say() -> None:
     """LISTEN alone, with INET_DIAG_SKMEMINFO: in one walk by struct inet_diag_req, by family by struct inet_diag_req_v2."""
-    assert LISTENERS_IN_ONE.hex() == "4c00000012000103" + "00" * 8 + "00000040" + "00" * 48 + "0004000000000000"
+    assert IN_ONE.hex() == "4c00000012000103" + "00" * 8 + "00000040" + "00" * 48 + "0004000000000000"
     heads = ["02064000", "0a064000"]
     expected = ["4800000014000103" + "00" * 8 + head + "00040000" + "00" * 48 for head in heads]
-    assert [request.hex() for request in LISTENERS_BY_FAMILY] == expected
+    assert [request.hex() for request in BY_FAMILY] == expected
 
 
 class Kernel(Exchange):
@@ -169,7 +171,7 @@ class Kernel(Exchange):
         """Give one listener to `counts`."""
         raw = with_drops(80, 1, 5)
         counts.count_alike(bytearray(raw + bytes(SLACK)), len(raw), len(raw))
-        if request == LISTENERS_IN_ONE:
+        if request == IN_ONE:
             raise RefusedError("no")
 
 

@@ -16,7 +16,7 @@ from lab.seccomp import CAN_REFUSE, refuse_family
 from sender.errors import KernelError, RefusedError, TornError
 from sender.kernel import exchange, sock_diag
 from sender.kernel.exchange import Exchange
-from sender.kernel.requests import TCPDIAG_GETSOCK, WAYS, by_family, one_walk
+from sender.kernel.requests import BOUND_WAYS, TCPDIAG_GETSOCK, WAYS, by_family, one_walk
 from sender.kernel.sock_diag import SockDiag
 from sender.model import CountedPorts, TcpState
 
@@ -91,16 +91,16 @@ def test_close_is_unknown_where_there_are_many_sockets(few_sockets: Path) -> Non
 @pytest.mark.usefixtures("few_sockets")
 def test_a_kernel_that_refuses_close_alone_costs_no_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where asking for CLOSE fails, only CLOSE is unknown."""
-    monkeypatch.setattr(sock_diag, "BOUND_IN_ONE", NOT_SERVED)
+    monkeypatch.setattr(sock_diag, "BOUND_WAYS", ((NOT_SERVED,), BOUND_WAYS[1]))
     assert TcpState.CLOSE in SockDiag().sample().states
-    monkeypatch.setattr(sock_diag, "BOUND_BY_FAMILY", [NOT_SERVED])
+    monkeypatch.setattr(sock_diag, "BOUND_WAYS", ((NOT_SERVED,), (NOT_SERVED,)))
     assert TcpState.CLOSE not in SockDiag().sample().states
 
 
 @pytest.mark.usefixtures("few_sockets")
 def test_a_kernel_before_bit_13(monkeypatch: pytest.MonkeyPatch) -> None:
     """To a state that it does not know the kernel answers with no socket at all: CLOSE is 0, and nothing is an error."""
-    monkeypatch.setattr(sock_diag, "BOUND_IN_ONE", one_walk(1 << 14))
+    monkeypatch.setattr(sock_diag, "BOUND_WAYS", ((one_walk(1 << 14),),))
     assert SockDiag().sample().states[TcpState.CLOSE] == 0
 
 

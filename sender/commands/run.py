@@ -134,8 +134,12 @@ class _DryRun:
     def tick(self) -> None:
         self.sampling.tick()
 
+    @property
+    def wants_looks(self) -> bool:
+        return False  # a dry run shows what a sample alone sees
+
     def look(self) -> None:
-        """Do nothing: a dry run shows what a sample alone sees."""
+        """Do nothing: nobody asks for it."""
 
     def reload(self) -> None:
         self.settings = self._load()

@@ -52,6 +52,10 @@ class Service(Protocol):
     def tick(self) -> None:
         """Take a sample; called at every whole multiple of the interval, never twice at once."""
 
+    @property
+    def wants_looks(self) -> bool:
+        """Return whether `look` is to be called."""
+
     def look(self) -> None:
         """Look at what a sample would miss; called every second from another thread, never twice at once."""
 
@@ -81,6 +85,7 @@ def run(service: Service) -> None:
                 _tick(service)
 
     scheduler = scheduler_for(service.settings.interval, tick, partial(_look, service))
+    _aim_looks(service, scheduler)
     service.start()
     scheduler.start()
     _log_life(service, "started", scheduler)
@@ -126,10 +131,15 @@ def _tick(service: Service) -> None:
         _LOG.exception("a sample failed unexpectedly; the next one is taken when it is due")
 
 
+def _aim_looks(service: Service, scheduler: BackgroundScheduler) -> None:
+    """Let the next look come within a second, or none where none is wanted: the scheduler would wake for nothing."""
+    scheduler.modify_job(_LOOK, next_run_time=_next(LOOK_S) if service.wants_looks else None)
+
+
 def _look(service: Service) -> None:
     try:
         service.look()
-    except Exception:  # noqa: BLE001  as above
+    except Exception:  # noqa: BLE001  a defect of ours in one look must not end the next ones
         _LOG.exception("a look at the accept queues failed unexpectedly; the next one follows in a second")
 
 
@@ -149,7 +159,7 @@ def _watch(service: Service, scheduler: BackgroundScheduler, received: SimpleQue
         if abs(now_ahead_s - ahead_s) >= _STEP_S:
             # APScheduler waits for a moment on the wall clock, which may now be hours away.
             scheduler.modify_job(_SAMPLE, next_run_time=_next(service.settings.interval))
-            scheduler.modify_job(_LOOK, next_run_time=_next(LOOK_S))
+            _aim_looks(service, scheduler)
             _LOG.warning("the wall clock was set by %+.0f s; sampling goes on by the new time", now_ahead_s - ahead_s)
         ahead_s = now_ahead_s
         watchdog.report()
@@ -178,6 +188,7 @@ def _reload(service: Service, scheduler: BackgroundScheduler) -> str:
     else:
         if service.settings.interval != interval_s:
             set_interval(scheduler, service.settings.interval)
+        _aim_looks(service, scheduler)
         _log_life(service, "reloaded", scheduler)
     systemd.notify("READY=1")
     return trouble

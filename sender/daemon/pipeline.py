@@ -68,10 +68,14 @@ class Pipeline:
         """Take one sample."""
         self.sampling.tick()
 
+    @property
+    def wants_looks(self) -> bool:
+        """Return whether there is something between two samples to look at."""
+        return self.settings.ports.peaks and self.settings.interval > LOOK_S
+
     def look(self) -> None:
         """Look at the accept queues."""
-        if self.settings.interval > LOOK_S:
-            self._watch.look()
+        self._watch.look()
 
     def reload(self) -> None:
         """Read the configuration again and apply it, without a gap. Raises ConfigError: the old one stays active."""
@@ -111,10 +115,8 @@ class Pipeline:
 
     def _publish(self, items: Sequence[Item]) -> None:
         self._spool.append(items, self.sampling.port_note)
-        if (
-            not self._is_note_read and not self._spool.trouble
-        ):  # the file could not be read at the start, and can be now
-            self._is_note_read = True
+        if not (self._is_note_read or self._spool.trouble):
+            self._is_note_read = True  # which it could not be at the start
             self.sampling.recall_ports(PortMemory.parse(self._spool.note))
         self._deliveries.wake()
 

@@ -2,7 +2,7 @@
 
 Whose a listener is, /proc tells root alone. Without privilege its cgroup does, which the kernel has in its dump since Linux
 5.8 (INET_DIAG_CGROUP_ID): the inode number of a directory of cgroup2. That names Docker's. Podman's listeners have the cgroup
-of whoever started the container.
+of the user who started the container.
 """
 
 from __future__ import annotations

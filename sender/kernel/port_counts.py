@@ -23,8 +23,8 @@ _AT_ONCE = 4096  # sockets: enough that a step for each port does not matter
 class PortCounts:
     """The sockets on some ports, or on `every` one, by state and port; `numbers` are those ports.
 
-    A port is a number as this machine reads its two bytes in network byte order. `numbers` grow by `add` alone; whoever
-    looks at one socket at a time may use both them and `counts`.
+    A port is a number as this machine reads its two bytes in network byte order. `numbers` grow by `add` alone; a reader
+    that looks at one socket at a time may use both them and `counts`.
     """
 
     def __init__(self, ports: Iterable[int] = (), *, every: bool = False, at_once: int = _AT_ONCE) -> None:

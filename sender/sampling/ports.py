@@ -29,7 +29,6 @@ _WANTED_S = 10.0  # the same, where a destination needs one
 _NOTE_S = 60.0  # between two notes of the same ports: what a kill may cost one that waits
 _FEW = 50  # ports that wait
 
-
 _NOTHING = PortMemory()
 
 
@@ -52,9 +51,8 @@ class LeftOut:
 class PortTracker:
     """The ports that are reported as `settings` say, by a clock in s that nobody sets; `memory` is of its moment `now`.
 
-    `note` is the PortMemory for the next start, as text: another every minute at most, and when a port is named.
-
-    `service` returns the name of the service on a port, without delay: it is called for each port in each sample.
+    `note` is the PortMemory for the next start, as text: another when a port is named, with each sample while few wait, and
+    every minute. `service` returns the name of the service on a port, without delay: it is called for each port in each sample.
     """
 
     def __init__(
@@ -148,12 +146,12 @@ class PortTracker:
         def rank(port: int) -> tuple[float, int]:
             return -named[port], port
 
-        limit, eligible = self._settings.limit, named.keys() - self._excluded
-        room = limit - len(listened.intersection(sorted(eligible, key=rank)[:limit]))
+        limit, ranked = self._settings.limit, sorted(named.keys() - self._excluded, key=rank)
+        room = limit - len(listened.intersection(ranked[:limit]))
         admitted = self._guard.admit(new, room=room, now=now)
-        first = sorted(eligible, key=rank)[: limit - len(admitted)]
+        first, rest = ranked[: limit - len(admitted)], ranked[limit - len(admitted) :]
         self._found = [*first, *admitted]
-        self._over_limit = [port for port in eligible.intersection(listened) if port not in first]
+        self._over_limit = [port for port in rest if port in listened]
         self._named.ports = {**named, **dict.fromkeys(admitted, now)}
 
     def _remember(self, now: float) -> None:

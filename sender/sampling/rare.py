@@ -56,7 +56,7 @@ class RareValues:
             is_old = last is not None and now - last.sent_at >= AGAIN_S
             is_due = last is None or is_change or last.is_repeated or self._is_reset or is_old
             if is_change and last and not last.is_sent:
-                sent.append(last.item)  # here, as whoever takes a sample apart goes by key and by port
+                sent.append(last.item)  # here: probes and held ports take a sample apart by key and by port
             if is_due:
                 sent.append(item)
             seen[item.key] = _Last(

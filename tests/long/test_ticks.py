@@ -39,12 +39,16 @@ class Service:
         self.tick = tick
         self.reload: Callable[[], None] = lambda: None
         self.closed: list[float] = []
+        self.looks = 0
 
     def start(self) -> None:
         """As Service.start."""
 
+    wants_looks = False
+
     def look(self) -> None:
-        """As Service.look."""
+        """As Service.look; counted."""
+        self.looks += 1
 
     def describe_destinations(self) -> str:
         """As Service.describe_destinations."""
@@ -57,6 +61,28 @@ class Service:
     def close(self, within_s: float) -> None:
         """As Service.close."""
         self.closed.append(within_s)
+
+
+def test_looks_come_while_they_are_wanted() -> None:
+    """Not one before a reload that wants them, though ticks come; then one a second, and none after a reload that does not."""
+    looks: list[int] = []
+
+    def tick() -> None:
+        looks.append(service.looks)
+        if len(looks) in (2, 5):
+            os.kill(os.getpid(), signal.SIGHUP)
+        if len(looks) == 8:
+            daemon.stop()
+
+    def reload() -> None:
+        service.wants_looks = not service.wants_looks
+
+    service = Service(tick)
+    service.reload = reload
+    daemon.run(service)
+    assert looks[:2] == [0, 0]
+    assert looks[4] >= 1
+    assert looks[7] == looks[6] <= looks[5] + 1
 
 
 def test_a_failing_tick_is_logged_and_runs_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,7 @@ def _this_one() -> list[CheckResult]:
     if is_first() is not False:
         return []
     kind, is_system = container()
-    if is_system:  # a host to whoever works on it
+    if is_system:  # its users take it for a host
         found = f"that of this container ({kind}): sockets of its host and of other containers are not counted here"
         return [CheckResult(check=_CHECK, result="ok", found=found)]
     where = f", but that of a container ({kind})" if kind else ""

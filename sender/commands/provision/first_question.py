@@ -1,7 +1,7 @@
 """The first question to an address: which version of Zabbix answers there, and where else the address leads.
 
-No secret goes with it. zabbix_utils asks it too, but it takes no version with letters, and whoever it was redirected to it
-does not say.
+No secret goes with it. zabbix_utils asks it too, but it takes no version with letters, and does not say where it was redirected
+to.
 """
 
 from __future__ import annotations

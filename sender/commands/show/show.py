@@ -1,4 +1,4 @@
-"""The command `show`: this host's sockets as tables with bars, once or again and again. Takes the samples; `tables` owns how they look."""
+"""The command `show`: this host's sockets, once or again and again. Takes the samples; `tables` owns how they look."""
 
 from __future__ import annotations
 
@@ -42,9 +42,8 @@ class Monitor:
     def __init__(self, settings: Settings, *, has_peaks: bool = False) -> None:
         self._settings = settings
         self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=has_peaks)
-        shown = settings.ports.model_copy(
-            update={"ephemeral_after": 0, "new_per_day": MOST_PORTS}
-        )  # people see what is there, at once
+        # People see what is there, at once.
+        shown = settings.ports.model_copy(update={"ephemeral_after": 0, "new_per_day": MOST_PORTS})
         self._ports = PortTracker(shown, service=service_of)
         memory = daemon_state(settings.spool.path).ports
         self._is_known = not memory.is_first  # else this user may not look, and nothing is said of what is reported
@@ -100,9 +99,7 @@ class Monitor:
     def _notes(self) -> list[Text]:
         """Return a line for each reason for which Zabbix does not get a port."""
         settings, shown, reported = self._settings.ports, self._ports.left_out, self._reported.left_out
-        lines = {
-            f"over ports.limit of {settings.limit}": shown.over_limit,
-        }
+        lines = {f"over ports.limit of {settings.limit}": shown.over_limit}
         if self._is_known:
             after = duration(settings.ephemeral_after)
             lines[f"not reported before {after} of listening (ports.ephemeral_after)"] = reported.young

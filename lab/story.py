@@ -14,6 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sender import __version__
+from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS
 from sender.model import Item, TcpState
 
 if TYPE_CHECKING:
@@ -30,6 +31,19 @@ DATABASE = 5432  # a remote port
 STATES = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)  # those told by port
 TIME_WAIT_LIMIT = 65536
 UPTIME_S = 3 * 86400
+STALLED = 8080
+A_SECOND = {
+    "ActiveOpens": 3,
+    "PassiveOpens": 42,
+    "AttemptFails": 0.04,
+    "EstabResets": 0.3,
+    "InSegs": 910,
+    "OutSegs": 1040,
+    "RetransSegs": 2.2,
+    "OutRsts": 0.6,
+    "TCPSynRetrans": 0.1,
+}
+"""What the kernel counts."""
 
 
 def discoveries(host: str, clock: int) -> tuple[Item, ...]:
@@ -77,6 +91,7 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
         "tcp.mptcp.status[ESTABLISHED]": 0,
         "tcp.mptcp.status[CLOSE_WAIT]": 0,
         "tcp.limit[TIME_WAIT]": TIME_WAIT_LIMIT,
+        **_machine(minute, chance),
         "tcp.sender.version": __version__,
         "tcp.sender.uptime": UPTIME_S + int(minute * 60),
         "tcp.sender.sample.time": f"{0.002 + chance.random() / 1000:.6f}",
@@ -126,6 +141,27 @@ def _queue(port: int, minute: float, chance: Random) -> dict[str, str | int]:
         f"tcp.listen.queue[{port}]": waiting,
         f"tcp.listen.queue.max[{port}]": BACKLOG[port],
         f"tcp.listen.queue.pused[{port}]": f"{waiting * 100 / BACKLOG[port]:.2f}",
+        f"tcp.listen.queue.peak[{port}]": min(waiting + chance.randint(0, 9), BACKLOG[port] + 1),
+        f"tcp.listen.drops[{port}]": _dropped(minute) if port == STALLED else 0,
+    }
+
+
+def _dropped(minute: float) -> int:
+    """Return the requests that the kernel has dropped since the queue of port 8080 became full."""
+    return int(max(0.0, minute - STALL - (BACKLOG[STALLED] + 1) / STALL_RATE) * STALL_RATE)
+
+
+def _machine(minute: float, chance: Random) -> dict[str, str | int]:
+    """Return what the kernel has counted, and orphans and memory, of a server with a network that loses little."""
+    second, memory = 60 * minute, 6_000_000 + chance.randint(0, 400_000)
+    counters = {name: int(a_second * (UPTIME_S + second)) for name, a_second in A_SECOND.items()}
+    counters |= dict.fromkeys(("ListenOverflows", "ListenDrops"), _dropped(minute))
+    return {
+        "tcp.orphans": 2 + chance.randint(0, 3),
+        "tcp.orphans.pused": "0.01",
+        "tcp.memory": memory,
+        "tcp.memory.pused": f"{memory * 100 / 2e9:.2f}",
+        **{f"tcp.counter[{name}]": counters.get(name, 0) for name in (*TCP_COUNTERS, *TCP_EXT_COUNTERS)},
     }
 
 

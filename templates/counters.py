@@ -84,7 +84,7 @@ _ABOUT = {
         rise="As with the SYN cookies sent. Normally 0.",
     ),
     "TCPReqQFullDrop": _About(
-        name="Half-open queue full, request dropped",
+        name="Half-open requests dropped",
         counts="Requests for connections that were dropped because a half-open queue was full, where SYN cookies are off.",
         rise="A SYN flood, or a burst of clients: real clients do not get through. Normally 0.",
     ),
@@ -99,7 +99,7 @@ _ABOUT = {
         rise="Peers are down, a firewall drops requests in silence, or the answers of this host get lost.",
     ),
     "TCPAbortOnMemory": _About(
-        name="Connections ended for lack of memory",
+        name="Aborts for lack of memory",
         counts="Closed connections that the kernel ended: too many were orphaned, or TCP's memory was at its limit.",
         rise="Their last data is lost. Compare orphaned sockets and TCP's memory with their limits. Normally 0.",
     ),

@@ -164,6 +164,7 @@ def test_the_dashboard_has_every_port(frontend: Frontend, pictures: Path) -> Non
         for what in ("Accept queue", "Waiting connections")
     }
     events = frontend.dashboard(STORY, "Events")
+    take_picture(frontend, pictures / "events.png", 1320)
     assert {title for title, widget in events.items() if widget.graph} >= {
         f"TCP port {port} {service}: Drops" for port, service in story.SERVICES.items()
     }

@@ -25,11 +25,20 @@ ITEMS = [Item(host="web-01", key="key", value="1", clock=1_700_000_000, ns=1)]
 LONG = [Item(host="web-01", key="key", value="x" * 20_000_000, clock=1_700_000_000, ns=1)]
 ROUTES = "Check this host's routes (`ip route get`) and firewall."
 
-# What is routed to lo, but is no address there, is swallowed in silence, as by a firewall that drops.
+# A pair of which one end is nobody's: what is sent there is swallowed in silence, as by a firewall that drops. Its
+# neighbours are given, so that the kernel does not look for them and give up.
 SETUP = """
 link set lo up
-route add 192.0.2.0/24 dev lo
--6 route add 2001:db8::/64 dev lo
+link add name silent type veth peer name deaf
+link set silent up
+link set deaf up
+addr add 192.0.2.254/24 dev silent
+addr add 2001:db8::fe/64 dev silent nodad
+neigh add 192.0.2.1 lladdr 02:00:00:00:00:09 dev silent
+neigh add 192.0.2.3 lladdr 02:00:00:00:00:09 dev silent
+neigh add 192.0.2.4 lladdr 02:00:00:00:00:09 dev silent
+neigh add 192.0.2.5 lladdr 02:00:00:00:00:09 dev silent
+neigh add 2001:db8::1 lladdr 02:00:00:00:00:09 dev silent
 route add unreachable 198.51.100.1
 route add blackhole 198.51.100.2
 route add prohibit 198.51.100.3
@@ -47,7 +56,7 @@ def namespace() -> Iterator[Namespace]:
             namespace.run("ip", *line.split())
         # An IPv6 route comes into force a moment after it was added, when a kernel worker has had its turn.
         route = ("sh", "-c", "ip -6 route get 2001:db8::1 || true")
-        wait_until(lambda: "src ::1" in namespace.run(*route), "the route to 2001:db8::1 is in force")
+        wait_until(lambda: "dev silent" in namespace.run(*route), "the route to 2001:db8::1 is in force")
         yield namespace
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sender import __version__
-from sender.model import Item, Listener, ReportedPorts, TcpState
+from sender.model import Item, Listener, Reported, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,11 +127,9 @@ def local_port(port: str) -> int | None:
     return int(port) if _LOCAL_PORT.fullmatch(port) and int(port) <= _LAST_PORT else None
 
 
-def to_items(
-    snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: ReportedPorts | None = None
-) -> tuple[Item, ...]:
+def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: Reported | None = None) -> tuple[Item, ...]:
     """Return every value of one sample with the snapshot's own `clock` and `ns`; discovery stands before its ports."""
-    tracked = tracked or ReportedPorts()
+    tracked = tracked or Reported()
     values = chain(
         ((key, value(snapshot, vitals)) for key, value in KEYS.items()),
         tracked.discovery.items(),
@@ -144,7 +142,7 @@ def to_items(
     )
 
 
-def _port_values(snapshot: Snapshot, tracked: ReportedPorts) -> Iterator[tuple[str, str | None]]:
+def _port_values(snapshot: Snapshot, tracked: Reported) -> Iterator[tuple[str, str | None]]:
     for port in tracked.local:
         for state in tracked.states:
             yield f"tcp.status[{state.name},{port}]", _known(snapshot.local_count(port, state))

@@ -36,13 +36,16 @@ class TcpState(IntEnum):
 class CountedPorts:
     """The ports to count sockets for: these local and remote ones and, with `listening`, those that somebody listens on.
 
-    With `counters`, the kernel's own counters are wanted too.
+    With `counters`, the kernel's own counters are wanted too; with `owners`, whose the sockets are; with `ephemeral`, how many
+    local ports are in use towards one destination.
     """
 
     local: frozenset[int] = frozenset()
     remote: frozenset[int] = frozenset()
     listening: bool = False
     counters: bool = False
+    owners: bool = False
+    ephemeral: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,23 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EphemeralPorts:
+    """Local ports in use towards the one destination that uses most of them, and how many the kernel may use for each.
+
+    `destination` is what it is: own address, remote address and remote port as text, "" where there is none.
+    """
+
+    used: int
+    usable: int
+    destination: str = ""
+
+    @property
+    def pused(self) -> float | None:
+        """Return that in percent; None where the kernel may use none."""
+        return 100 * self.used / self.usable if self.usable else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The host's TCP sockets at one moment.
 
@@ -111,7 +131,10 @@ class Snapshot:
     sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are sockets in no state, which a
     dump does not list, at most, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say);
     `counters` are the kernel's own since it started, by its names; `orphans` are sockets without a program, `memory` is in
-    bytes; `nobody` is what is said of a port that is not listened on; `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say).
+    bytes; `nobody` is what is said of a port that is not listened on; `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say);
+    `owners` has the sockets by state and by whose they are, and `port_owners` who listens on a port, where just one does (None
+    and nothing where that is unknown); `destinations` is where the sockets in SYN_SENT want to go; `ephemeral` how many local
+    ports are in use (None where they were not wanted, or the kernel has no range).
     """
 
     clock: int
@@ -131,6 +154,10 @@ class Snapshot:
     time_wait_sockets: int | None = None
     unhashed: int | None = None
     mptcp: Mapping[TcpState, int] | None = None
+    owners: Mapping[TcpState, Mapping[str, int]] | None = None
+    port_owners: Mapping[int, str] = field(default_factory=dict)
+    destinations: Mapping[str, int] = field(default_factory=dict)
+    ephemeral: EphemeralPorts | None = None
 
     def local_count(self, port: int, state: TcpState) -> int | None:
         """Return the sockets in a state on a local port that was wanted; None where that state is unknown."""
@@ -142,15 +169,19 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportedPorts:
-    """What a sample reports besides the host as a whole: ports, the states for each, and discovery where it is due.
+class Reported:
+    """What a sample reports besides the host as a whole: ports and units, the states for each, and texts and discovery that are due.
 
-    `discovery` has a value for each key that carries one; it is empty most of the time.
+    `discovery` has a value for each key that carries one, `texts` for some of the keys that say who or where; both are empty
+    most of the time.
     """
 
     local: Sequence[int] = ()
     remote: Sequence[int] = ()
     states: Sequence[TcpState] = ()
+    units: Sequence[str] = ()
+    unit_states: Sequence[TcpState] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
     discovery: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -172,7 +203,8 @@ class Vitals:
 class Item:
     """One value as Zabbix takes it: technical host name, item key, value as text, and the moment of its sample.
 
-    `port` is the port of which it is, as the key says it: "443", "remote 5432", "" for one of the host as a whole.
+    `port` is the port or unit of which it is, as the key says it: "443", "remote 5432", "nginx.service", "" for one of the host
+    as a whole.
     """
 
     host: str

@@ -1,6 +1,7 @@
-"""Decodes a dump: each datagram is whole, expected and no refusal, or an error. Bytes in; sockets go to SocketCounts.
+"""Decodes a dump: each datagram is whole, expected and no refusal, or an error. Bytes in; sockets' messages go to Counts.
 
-Knows netlink's headers; knows nothing of what a socket's message says, and opens no socket itself.
+Knows netlink's headers; knows nothing of what a socket's message says, and opens no socket itself. Messages are handed on in
+groups of one length, which can be counted in C's loops: one by one they cost as much as the kernel's own work.
 """
 
 from __future__ import annotations
@@ -8,12 +9,17 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from typing import Protocol
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol
 
 from sender.errors import TornError
-from sender.kernel.counts import SOCKET_LEN, SocketCounts
+from sender.kernel.alike import SOCKET_LEN, Alike
+from sender.kernel.counts import SocketCounts
 from sender.kernel.refusals import refusal
 from sender.model import TcpState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HEADER_LEN = 16  # sizeof(struct nlmsghdr), include/uapi/linux/netlink.h, as are the next four lines
 NLM_F_MULTI, NLM_F_DUMP_INTR = 0x02, 0x10
@@ -30,20 +36,19 @@ class Counts(Protocol):
 
     states: list[int]
 
-    def count_alike(self, buffer: bytearray, size: int, length: int) -> None:
-        """Take in nothing but messages of this length."""
-
-    def count_each(self, buffer: bytearray, offset: int, size: int, header: int) -> int:
-        """Take in messages up to the first with another header; return where that begins."""
+    def count(self, groups: Sequence[Alike]) -> None:
+        """Take in the messages of one datagram. Raises IndexError for a state above those that `states` has room for."""
 
 
 class DumpReader:
     """Decodes the answer to one request, datagram by datagram.
 
     Its `request` is what to send: the one given, with a sequence number of its own. `counts` gets the sockets; what it has
-    counted means something only once `add` has returned True.
+    counted means something only once `add` has returned True. A group of messages is taken in before the next datagram is
+    read into the same buffer.
     """
 
+    _LENGTH = struct.Struct("=I")  # nlmsg_len
     _HEAD = struct.Struct("=IQ")  # nlmsg_len; nlmsg_type, nlmsg_flags and nlmsg_seq as one number
     _HEADER = struct.Struct("=IHHI")  # nlmsg_len, nlmsg_type, nlmsg_flags, nlmsg_seq
     _ERRNO = struct.Struct("=i")
@@ -70,32 +75,62 @@ class DumpReader:
         return last
 
     def _add(self, buffer: bytearray, size: int) -> bool:
-        length = self._length_if_alike(buffer, size)
-        if length:
-            self.counts.count_alike(buffer, size, length)
+        (length,) = self._LENGTH.unpack_from(buffer)
+        whole = Alike(buffer, size, length)
+        if self._is_alike(whole):
+            self.counts.count([whole])
             return False
-        offset = self.counts.count_each(buffer, 0, size, self._socket)
-        if offset < size:
-            self._check_end(buffer, offset, size)
-            return True
+        groups, end = self._groups(buffer, size)
+        self.counts.count(groups)
+        if end < size:
+            self._check_end(buffer, end, size)
+        return end < size
+
+    def _groups(self, buffer: bytearray, size: int) -> tuple[list[Alike], int]:
+        """Return the sockets' messages by length, up to the first message of another kind; and where that begins.
+
+        Raises TornError for a message that is longer than the datagram.
+        """
+        places, offset = defaultdict[int, list[int]](list), 0
+        length_of, least = self._LENGTH.unpack_from, SOCKET_LEN
+        while offset < size:
+            (length,) = length_of(buffer, offset)
+            if length < least:
+                break
+            places[length].append(offset)
+            offset += length + 3 & ~3  # NLMSG_ALIGN
         if offset > size:
             raise _torn(_CUT)
-        return False
+        groups = []
+        for length, begins in places.items():
+            room = length + 3 & ~3
+            joined = b"".join([buffer[begin : begin + room] for begin in begins])
+            groups.append(Alike(joined, len(joined), length))
+            if not self._is_alike(groups[-1]):
+                foreign = self._first_foreign(buffer)
+                return self._groups(buffer, foreign)[0], foreign
+        return groups, offset
 
-    def _length_if_alike(self, buffer: bytearray, size: int) -> int:
-        """Return the length of every message in a datagram where all are sockets' and have one length, else 0.
+    def _first_foreign(self, buffer: bytearray) -> int:
+        """Return where the first message begins that is no socket's."""
+        offset = 0
+        while True:
+            length, kind = self._HEAD.unpack_from(buffer, offset)
+            if kind != self._socket:
+                return offset
+            offset += length + 3 & ~3
+
+    def _is_alike(self, group: Alike) -> bool:
+        """Return whether every message is a socket's and has the group's length.
 
         The first message says where the second must begin; if its length, type and sequence are there, it says where
         the third must begin, and so on: comparing them all, one length apart, proves every one of them.
         """
-        length, kind = self._HEAD.unpack_from(buffer)
-        if kind != self._socket or length < SOCKET_LEN or length % 4 or size % length:
-            return 0
-        words = memoryview(buffer)[:size].cast("I")
-        for place, word in enumerate((length, *self._words)):
-            if words[place :: length // 4] != memoryview(array("I", [word]) * (size // length)):
-                return 0
-        return int(length)
+        if group.length < SOCKET_LEN or group.size % group.room:
+            return False
+        count = group.size // group.room
+        head = (group.length, *self._words)
+        return all(group.words(4 * place) == memoryview(array("I", [word]) * count) for place, word in enumerate(head))
 
     def _check_end(self, buffer: bytearray, offset: int, size: int) -> None:
         """Raise KernelError, unless the message at `offset`, which is not a socket's, is the good end of the dump."""

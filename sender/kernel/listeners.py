@@ -7,16 +7,29 @@ The kernel keeps them in a table of their own, so the dump does not grow with th
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from socket import ntohs
+from typing import TYPE_CHECKING
 
-from sender.kernel.counts import SOCKET_LEN, each_attribute
+from sender.kernel.alike import SOCKET_LEN
+from sender.kernel.owner_counts import each_attribute
 from sender.model import Look
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sender.kernel.alike import Alike
 
 SKMEMINFO = 7  # INET_DIAG_SKMEMINFO, include/uapi/linux/inet_diag.h
 _DROPS = 8 * 4  # SK_MEMINFO_DROPS, include/uapi/linux/sock_diag.h: the ninth number of 32 bits
 
-_EACH = struct.Struct("=IQ5xB2xH50xI")  # nlmsg_len; type, flags and sequence; idiag_state, idiag_sport, idiag_rqueue
+_EACH = "=17xB2xH50xI"  # idiag_state, idiag_sport, idiag_rqueue
 _NUMBER = struct.Struct("=I")
+
+
+@lru_cache(maxsize=64)
+def _each(room: int) -> struct.Struct:
+    return struct.Struct(f"{_EACH}{SOCKET_LEN - struct.calcsize(_EACH)}x{room - SOCKET_LEN}s")
 
 
 class ListenerLooks:
@@ -26,23 +39,14 @@ class ListenerLooks:
         self.states = [0] * 16
         self.by_port: dict[int, Look] = {}
 
-    def count_alike(self, buffer: bytearray, size: int, length: int) -> None:  # noqa: ARG002  as SocketCounts has it
-        """Take in `buffer[:size]`, nothing but sockets' messages of one length."""
-        (_, header, *_) = _EACH.unpack_from(buffer)
-        self.count_each(buffer, 0, size, header)
-
-    def count_each(self, buffer: bytearray, offset: int, size: int, header: int) -> int:
-        """Take in the messages from `offset` on, up to the first with another `header`; return where that begins."""
-        while offset < size:
-            length, found, state, sport, waiting = _EACH.unpack_from(buffer, offset)
-            if found != header or length < SOCKET_LEN:
-                return offset
-            self.states[state] += 1
-            look = Look(waiting=waiting, drops=_drops(bytes(buffer[offset + SOCKET_LEN : min(offset + length, size)])))
-            port = ntohs(sport)
-            self.by_port[port] = self.by_port[port].beside(look) if port in self.by_port else look
-            offset += length + 3 & ~3  # NLMSG_ALIGN
-        return offset
+    def count(self, groups: Sequence[Alike]) -> None:
+        """Take in the messages of one datagram. Raises IndexError for a state above those that `states` has room for."""
+        for group in groups:
+            each = _each(group.room)
+            for state, sport, waiting, attributes in each.iter_unpack(memoryview(group.buffer)[: group.size]):
+                self.states[state] += 1
+                look, port = Look(waiting=waiting, drops=_drops(attributes)), ntohs(sport)
+                self.by_port[port] = self.by_port[port].beside(look) if port in self.by_port else look
 
 
 def _drops(attributes: bytes) -> int | None:

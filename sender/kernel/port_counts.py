@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sender.kernel.alike import Column
     from sender.model import TcpState
 
 
@@ -23,8 +24,7 @@ _AT_ONCE = 4096  # sockets: enough that a step for each port does not matter
 class PortCounts:
     """The sockets on some ports, or on `every` one, by state and port; `numbers` are those ports.
 
-    A port is a number as this machine reads its two bytes in network byte order. `numbers` grow by `add` alone; a reader
-    that looks at one socket at a time may use both them and `counts`.
+    A port is a number as this machine reads its two bytes in network byte order. `numbers` grow by `add` alone.
     """
 
     def __init__(self, ports: Iterable[int] = (), *, every: bool = False, at_once: int = _AT_ONCE) -> None:
@@ -49,7 +49,7 @@ class PortCounts:
             port = ntohs(number)
             self._by_first[port >> 8].add(port & 255)
 
-    def count_all(self, first: bytearray, second: bytearray, states: bytearray) -> None:
+    def count_all(self, first: Column, second: Column, states: Column) -> None:
         """Count sockets whose ports have these first and second bytes, and which are in these states."""
         if self.every:
             for first_byte, second_byte, state in zip(first, second, states, strict=True):

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 
 from sender.errors import KernelError, TornError
 from sender.kernel.bound import BoundSockets, local_counts
+from sender.kernel.cgroups import CgroupNames
 from sender.kernel.counters import read_counters
 from sender.kernel.counts import SocketCounts
 from sender.kernel.engines import PublishedPorts
+from sender.kernel.ephemeral import ephemeral_ports, usable_ports
 from sender.kernel.exchange import Exchange, by_best_way
 from sender.kernel.listeners import ListenerLooks
 from sender.kernel.memory import usage
+from sender.kernel.owners import cgroups_of, owners_by_state, port_owners
 from sender.kernel.requests import BOUND_WAYS, LISTENER_WAYS, MPTCP, WAYS
 from sender.kernel.sockstat import read_sockstat
 from sender.model import CountedPorts, Snapshot, TcpState
@@ -32,8 +35,7 @@ if TYPE_CHECKING:
     from sender.kernel.requests import Ways
     from sender.model import Look
 
-TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace, as is the next one
-EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+TIME_WAIT_LIMIT = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")  # of this network namespace
 _ATTEMPTS = 3
 
 
@@ -57,6 +59,7 @@ class SockDiag:
             lambda counts: by_best_way(BOUND_WAYS, partial(self._exchange.dump_all, counts=counts))
         )
         self._published = PublishedPorts()
+        self._cgroups = CgroupNames()
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
         """Count every TCP socket by state and, for ports that are `wanted`, by port, and return the counts.
@@ -70,8 +73,9 @@ class SockDiag:
         # Before the dumps: a netlink socket of ours still counts there for some ms after its end.
         stat = read_sockstat()
         wanted = wanted or CountedPorts()
-        listed = by_best_way(self._ways, partial(self._whole, wanted=wanted))
-        found = self._with_bound(listed, wanted, stat.of_machine)
+        bound = self._bound.latest(stat.of_machine)
+        listed, counts = by_best_way(self._ways, partial(self._whole, wanted=wanted))
+        found = self._with_owners(_with_bound(listed, bound, wanted), counts, bound)
         mptcp = None if stat.mptcp is None else self._mptcp(stat.mptcp)
         found = replace(found, time_wait_sockets=stat.time_wait, unhashed=stat.unhashed, mptcp=mptcp)
         if not wanted.counters:
@@ -79,15 +83,19 @@ class SockDiag:
         orphans, memory = usage(stat)
         return replace(found, counters=read_counters(), orphans=orphans, memory=memory)
 
-    def _with_bound(self, snapshot: Snapshot, wanted: CountedPorts, of_machine: int | None) -> Snapshot:
-        """Return the snapshot with the sockets in CLOSE, which no way of asking for the others brings."""
-        bound, states = self._bound.latest(of_machine), dict(snapshot.states)
-        if bound is None:
-            del states[TcpState.CLOSE]
-            return replace(snapshot, states=states)
-        states[TcpState.CLOSE] = bound.states[TcpState.CLOSE]
-        local = {**snapshot.local, **local_counts(bound.local, wanted, snapshot.listeners.keys())}
-        return replace(snapshot, states=states, local=local)
+    def _with_owners(self, snapshot: Snapshot, counts: SocketCounts, bound: SocketCounts | None) -> Snapshot:
+        """Return the snapshot with the owners of its sockets, where they are wanted and can be known."""
+        ids = cgroups_of(counts)
+        names = self._cgroups.owners(ids | cgroups_of(bound) if bound else ids) if ids else None
+        if names is None:
+            return snapshot
+        owner_of_port = port_owners(counts.cgroups, names)
+        owners = owners_by_state(counts, names, owner_of_port)
+        if bound:
+            owners[TcpState.CLOSE] = owners_by_state(bound, names, {})[TcpState.CLOSE]
+        else:
+            del owners[TcpState.CLOSE]
+        return replace(snapshot, owners=owners, port_owners=owner_of_port)
 
     def _mptcp(self, sockets: int) -> dict[TcpState, int] | None:
         """Return MPTCP's own sockets by state, of which there are so many; None where the kernel does not list them.
@@ -100,7 +108,7 @@ class SockDiag:
             return None
         return dict(zip(TcpState, counts.states[1:], strict=False))
 
-    def _whole(self, way: Iterable[bytes], wanted: CountedPorts) -> Snapshot:
+    def _whole(self, way: Iterable[bytes], wanted: CountedPorts) -> tuple[Snapshot, SocketCounts]:
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._attempt(way, wanted)
@@ -108,11 +116,11 @@ class SockDiag:
                 continue
         return self._attempt(way, wanted)
 
-    def _attempt(self, way: Iterable[bytes], wanted: CountedPorts) -> Snapshot:
+    def _attempt(self, way: Iterable[bytes], wanted: CountedPorts) -> tuple[Snapshot, SocketCounts]:
         clock, ns = divmod(self._time_ns(), 1_000_000_000)
         begin = time.perf_counter()
-        counts = self._exchange.dump_all(way, SocketCounts(wanted))
-        return Snapshot(
+        counts = self._exchange.dump_all(way, SocketCounts(wanted, usable_ports() if wanted.ephemeral else None))
+        snapshot = Snapshot(
             clock=clock,
             ns=ns or 1,  # Zabbix takes 0 for "no ns" and then numbers values by their place in the packet
             duration_s=time.perf_counter() - begin,
@@ -122,8 +130,22 @@ class SockDiag:
             listeners=self._published.marked(counts.listeners, counts.cgroups),
             syn_sent_hosts=counts.syn_sent_hosts,
             time_wait_limit=_time_wait_limit(),
-            ephemeral_ports=_ephemeral_ports() if wanted.listening else range(0),
+            ephemeral_ports=ephemeral_ports() if wanted.listening else range(0),
+            destinations=counts.destinations,
+            ephemeral=counts.ephemeral.worst() if counts.ephemeral else None,
         )
+        return snapshot, counts
+
+
+def _with_bound(snapshot: Snapshot, bound: SocketCounts | None, wanted: CountedPorts) -> Snapshot:
+    """Return the snapshot with the sockets in CLOSE, which no way of asking for the others brings."""
+    states = dict(snapshot.states)
+    if bound is None:
+        del states[TcpState.CLOSE]
+        return replace(snapshot, states=states)
+    states[TcpState.CLOSE] = bound.states[TcpState.CLOSE]
+    local = {**snapshot.local, **local_counts(bound.local, wanted, snapshot.listeners.keys())}
+    return replace(snapshot, states=states, local=local)
 
 
 class Listeners:
@@ -141,10 +163,3 @@ def _time_wait_limit() -> int | None:
     with suppress(OSError, ValueError):
         return int(TIME_WAIT_LIMIT.read_text())
     return None
-
-
-def _ephemeral_ports() -> range:
-    with suppress(OSError, ValueError):
-        first, last = map(int, EPHEMERAL_PORTS.read_text().split())
-        return range(first, last + 1)
-    return range(0)

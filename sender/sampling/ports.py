@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sender.items import LOCAL, REMOTE
-from sender.model import CONTAINER, CountedPorts, Listener, ReportedPorts
+from sender.model import CONTAINER, CountedPorts, Listener, Reported
 from sender.sampling.guard import ChurnGuard
 from sender.sampling.port_memory import PortMemory
 
@@ -113,12 +113,12 @@ class PortTracker:
             listening=settings.listening,
         )
 
-    def track(self, snapshot: Snapshot, *, now: float, wants_discovery: bool) -> ReportedPorts:
+    def track(self, snapshot: Snapshot, *, now: float, wants_discovery: bool) -> Reported:
         """Return what the sample `snapshot` is to report."""
         local = self._local(snapshot, now)
         scopes, listeners = self._scopes, snapshot.listeners
         self._scopes = {port: listeners[port].scope if port in listeners else scopes.get(port, _ANY) for port in local}
-        return ReportedPorts(
+        return Reported(
             local=local,
             remote=self._settings.remote,
             states=self._settings.states,

@@ -21,7 +21,7 @@ from sender.kernel.counters import read_counters
 from sender.kernel.memory import MAX_ORPHANS, TCP_MEM, usage
 from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.kernel.sockstat import read_sockstat
-from sender.model import CountedPorts, ReportedPorts, Vitals
+from sender.model import CountedPorts, Reported, Vitals
 from sender.sampling.watch import ListenerWatch
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ def sent(namespace: Namespace, port: int = PORT) -> dict[str, str]:
     watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=True)
     snapshot = namespace.call(lambda: watch.sample(CountedPorts(listening=True, counters=True)))
     return {
-        item.key: item.value
-        for item in to_items(snapshot, Vitals(), host="web-01", tracked=ReportedPorts(local=[port]))
+        item.key: item.value for item in to_items(snapshot, Vitals(), host="web-01", tracked=Reported(local=[port]))
     }
 
 

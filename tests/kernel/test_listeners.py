@@ -15,7 +15,7 @@ from lab.namespace import LOOPBACK, Namespace
 from sender.daemon.daemon import scheduler_for
 from sender.items import to_items
 from sender.kernel.sock_diag import Listeners, SockDiag
-from sender.model import CountedPorts, Look, ReportedPorts, Vitals
+from sender.model import CountedPorts, Look, Reported, Vitals
 from sender.sampling.rare import RareValues
 from sender.sampling.watch import ListenerWatch
 
@@ -145,7 +145,7 @@ def test_a_service_that_restarts_begins_anew(namespace: Namespace) -> None:
         nonlocal moment
         moment += 30
         snapshot = namespace.call(lambda: watch.sample(WANTED))
-        items = to_items(snapshot, Vitals(), host="web-01", tracked=ReportedPorts(local=[PORT]))
+        items = to_items(snapshot, Vitals(), host="web-01", tracked=Reported(local=[PORT]))
         return [item.value for item in rare.due(items, moment) if item.key == "tcp.listen.drops[80]"]
 
     server = namespace.call(lambda: listen("127.0.0.1", 2))

@@ -39,8 +39,12 @@ PURE = {
     "delivery/probe",
     "errors",
     "items",
+    "kernel/addresses",
+    "kernel/alike",
     "kernel/counts",
+    "kernel/destinations",
     "kernel/listeners",
+    "kernel/owner_counts",
     "kernel/port_counts",
     "model",
     "sampling/guard",
@@ -57,8 +61,8 @@ PURE = {
 """Values in, values out: what is the same whenever, wherever and by whomever it is called."""
 
 IMPURE = {"os", "pathlib", "threading", "time", "subprocess", "signal", "random", "logging", "socket"}
-HARMLESS = {"socket.AF_INET", "socket.AF_INET6", "socket.htons", "socket.ntohs"}
-"""What a pure module may import of those: numbers, and the order of their bytes."""
+HARMLESS = {"socket.AF_INET", "socket.AF_INET6", "socket.htons", "socket.inet_ntop", "socket.ntohs"}
+"""What a pure module may import of those: numbers, the order of their bytes, and their form as text."""
 
 MOST_LINES = 300
 

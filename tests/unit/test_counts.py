@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.kernel.counts import SOCKET_LEN, SocketCounts
+from sender.kernel.alike import SOCKET_LEN, Alike
+from sender.kernel.counts import SocketCounts
 from sender.kernel.dump import NLM_F_MULTI, NLMSG_DONE, SLACK, DumpReader
 from sender.model import CountedPorts, Listener, TcpState
 
@@ -62,14 +63,11 @@ class Socket:
 
 
 def counted(sockets: Sequence[Socket], wanted: CountedPorts, *, short: bool = False) -> SocketCounts:
-    """Return what is counted in one datagram, in the long way or the short one, for which all must be of one length."""
+    """Return what is counted in one datagram: one by one, or all at once, for which they must be of one length."""
     counts = SocketCounts(wanted)
-    raw = b"".join(socket.message() for socket in sockets)
-    buffer = bytearray(raw + bytes(SOCKET_LEN))
-    if short:
-        counts.count_alike(buffer, len(raw), len(raw) // len(sockets))
-    else:
-        assert counts.count_each(buffer, 0, len(raw), HEADER) == len(raw)
+    raw = [socket.message() for socket in sockets]
+    groups = [b"".join(raw)] if short else raw
+    counts.count([Alike(group, len(group), len(raw[0]) if short else len(group)) for group in groups])
     return counts
 
 
@@ -201,17 +199,14 @@ def test_listeners_come_with_their_cgroups(*, short: bool) -> None:
     assert counted([Socket(state=TcpState.LISTEN, attributes=36)], EVERYTHING, short=short).cgroups == {443: {0}}
 
 
-@given(attributes=st.binary(max_size=60), short=st.booleans())
-def test_no_attributes_stop_a_count(attributes: bytes, *, short: bool) -> None:
+@given(attributes=st.binary(max_size=60))
+def test_no_attributes_stop_a_count(attributes: bytes) -> None:
     """Whatever a kernel of tomorrow says of a listener beside what is known, the listener is counted."""
     message = bytearray(Socket(state=TcpState.LISTEN).message() + attributes + bytes(-len(attributes) % 4))
-    message[:4] = struct.pack("=I", len(message))
-    counts, size = SocketCounts(EVERYTHING), len(message)
-    message += bytes(SOCKET_LEN)
-    if short:
-        counts.count_alike(message, size, size)
-    else:
-        assert counts.count_each(message, 0, size, HEADER) == size
+    length = SOCKET_LEN + len(attributes)
+    message[:4] = struct.pack("=I", length)
+    counts = SocketCounts(EVERYTHING)
+    counts.count([Alike(message, len(message), length)])
     assert len(counts.cgroups[443]) == 1
 
 

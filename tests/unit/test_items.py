@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sender import __version__
 from sender.items import KEYS, QUEUE_KEYS, to_items, to_request
-from sender.model import ReportedPorts, Snapshot, TcpState, Usage, Vitals
+from sender.model import Reported, Snapshot, TcpState, Usage, Vitals
 
 if TYPE_CHECKING:
     import pytest
@@ -91,7 +91,7 @@ def test_a_figure_that_is_unknown_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
     """Whatever key has no value has no item, be it of the host or of a port: least of all one with "None" or 0."""
     monkeypatch.setitem(KEYS, "tcp.another", lambda _snapshot, _vitals: None)
     monkeypatch.setitem(QUEUE_KEYS, "tcp.another[{#PORT}]", lambda _listener: None)
-    items = to_items(SNAPSHOT, Vitals(), host="web-01", tracked=ReportedPorts(local=[443]))
+    items = to_items(SNAPSHOT, Vitals(), host="web-01", tracked=Reported(local=[443]))
     keys = {item.key for item in items}
     assert not keys & {"tcp.another", "tcp.another[443]", "tcp.limit[TIME_WAIT]", *UNLISTED, *USAGE, *COUNTERS}
     assert len(keys) == len(KEYS) - 2 - len(UNLISTED) - len(USAGE) - len(COUNTERS) + len(QUEUE_KEYS) - 3
@@ -102,7 +102,7 @@ def test_close_that_is_unknown_is_not_sent() -> None:
     """Where the kernel was not asked for CLOSE, neither the host's nor a port's count goes out, and TOTAL is of the others."""
     states = dict(SNAPSHOT.states)
     del states[TcpState.CLOSE]
-    tracked = ReportedPorts(local=[443], remote=[5432], states=[TcpState.CLOSE, TcpState.LISTEN])
+    tracked = Reported(local=[443], remote=[5432], states=[TcpState.CLOSE, TcpState.LISTEN])
     items = to_items(replace(SNAPSHOT, states=states), Vitals(), host="web-01", tracked=tracked)
     values = {item.key: item.value for item in items}
     assert not [key for key in values if "CLOSE" in key and "CLOSE_WAIT" not in key]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.errors import RefusedError
+from sender.kernel.alike import Alike
 from sender.kernel.dump import SLACK, DumpReader
 from sender.kernel.exchange import Exchange
 from sender.kernel.listeners import ListenerLooks
@@ -46,11 +47,8 @@ def message(*attributes: str) -> bytes:
 
 def looks_at(*messages: bytes) -> dict[int, Look]:
     """Return what there is in one datagram, each message looked at alone, and something else behind it."""
-    looks, raw = ListenerLooks(), b"".join(messages)
-    (header,) = struct.unpack_from("=Q", raw, 4)
-    buffer = bytearray(raw + bytes.fromhex(END) + bytes(SLACK))
-    assert looks.count_each(buffer, 0, len(raw) + len(bytes.fromhex(END)), header) == len(raw)
-    assert looks.states[10] == sum(looks.states) == len(messages)
+    looks = ListenerLooks()
+    looks.count([Alike(each, len(each), len(each)) for each in messages])
     return looks.by_port
 
 
@@ -170,7 +168,7 @@ class Kernel(Exchange):
     def dump(self, request: bytes, counts: Counts) -> None:
         """Give one listener to `counts`."""
         raw = with_drops(80, 1, 5)
-        counts.count_alike(bytearray(raw + bytes(SLACK)), len(raw), len(raw))
+        counts.count([Alike(raw, len(raw), len(raw))])
         if request == IN_ONE:
             raise RefusedError("no")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sender.items import LOCAL, REMOTE, to_items
-from sender.model import CountedPorts, Listener, ReportedPorts, Snapshot, TcpState, Vitals
+from sender.model import CountedPorts, Listener, Reported, Snapshot, TcpState, Vitals
 from sender.sampling.port_memory import PortMemory
 from sender.sampling.ports import KEEP_S, PortTracker
 from sender.settings.schema import PortSettings
@@ -38,7 +38,7 @@ def sample(*listening: int, loopback: tuple[int, ...] = (), local: Mapping[tuple
     return Snapshot(clock=1, ns=1, duration_s=0, states=states, listeners=listeners, local=local)
 
 
-def track(ports: PortTracker, snapshot: Snapshot, now: float = 0.0, *, wants_discovery: bool = False) -> ReportedPorts:
+def track(ports: PortTracker, snapshot: Snapshot, now: float = 0.0, *, wants_discovery: bool = False) -> Reported:
     """Return what is reported at the moment `now`."""
     return ports.track(snapshot, now=now, wants_discovery=wants_discovery)
 
@@ -190,7 +190,7 @@ def test_how_full_a_queue_is(waiting: int, limit: int, percent: str) -> None:
         states=dict.fromkeys(TcpState, 0),
         listeners={80: Listener(waiting=waiting, limit=limit)},
     )
-    items = to_items(snapshot, Vitals(), host="h", tracked=ReportedPorts(local=[80]))
+    items = to_items(snapshot, Vitals(), host="h", tracked=Reported(local=[80]))
     values = {item.key: item.value for item in items if "queue" in item.key}
     assert values == {
         "tcp.listen.queue[80]": str(waiting),

@@ -19,7 +19,7 @@ from sender.commands.show.plain import plain
 from sender.commands.show.tables import local_table
 from sender.kernel.engines import PublishedPorts
 from sender.kernel.sockstat import SocketStat
-from sender.model import CountedPorts, Listener, Look, ReportedPorts, Snapshot, TcpState, Usage
+from sender.model import CountedPorts, Listener, Look, Reported, Snapshot, TcpState, Usage
 from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_an_unknown_count_is_null(settings: Settings, capsys: pytest.CaptureFixt
 
 
 EMPTY = Snapshot(clock=1_700_000_000, ns=5, duration_s=0.1, states=dict.fromkeys(TcpState, 0))
-TRACKED = ReportedPorts(local=[80, 443, 8080], states=[TcpState.ESTABLISHED])
+TRACKED = Reported(local=[80, 443, 8080], states=[TcpState.ESTABLISHED])
 DROPPING = replace(
     EMPTY,
     listeners={

@@ -20,7 +20,7 @@ from sender.text import duration, some_of
 
 if TYPE_CHECKING:
     from sender.commands.daemon_state import DaemonState
-    from sender.model import CountedPorts, Item, ReportedPorts, Snapshot
+    from sender.model import CountedPorts, Item, Reported, Snapshot
     from sender.sampling.ports import LeftOut
     from sender.settings.schema import PortSettings, Settings
 
@@ -93,7 +93,7 @@ def _published(ports: list[int]) -> list[CheckResult]:
     return [CheckResult(check="published", result="warn", found=found, advice=advice)]
 
 
-def _ports(tracked: ReportedPorts, left_out: LeftOut, settings: PortSettings) -> CheckResult:
+def _ports(tracked: Reported, left_out: LeftOut, settings: PortSettings) -> CheckResult:
     found = f"{len(tracked.local)} local and {len(tracked.remote)} remote ports are reported"
     if left_out.young:
         after = duration(settings.ephemeral_after)

@@ -11,10 +11,10 @@ from sender.states import STATES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.model import ReportedPorts, Snapshot, TcpState, Usage
+    from sender.model import Reported, Snapshot, TcpState, Usage
 
 
-def plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
+def plain(host: str, snapshot: Snapshot, tracked: Reported) -> dict[str, object]:
     """Return the sample for programs."""
     return {
         "host": host,
@@ -43,7 +43,7 @@ def plain(host: str, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, ob
     }
 
 
-def _plain_port(port: int, snapshot: Snapshot, tracked: ReportedPorts) -> dict[str, object]:
+def _plain_port(port: int, snapshot: Snapshot, tracked: Reported) -> dict[str, object]:
     listener = snapshot.listeners.get(port)
     queue = listener and {
         "waiting": listener.waiting,
@@ -66,7 +66,5 @@ def _plain_usage(usage: Usage) -> dict[str, float | None]:
     return {"used": usage.used, "limit": usage.limit, "pused": pused}
 
 
-def _plain_states(
-    port: int, count: Callable[[int, TcpState], int | None], tracked: ReportedPorts
-) -> dict[str, int | None]:
+def _plain_states(port: int, count: Callable[[int, TcpState], int | None], tracked: Reported) -> dict[str, int | None]:
     return {state.name: count(port, state) for state in tracked.states}

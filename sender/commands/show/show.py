@@ -28,7 +28,7 @@ from sender.text import duration, some_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sender.model import ReportedPorts, Snapshot
+    from sender.model import Reported, Snapshot
     from sender.settings.schema import Settings
 
 _IN_ASCII = {ord(block): "#" for block in "▌▋▊▉█"} | {ord(block): " " for block in "▏▎▍▁▂▃▄▅▆▇"} | {ord("…"): "~"}
@@ -50,7 +50,7 @@ class Monitor:
         self._reported = PortTracker(settings.ports, memory, service=service_of, now=time.monotonic())
         self._history: deque[Snapshot] = deque(maxlen=_KEPT)
 
-    def sample(self) -> tuple[Snapshot, ReportedPorts]:
+    def sample(self) -> tuple[Snapshot, Reported]:
         """Take a sample, and return it with the ports that it reports. Raises KernelError."""
         snapshot = self._watch.sample(replace(self._ports.wanted, counters=True))
         self._history.append(snapshot)
@@ -78,7 +78,7 @@ class Monitor:
         too_many = bisect(range(every + 1), rows, key=lambda ports: len(console.render_lines(page(ports))))
         return page(max(0, too_many - 1))
 
-    def _page(self, snapshot: Snapshot, tracked: ReportedPorts, columns: int, hidden: int) -> Group:
+    def _page(self, snapshot: Snapshot, tracked: Reported, columns: int, hidden: int) -> Group:
         note = f"{hidden} more ports, less busy: a higher terminal has room for them" if hidden else ""
         events = [Text(since_last_page(*list(self._history)[-2:]))] if len(self._history) > 1 else []
         page: list[Text | Table] = [
@@ -109,7 +109,7 @@ class Monitor:
         return [Text(f"{why}: {some_of(ports)}", style="dim") for why, ports in lines.items() if ports]
 
 
-def _busiest(snapshot: Snapshot, tracked: ReportedPorts, room: int) -> ReportedPorts:
+def _busiest(snapshot: Snapshot, tracked: Reported, room: int) -> Reported:
     """Return `room` of the ports: nearly full accept queues first, then the most sockets; in the order of the ports."""
 
     def idle(place: tuple[str, int]) -> tuple[float, int]:

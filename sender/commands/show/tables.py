@@ -14,7 +14,7 @@ from sender.states import STATES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sender.model import Listener, ReportedPorts, Snapshot
+    from sender.model import Listener, Reported, Snapshot
 
 _BAR, _LINE, _SHORT = 24, 40, 10  # columns, and of both on a terminal of less than
 _WIDE = 120
@@ -79,7 +79,7 @@ def _cut(text: Text) -> Text:
     return text
 
 
-def local_table(snapshot: Snapshot, tracked: ReportedPorts, columns: int) -> Table:
+def local_table(snapshot: Snapshot, tracked: Reported, columns: int) -> Table:
     """Return the local ports with their counts and accept queues; in little room without drops, names and scopes."""
     names = [f">{state.name}" for state in tracked.states]
     room = columns - sum(len(name) + 1 for name in (*names, "> PORT", ">QUEUE", "> LIMIT", "ACCEPT QUEUE"))
@@ -109,7 +109,7 @@ def _queue(listener: Listener | None) -> tuple[str, str, Text]:
     return f"{listener.waiting:,}", f"{listener.limit:,}", bar
 
 
-def remote_table(snapshot: Snapshot, tracked: ReportedPorts) -> Table:
+def remote_table(snapshot: Snapshot, tracked: Reported) -> Table:
     """Return the remote ports with their counts."""
     table = _table(">REMOTE PORT", "SERVICE", *(f">{state.name}" for state in tracked.states))
     for port in tracked.remote:

@@ -1,0 +1,75 @@
+"""Names of cgroups by their ids, from the tree of cgroup2: which systemd unit a socket belongs to.
+
+The id that the kernel gives for a socket is the number of its cgroup's directory. The tree is read when an unknown id shows up,
+at most once a sample. Names of cgroups that are gone are kept for as long as their sockets are there.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sender.kernel.unit_names import OTHER, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # cgroup2 alone, and beside cgroup v1
+_OF_CGROUP2 = "cgroup.controllers"  # which no directory of cgroup v1 has
+_ROOT_ID = 1  # of the whole machine's tree; what a container sees as the root has another
+_LOW = 2**32 - 1
+
+
+class CgroupNames:
+    """Whose the sockets of each cgroup are, below the first of `roots` that is the machine's cgroup2."""
+
+    def __init__(self, roots: Sequence[Path] = ROOTS) -> None:
+        self._roots = roots
+        self._names: dict[int, str] = {}
+
+    def owners(self, ids: AbstractSet[int]) -> Mapping[int, str] | None:
+        """Return the owner of each cgroup; None where the machine's cgroups cannot be seen."""
+        if not ids <= self._names.keys():
+            root = find_root(self._roots)
+            if root is None:
+                return None
+            tree = dict(_tree(root))
+            # On a machine of 32 bits a directory's number is half of the id.
+            found = {each: tree.get(each) or tree.get(each & _LOW) or self._names.get(each, OTHER) for each in ids}
+            self._names = {**tree, **found}
+        return self._names
+
+
+def find_root(roots: Sequence[Path] = ROOTS) -> Path | None:
+    """Return where the machine's whole tree of cgroup2 is; None where there is none, or a container sees its own part alone."""
+    for root in roots:
+        with suppress(OSError):
+            if (root / _OF_CGROUP2).exists() and root.stat().st_ino == _ROOT_ID:
+                return root
+    return None
+
+
+def why_unknown(roots: Sequence[Path] = ROOTS) -> str | None:
+    """Return why the owners of sockets are not known here, for people; None where they are."""
+    if find_root(roots):
+        return None
+    if any((root / _OF_CGROUP2).exists() for root in roots):
+        return "this is a container that sees its own cgroups alone"
+    return "this machine has cgroup v1 alone: systemd's units have no id there"
+
+
+def _tree(root: Path) -> Iterator[tuple[int, str]]:
+    """Yield id and owner of every cgroup."""
+    yield _ROOT_ID, OTHER
+    below = [(str(root), "")]
+    while below:
+        directory, path = below.pop()
+        with suppress(OSError), os.scandir(directory) as entries:  # one that ends meanwhile has nothing to tell
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    within = f"{path}/{entry.name}"
+                    below.append((entry.path, within))
+                    yield entry.inode(), owner_of(within)

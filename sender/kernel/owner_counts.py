@@ -1,0 +1,104 @@
+"""Counts sockets by the cgroup that they have in their messages, and finds those that have none. Bytes in, counts out.
+
+A full socket's message carries the id of its cgroup, unasked, since Linux 5.8. Sockets in TIME_WAIT and SYN_RECV, and most in
+FIN_WAIT2, are no full ones and have none.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from sender.kernel.alike import SOCKET_LEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sender.kernel.alike import Alike, Column
+
+CGROUP_ID = 21  # INET_DIAG_CGROUP_ID, include/uapi/linux/inet_diag.h
+
+_ATTRIBUTE, _ID = struct.Struct("=HH"), struct.Struct("=Q")  # struct nlattr: length with this head, type
+_HEAD = struct.Struct("=I")  # the same as one number
+(_ID_HEAD,) = _HEAD.unpack(_ATTRIBUTE.pack(_ATTRIBUTE.size + _ID.size, CGROUP_ID))
+
+
+class OwnerCounts:
+    """The sockets that have a cgroup, by state and its id."""
+
+    def __init__(self) -> None:
+        self.by_state: defaultdict[int, Counter[int]] = defaultdict(Counter)
+        self._places: dict[int, int] = {}  # of the id's attribute, by the length of a message
+
+    def count(self, group: Alike, states: Column) -> bool | None:
+        """Count the sockets of a group, which are in these states; return whether they have an id, None where only some do.
+
+        Of sockets without an id nothing is counted, and of a group in which only some have one neither.
+        """
+        place = self._place(group)
+        if not place:
+            return None if place is None else False
+        low, high = group.words(place + 4).tolist(), group.words(place + 8).tolist()
+        if high.count(0) != len(high):  # a machine that has had four thousand million cgroups
+            low = [first | second << 32 for first, second in zip(low, high, strict=True)]
+        if low.count(low[0]) == len(low):
+            for state in set(states):
+                self.by_state[state][low[0]] += states.count(state)
+        elif states.count(states[:1]) == len(states):
+            self.by_state[states[0]].update(low)
+        else:
+            for (state, cgroup), count in Counter(zip(states, low, strict=True)).items():
+                self.by_state[state][cgroup] += count
+        return True
+
+    def _place(self, group: Alike) -> int | None:
+        """Return where in each message of a group the id's attribute is, 0 where none has one, None where only some do."""
+        known = self._places.get(group.length, 0)
+        if known and _is_everywhere(group, known, _ID_HEAD):
+            return known
+        heads = dict(_heads(group))
+        place = next((place for place, head in heads.items() if head == _ID_HEAD), 0)
+        # Where the first message has no id, the others have none if their attributes are of the same kinds and lengths.
+        to_check = {place: _ID_HEAD} if place else heads
+        if not all(_is_everywhere(group, each, head) for each, head in to_check.items()):
+            return None
+        self._places[group.length] = place
+        return place
+
+
+def _heads(group: Alike) -> Iterator[tuple[int, int]]:
+    """Yield where each attribute of the first message begins, and its head as one number."""
+    place = SOCKET_LEN
+    while place + _ATTRIBUTE.size <= group.length:
+        length, _ = _ATTRIBUTE.unpack_from(group.buffer, place)
+        if not _ATTRIBUTE.size <= length <= group.length - place:
+            return
+        yield place, _HEAD.unpack_from(group.buffer, place)[0]
+        place += length + 3 & ~3  # NLA_ALIGN
+
+
+def _is_everywhere(group: Alike, place: int, word: int) -> bool:
+    """Return whether every message has this word at this place."""
+    words = group.words(place)
+    return words == memoryview(array("I", [word]) * len(words))
+
+
+def each_attribute(attributes: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield kind and content of each attribute (struct nlattr) behind a socket's message, up to the first that is broken."""
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(attributes):
+        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
+        if not _ATTRIBUTE.size <= length <= len(attributes) - offset:
+            return
+        yield kind, attributes[offset + _ATTRIBUTE.size : offset + length]
+        offset += length + 3 & ~3  # NLA_ALIGN
+
+
+def cgroup_of(attributes: bytes) -> int:
+    """Return the id of a socket's cgroup, 0 where it is not among the attributes."""
+    for kind, content in each_attribute(attributes):
+        if kind == CGROUP_ID and len(content) == _ID.size:
+            return int(_ID.unpack(content)[0])
+    return 0

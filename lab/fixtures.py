@@ -48,7 +48,13 @@ def config(tmp_path: Path) -> Callable[..., Path]:
     def config(*ports: int, **settings: Any) -> Path:
         destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
         path = tmp_path / "config.yaml"
-        values = {"host": "web-01", "interval": 1, "destinations": destinations, "ports": {"listening": False}}
+        values = {
+            "host": "web-01",
+            "interval": 1,
+            "destinations": destinations,
+            "ports": {"listening": False},
+            "services": {"report": False},
+        }
         path.write_text(json.dumps({**values, "spool": {"path": str(tmp_path / "spool.db")}, **settings}))
         return path
 

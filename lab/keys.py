@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sender.items import DISCOVERIES, KEYS, is_rare
+from sender.items import EPHEMERAL_TOP, KEYS, LOCAL, REMOTE, TOPS, is_rare
+from sender.model import TcpState
 
 STEADY = [key for key in KEYS if not is_rare(key)]
-FIRST = len(KEYS) + len(DISCOVERIES)
+FIRST_KEYS = [*KEYS, TOPS[TcpState.SYN_SENT], EPHEMERAL_TOP, LOCAL, REMOTE]
+FIRST = len(FIRST_KEYS)
+"""Of a sample without ports, with `services: {report: false}`: whose the sockets are depends on the machine."""

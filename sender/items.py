@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sender import __version__
 from sender.model import Item, Listener, Reported, TcpState
+from sender.text import some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from sender.model import Snapshot, Vitals
 
@@ -31,8 +32,11 @@ def _known(figure: int | None) -> str | None:
     return None if figure is None else str(figure)
 
 
-PORT = "{#PORT}"  # the low-level discovery macro that stands in a prototype's key for the port
-LOCAL, REMOTE = "tcp.port.discovery", "tcp.remote.discovery"
+PORT, UNIT = (
+    "{#PORT}",
+    "{#UNIT}",
+)  # the low-level discovery macros that stand in a prototype's key for the port and the unit
+LOCAL, REMOTE, UNITS = "tcp.port.discovery", "tcp.remote.discovery", "tcp.service.discovery"
 
 TCP_COUNTERS = (
     *("ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "InSegs", "OutSegs", "RetransSegs", "InErrs"),
@@ -68,6 +72,8 @@ KEYS: Mapping[str, Callable[[Snapshot, Vitals], str | None]] = {
     "tcp.memory": lambda snapshot, _vitals: _known(snapshot.memory.used),
     "tcp.memory.pused": lambda snapshot, _vitals: _percent(snapshot.memory.pused),
     **{f"tcp.counter[{name}]": _counter(name) for name in (*TCP_COUNTERS, *TCP_EXT_COUNTERS)},
+    "tcp.ephemeral.used": lambda snapshot, _vitals: _known(snapshot.ephemeral.used if snapshot.ephemeral else None),
+    "tcp.ephemeral.pused": lambda snapshot, _vitals: _percent(snapshot.ephemeral.pused if snapshot.ephemeral else None),
     "tcp.sender.version": lambda _snapshot, _vitals: __version__,
     "tcp.sender.uptime": lambda _snapshot, vitals: str(vitals.uptime_s),
     "tcp.sender.sample.time": lambda snapshot, _vitals: f"{snapshot.duration_s:.6f}",
@@ -79,6 +85,18 @@ KEYS: Mapping[str, Callable[[Snapshot, Vitals], str | None]] = {
 
 None stands for a figure that the kernel does not have: it is not sent, and never 0 in its place.
 """
+
+TOPS: Mapping[TcpState, str] = {
+    state: f"tcp.status.top[{state.name}]"
+    for state in (
+        *(TcpState.ESTABLISHED, TcpState.SYN_SENT, TcpState.SYN_RECV, TcpState.FIN_WAIT2),
+        *(TcpState.CLOSE_WAIT, TcpState.LAST_ACK),
+    )
+}
+"""The keys of the texts that say whose the sockets in a state are; of SYN_SENT, where they want to go."""
+
+TEXTS: Sequence[str] = (*TOPS.values(), EPHEMERAL_TOP := "tcp.ephemeral.top")
+"""The keys of all texts that are sent when they have news."""
 
 QUEUE_KEYS: Mapping[str, Callable[[Listener], str | None]] = {
     "tcp.listen.queue[{#PORT}]": lambda listener: str(listener.waiting),
@@ -104,12 +122,15 @@ def is_rare(key: str) -> bool:
 DISCOVERIES: Mapping[str, Sequence[str]] = {
     LOCAL: (*(f"tcp.status[{state.name},{PORT}]" for state in TcpState), *QUEUE_KEYS),
     REMOTE: tuple(f"tcp.remote.status[{state.name},{PORT}]" for state in TcpState),
+    UNITS: tuple(f"tcp.service.status[{state.name},{UNIT}]" for state in TcpState),
 }
-"""The keys that carry low-level discovery, and those that are sent for each port which they name."""
+"""The keys that carry low-level discovery, and those that are sent for each port or unit which they name."""
 
 _OF_PORT = re.compile(
     r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.(?:queue(?:\.max|\.pused|\.peak)?|drops)\[)([0-9]+)\]"
 )
+_OF_UNIT = re.compile(r"tcp\.service\.status\[[A-Z_0-9]+,([^]]+)\]")
+_UNIT = re.compile(r"[^],\0-\x1f]*[^],\d\0-\x1f][^],\0-\x1f]*")  # what a key and a list of names can hold, and no port
 
 _LOCAL_PORT = re.compile("[1-9][0-9]{0,4}")
 _LAST_PORT = 65535
@@ -117,8 +138,8 @@ _LAST_PORT = 65535
 
 @lru_cache(maxsize=4096)
 def port_of(key: str) -> str:
-    """Return the port of which an item key is, such as "443" or "remote 5432"; "" for one of the host as a whole."""
-    match = _OF_PORT.fullmatch(key)
+    """Return of which port or unit an item key is, such as "443", "remote 5432" or "nginx.service"; "" for the host as a whole."""
+    match = _OF_PORT.fullmatch(key) or _OF_UNIT.fullmatch(key)
     return " ".join(filter(None, match.groups())) if match else ""
 
 
@@ -127,13 +148,28 @@ def local_port(port: str) -> int | None:
     return int(port) if _LOCAL_PORT.fullmatch(port) and int(port) <= _LAST_PORT else None
 
 
+def unit_of(name: str) -> str | None:
+    """Return the unit's name, from what `port_of` or a file says; None for a port and for nonsense."""
+    return name if _UNIT.fullmatch(name) and not name.startswith("remote ") else None
+
+
+def named(names: Collection[str]) -> str:
+    """Return ports and units, as `port_of` gives them, as people say them: `port 443, remote 5432 and nginx.service`."""
+    units = [name for name in names if unit_of(name)]
+    ports = [name for name in names if not unit_of(name)]
+    parts = [f"port {some_of(ports)}"] if ports else []
+    return " and ".join(parts + ([some_of(units)] if units else []))
+
+
 def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: Reported | None = None) -> tuple[Item, ...]:
     """Return every value of one sample with the snapshot's own `clock` and `ns`; discovery stands before its ports."""
     tracked = tracked or Reported()
     values = chain(
         ((key, value(snapshot, vitals)) for key, value in KEYS.items()),
+        tracked.texts.items(),
         tracked.discovery.items(),
         _port_values(snapshot, tracked),
+        _unit_values(snapshot, tracked),
     )
     return tuple(
         Item(host=host, key=key, value=value, clock=snapshot.clock, ns=snapshot.ns, port=port_of(key))
@@ -152,6 +188,13 @@ def _port_values(snapshot: Snapshot, tracked: Reported) -> Iterator[tuple[str, s
     for port in tracked.remote:
         for state in tracked.states:
             yield f"tcp.remote.status[{state.name},{port}]", _known(snapshot.remote_count(port, state))
+
+
+def _unit_values(snapshot: Snapshot, tracked: Reported) -> Iterator[tuple[str, str | None]]:
+    for unit in tracked.units:
+        for state in tracked.unit_states:
+            owners = (snapshot.owners or {}).get(state)
+            yield f"tcp.service.status[{state.name},{unit}]", _known(None if owners is None else owners.get(unit, 0))
 
 
 def to_request(items: Sequence[Item]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PORTS = range(1, 65536)
+OTHER, KERNEL = "other", "kernel"  # owners of sockets: what is no service, and what no program has any more
 CONTAINER = "container"  # the scope of a port whose connections are in a container's network namespace
 TRAPPER_PORT = 10051  # registered with IANA as zabbix-trapper
 
@@ -158,6 +159,11 @@ class Snapshot:
     port_owners: Mapping[int, str] = field(default_factory=dict)
     destinations: Mapping[str, int] = field(default_factory=dict)
     ephemeral: EphemeralPorts | None = None
+
+    def unit_on(self, port: int) -> str:
+        """Return the unit that listens on a port; "" where none does alone, or what does is no unit."""
+        owner = self.port_owners.get(port, "")
+        return "" if owner in (OTHER, KERNEL) else owner
 
     def local_count(self, port: int, state: TcpState) -> int | None:
         """Return the sockets in a state on a local port that was wanted; None where that state is unknown."""

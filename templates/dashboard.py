@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from sender.items import EPHEMERAL_TOP, TOPS
+from sender.model import TcpState
 from templates.model import Page, Widget
 
 NAME = "TCP states"
@@ -19,7 +23,22 @@ def _graph(shows: str, x: int, y: int, width: int, height: int) -> Widget:
     return Widget(kind="GRAPH_CLASSIC", shows=shows, x=x, y=y, width=width, height=height)
 
 
-def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
+def _texts() -> tuple[Widget, ...]:
+    """Return the texts, two in a row: what means trouble first."""
+    keys = {
+        f"{state.name} by {'destination' if state is TcpState.SYN_SENT else 'service'}": TOPS[state]
+        for state in (
+            *(TcpState.CLOSE_WAIT, TcpState.SYN_SENT, TcpState.SYN_RECV, TcpState.ESTABLISHED),
+            *(TcpState.FIN_WAIT2, TcpState.LAST_ACK),
+        )
+    }
+    return tuple(
+        Widget(kind="ITEM", shows=key, x=12 * (n % 2), y=2 * (n // 2), width=12, height=2, title=title)
+        for n, (title, key) in enumerate(keys.items())
+    )
+
+
+def _prototypes(rows: int, *graphs: str, y: int = 0) -> tuple[Widget, ...]:
     """Return widgets with one port in each row, two graphs side by side: with more, a usual screen cuts legends off."""
     width = 24 // len(graphs)
     return tuple(
@@ -27,7 +46,7 @@ def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
             kind="GRAPH_PROTOTYPE",
             shows=graph,
             x=n * width,
-            y=0,
+            y=y,
             width=width,
             height=5 * rows,
             title=_plural(graph),
@@ -38,8 +57,8 @@ def _prototypes(rows: int, *graphs: str) -> tuple[Widget, ...]:
 
 
 def _plural(graph: str) -> str:
-    whose, _, what = graph.partition(" {#NAME}: ")
-    return f"{whose}s: {what}"
+    """Return a prototype's name for the many that are made of it."""
+    return re.sub(r" \{#[A-Z]+\}", "s", graph)
 
 
 PAGES = (
@@ -58,6 +77,23 @@ PAGES = (
             _graph("TCP: Problem states", 12, 2, 12, 9),
             _graph("TCP: Closing states", 0, 11, 12, 6),
             _graph("TCP: Unanswered requests", 12, 11, 12, 6),
+        ),
+    ),
+    Page(
+        name="Who",
+        widgets=(
+            *_texts(),
+            Widget(
+                kind="ITEM",
+                shows=EPHEMERAL_TOP,
+                x=0,
+                y=6,
+                width=24,
+                height=2,
+                title="Destination with most local ports in use",
+            ),
+            _graph("TCP: Local ports in use in %", 0, 8, 24, 5),
+            *_prototypes(3, "TCP service {#UNIT}: Connections", "TCP service {#UNIT}: Problem states", y=13),
         ),
     ),
     Page(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _TRAPPER, _CALCULATED, _DEPENDENT = "2", "15", "18"
 _CHANGE_PER_SECOND = "10"
-_VALUE_TYPES = {"FLOAT": "0", "CHAR": "1", "": "3"}
+_VALUE_TYPES = {"FLOAT": "0", "CHAR": "1", "": "3", "TEXT": "4"}
 _PRIORITIES = {"INFO": "1", "WARNING": "2", "AVERAGE": "3", "HIGH": "4"}
 _DRAWS = {"FILLED_REGION": "1", "BOLD_LINE": "2"}
 _FUNCTIONS = {"AVG": "2", "MAX": "4"}
@@ -29,7 +29,6 @@ _RESOURCES = {"GRAPH_CLASSIC": "0", "GRAPH_PROTOTYPE": "20"}
 _AND = "1"
 _OPERATORS = {"MATCHES": "8", "NOT_MATCHES": "9"}
 _APPLICATIONS = {"network": "TCP", "application": "TCP sender"}
-_PORT_APPLICATION = "TCP ports"
 
 _UNUSED = dict.fromkeys(
     [
@@ -82,7 +81,7 @@ def _formula(text: str) -> str:
 
 
 def _template(template: Template) -> Tree:
-    applications = (*_APPLICATIONS.values(), _PORT_APPLICATION)
+    applications = dict.fromkeys([*_APPLICATIONS.values(), *(rule.application for rule in template.rules)])
     return {
         "template": TEMPLATE,
         "name": TEMPLATE,
@@ -203,7 +202,7 @@ def _rule(rule: Rule, of_host: Sequence[Trigger]) -> Tree:
         "lifetime": rule.lifetime,
         "description": rule.description,
         "item_prototypes": [
-            _item(key, item, _PORT_APPLICATION, {"application_prototypes": "", "master_item_prototype": _master(item)})
+            _item(key, item, rule.application, {"application_prototypes": "", "master_item_prototype": _master(item)})
             for key, item in rule.items.items()
         ],
         "trigger_prototypes": [_trigger(trigger, (*of_host, *rule.triggers)) for trigger in rule.triggers],

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 _GRAPH_PROTOTYPES = "2"  # source_type of a GRAPH_PROTOTYPE widget
 _CHANGE_PER_SECOND: Tree = {"type": "CHANGE_PER_SECOND", "parameters": {"parameter": ""}}
 _VALUE = "2"  # show of an ITEM widget: no arrows, which are green for whatever grows
+_SMALL = "20"  # percent of an ITEM widget's height, for a text: it is cut off at the widget's end
 
 
 def write(template: Template) -> str:
     """Return the whole file."""
     group, group_uuid = GROUP
-    triggers = [_trigger(t, template.triggers, "") for t in template.triggers if len(t.keys) > 1]
+    triggers = [_trigger(t, template.triggers) for t in template.triggers if len(t.keys) > 1]
     return document(
         without_empty(
             {
@@ -36,7 +37,7 @@ def write(template: Template) -> str:
                 "groups": [{"uuid": group_uuid, "name": group}],
                 "templates": [_template(template)],
                 "triggers": triggers,
-                "graphs": [_graph(graph, "") for graph in template.graphs],
+                "graphs": [_graph(graph) for graph in template.graphs],
             }
         )
     )
@@ -109,15 +110,19 @@ def _template(template: Template) -> Tree:
     }
 
 
+def _key(rule: Rule | None) -> str:
+    return rule.key if rule else ""
+
+
 def _tag(tag: str, value: str) -> Tree:
     return {"tag": tag, "value": value}
 
 
-def _item(key: str, item: Item, triggers: Sequence[Trigger], rule: str = "") -> Tree:
-    tags = [_tag("component", item.component), *([_tag("port", "{#PORT}")] if rule else [])]
+def _item(key: str, item: Item, triggers: Sequence[Trigger], rule: Rule | None = None) -> Tree:
+    tags = [_tag("component", item.component), *([_tag(rule.tag, rule.macro)] if rule else [])]
     return without_empty(
         {
-            "uuid": identity(f"{rule} {key}".strip()),
+            "uuid": identity(f"{_key(rule)} {key}".strip()),
             "name": item.name,
             "type": _type(item),
             "key": key,
@@ -145,14 +150,14 @@ def _type(item: Item) -> str:
     return "DEPENDENT" if item.rate_of else "CALCULATED" if item.formula else "TRAP"
 
 
-def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: str) -> Tree:
+def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: Rule | None = None) -> Tree:
     # An export sorts them without regard to spaces and case.
     parents = sorted(
         (t for t in all_of_them if t.name in trigger.depends_on), key=lambda t: t.name.replace(" ", "").casefold()
     )
     return without_empty(
         {
-            "uuid": trigger_identity(trigger, rule),
+            "uuid": trigger_identity(trigger, _key(rule)),
             "expression": expression(trigger.expression),
             "name": trigger.name,
             "event_name": event_name(trigger),
@@ -162,15 +167,15 @@ def _trigger(trigger: Trigger, all_of_them: Sequence[Trigger], rule: str) -> Tre
             "description": trigger.description,
             "manual_close": "YES" if trigger.manual_close else "",
             "dependencies": [{"name": t.name, "expression": expression(t.expression)} for t in parents],
-            "tags": [*([_tag("port", "{#PORT}")] if rule else []), _tag("scope", trigger.scope)],
+            "tags": [*([_tag(rule.tag, rule.macro)] if rule else []), _tag("scope", trigger.scope)],
         }
     )
 
 
-def _graph(graph: Graph, rule: str) -> Tree:
+def _graph(graph: Graph, rule: Rule | None = None) -> Tree:
     return without_empty(
         {
-            "uuid": identity(f"{rule} graph {_first_name(graph.name)}".strip()),
+            "uuid": identity(f"{_key(rule)} graph {_first_name(graph.name)}".strip()),
             "name": graph.name,
             "show_triggers": "NO" if graph.is_stacked else "",
             "type": "STACKED" if graph.is_stacked else "",
@@ -199,7 +204,7 @@ def _rule(rule: Rule, of_host: Sequence[Trigger]) -> Tree:
         for macro, stem in rule.filters
         for test in ("MATCHES", "NOT_MATCHES")
     ]
-    on_several = [_trigger(t, triggers, rule.key) for t in rule.triggers if len(t.keys) > 1]
+    on_several = [_trigger(t, triggers, rule) for t in rule.triggers if len(t.keys) > 1]
     return {
         "uuid": identity(rule.key),
         "name": rule.name,
@@ -212,9 +217,9 @@ def _rule(rule: Rule, of_host: Sequence[Trigger]) -> Tree:
         },
         "lifetime": rule.lifetime,
         "description": rule.description,
-        "item_prototypes": [_item(key, item, triggers, rule.key) for key, item in rule.items.items()],
+        "item_prototypes": [_item(key, item, triggers, rule) for key, item in rule.items.items()],
         **({"trigger_prototypes": on_several} if on_several else {}),
-        "graph_prototypes": [_graph(graph, rule.key) for graph in rule.graphs],
+        "graph_prototypes": [_graph(graph, rule) for graph in rule.graphs],
     }
 
 
@@ -240,9 +245,11 @@ def _widget(widget: Widget) -> Tree:
 def _fields(widget: Widget) -> list[Tree]:
     if widget.kind == "ITEM":
         # 7.0 would show a count with two decimals.
-        whole = [] if ITEMS[widget.shows].value_type else [_field("INTEGER", "decimal_places", "0")]
+        value_type = ITEMS[widget.shows].value_type
+        whole = [] if value_type else [_field("INTEGER", "decimal_places", "0")]
         item = _field("ITEM", "itemid", {"host": TEMPLATE, "key": widget.shows})
-        return [*whole, _field("INTEGER", "show", _VALUE), item]
+        small = [_field("INTEGER", "value_size", _SMALL)] if value_type == "TEXT" else []
+        return [*whole, _field("INTEGER", "show", _VALUE), *small, item]
     graph = {"host": TEMPLATE, "name": widget.shows}
     if widget.kind == "GRAPH_CLASSIC":
         return [_field("GRAPH", "graphid", graph)]

@@ -25,6 +25,7 @@ OTHER_COLOURS = {
     RATE: "BE123C",
     "tcp.orphans.pused": "A16207",
     "tcp.memory.pused": "4338CA",
+    "tcp.ephemeral.pused": "4D7C0F",
     SHARE: "DB2777",
     **{
         rate(name): colour
@@ -93,6 +94,11 @@ GRAPHS = (
         lines=(_line("tcp.memory.pused"), _line("tcp.orphans.pused")),
         is_percent=True,
     ),
+    Graph(
+        name="TCP: Local ports in use in %",
+        lines=(_line("tcp.ephemeral.pused", draw="FILLED_REGION"),),
+        is_percent=True,
+    ),
     Graph(name="TCP sender: Values queued", lines=(_line("tcp.sender.backlog", draw="FILLED_REGION"),)),
     Graph(
         name="TCP sender: Values dropped and rejected",
@@ -103,6 +109,7 @@ GRAPHS = (
 
 _TROUBLE_OF_A_PORT = (TcpState.CLOSE_WAIT, TcpState.SYN_RECV)
 _LOCAL, _REMOTE = "tcp.status[{},{{#PORT}}]", "tcp.remote.status[{},{{#PORT}}]"
+_SERVICE = "tcp.service.status[{},{{#UNIT}}]"
 
 PORT_GRAPHS = (
     Graph(
@@ -133,4 +140,9 @@ REMOTE_GRAPHS = (
         name="TCP remote port {#NAME}: Problem states",
         lines=_peaks(*_TROUBLE_OF_A_PORT, key=_REMOTE),
     ),
+)
+
+SERVICE_GRAPHS = (
+    Graph(name="TCP service {#UNIT}: Connections", lines=_stacked(TcpState.ESTABLISHED, key=_SERVICE)),
+    Graph(name="TCP service {#UNIT}: Problem states", lines=_peaks(TcpState.CLOSE_WAIT, key=_SERVICE)),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sender.model import TcpState
+from templates import ephemeral, owners
 from templates.counters import COUNTERS
 from templates.model import Item
 from templates.states import MEANINGS
@@ -109,6 +110,8 @@ ITEMS = {
         units="%",
     ),
     **COUNTERS,
+    **ephemeral.ITEMS,
+    **owners.TEXTS,
     "tcp.sender.version": Item(
         name="TCP sender: Version",
         description="Version of the daemon tcp-status-sender on the host.",

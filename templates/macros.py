@@ -43,6 +43,14 @@ MACROS = {
     "{$TCP.TIME_WAIT.OVERFLOW.MAX.WARN}": Macro(
         value="10", description="Connections closed in 5m without TIME_WAIT, because its limit was reached."
     ),
+    "{$TCP.EPHEMERAL.PUSED.MAX.WARN}": Macro(
+        value="80",
+        description="Local ports in use towards one destination in percent of those that can be used, for 5m.",
+    ),
+    "{$TCP.EPHEMERAL.PUSED.MAX.CRIT}": Macro(
+        value="95",
+        description="Local ports in use towards one destination in percent of those that can be used, for 5m.",
+    ),
     "{$TCP.RETRANS.PSHARE.MAX.WARN}": Macro(
         value="5", description="Segments sent again in percent of all segments sent, in each of three times 5m."
     ),
@@ -121,5 +129,9 @@ MACROS = {
     "{$TCP.REMOTE.PORT.MATCHES}": Macro(value=_MATCHES, description="Remote ports to monitor (a regular expression)."),
     "{$TCP.REMOTE.PORT.NOT_MATCHES}": Macro(
         value=_NOT_MATCHES, description="Remote ports not to monitor (a regular expression)."
+    ),
+    "{$TCP.SERVICE.MATCHES}": Macro(value=_MATCHES, description="Services to monitor (a regular expression)."),
+    "{$TCP.SERVICE.NOT_MATCHES}": Macro(
+        value=_NOT_MATCHES, description="Services not to monitor (a regular expression), such as ^user sessions$."
     ),
 }

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 GROUP = ("Templates/Operating systems", "846977d1dfed4968bc5f8bdb363285bc")  # the group and uuid of Zabbix's own
 HISTORY = "14d"  # longer than the daemon holds values back: Zabbix silently drops what is older than an item's history
+TEXT = '{{ITEM.LASTVALUE2}.regsub("(.*)", "\\1")}'
+"""The text to which `telling` refers, whole: without a function the frontend shows 20 characters of a text."""
 MACRO = re.compile(r"\{\$[A-Z_.]+(?::\"[^\"]*\")?\}")
 
 
@@ -48,6 +50,7 @@ class Trigger:
     run: tuple[str, ...]  # commands on the host
     do: str
     depends_on: tuple[str, ...] = ()  # the names of the triggers that make this one superfluous
+    told: str = ""  # what the text says to which its expression refers: the description begins with it
     manual_close: bool = False
     is_enabled: bool = True
     first_expression: str = ""  # where a released version had another one: the uuid is made of it, and must stay
@@ -64,9 +67,10 @@ class Trigger:
 
     @property
     def description(self) -> str:
-        """Return the runbook: what it means, what to run next, what to do."""
+        """Return the runbook: whose it is, where a text tells; what it means, what to run next, what to do."""
+        told = f"{self.told}: {TEXT}\n" if self.told else ""
         commands = "\n".join(f"  {command}" for command in self.run)
-        return f"{self.means}\n\nRun on the host, as root:\n{commands}\n\n{self.do}"
+        return f"{told}{self.means}\n\nRun on the host, as root:\n{commands}\n\n{self.do}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +98,17 @@ class Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A low-level discovery rule. `filters` are pairs of an LLD macro and the stem of the two macros that it must fit."""
+    """A low-level discovery rule. `filters` are pairs of an LLD macro and the stem of the two macros that it must fit.
+
+    `tag` is the tag of all that it makes, with `macro` as its value; `application` what has the items in format 3.4.
+    """
 
     key: str
     name: str
     description: str
+    tag: str
+    macro: str
+    application: str
     filters: tuple[tuple[str, str], ...]
     items: dict[str, Item]
     triggers: tuple[Trigger, ...]
@@ -204,6 +214,16 @@ def watched(key: str, begin: str = "6m") -> str:
     in which this stands is judged, and ends, while its counter is not sent. count() is 0, never unknown, without values.
     """
     return f"count(//{key},1h:now-{begin})>0"
+
+
+def telling(expression: str, key: str) -> str:
+    """Return an expression that is true when `expression` is, and in which the text of `key` stands second: see TEXT.
+
+    Zabbix numbers the functions in an expression as they stand, the same ones again, too: the first condition may have one. Where
+    the text never had a value count() is 0, never unknown. Only where its item is disabled the trigger is judged no more.
+    """
+    first, *others = expression.split(" and ")
+    return " and ".join([first, f"count(//{key},#1)>=0", *others])
 
 
 def without_context(macro: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sender.items import TEMPLATE
 from templates.format_6_0 import event_name
+from templates.model import calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -104,7 +105,8 @@ def _triggers(triggers: Sequence[Trigger]) -> str:
 
 def _runbook(trigger: Trigger) -> str:
     commands = "\n".join(f"    {command}" for command in trigger.run)
+    told = f"{trigger.told}: {_code(calls(trigger.expression)[1].key)}.\n\n" if trigger.told else ""
     return (
-        f"### {trigger.name}\n\n{trigger.means}\n\nExpression: `{trigger.expression}`\n\nRun on the host, as root:\n\n"
+        f"### {trigger.name}\n\n{told}{trigger.means}\n\nExpression: `{trigger.expression}`\n\nRun on the host, as root:\n\n"
         f"{commands}\n\n{trigger.do}\n"
     )

@@ -7,7 +7,7 @@ from templates.flood_triggers import PEERS
 from templates.graphs import PORT_GRAPHS, REMOTE_GRAPHS
 from templates.listeners import ITEMS, PORT, TRIGGERS
 from templates.model import Item, Rule, Trigger
-from templates.states import MEANINGS
+from templates.states import prototypes
 from templates.triggers import CLOSE_WAIT_DO, CLOSE_WAIT_MEANS, NOT_ACCEPTED
 
 SENT_BY_DEFAULT = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
@@ -17,22 +17,7 @@ REMOTE = "TCP remote port {#NAME}"
 
 
 def _states(key: str, name: str, whose: str) -> dict[str, Item]:
-    return {
-        f"{key}[{state.name},{{#PORT}}]": Item(
-            name=f"{name}: {state.name}",
-            description=f"{whose} {MEANINGS[state]}{'' if state in SENT_BY_DEFAULT else _also(state)}",
-            component="network",
-            is_discovered=state in SENT_BY_DEFAULT,
-        )
-        for state in TcpState
-    }
-
-
-def _also(state: TcpState) -> str:
-    return (
-        f"\n\nNot created as shipped: to have it, turn on Discover (before Zabbix 5.2: Create enabled) for this "
-        f"prototype, and name {state.name} in ports.states of the daemon's configuration too."
-    )
+    return prototypes(key, name, whose, SENT_BY_DEFAULT, "ports.states")
 
 
 def _close_wait(name: str, key: str, macro: str, filter_: str, what: str) -> tuple[Trigger, Trigger]:
@@ -100,8 +85,11 @@ PORTS = Rule(
         "{#PORT}, and {#SCOPE}, which is loopback where every listener is bound to loopback, container where Docker has "
         "published the port and its connections are in a container, else any."
     ),
+    tag="port",
+    macro="{#PORT}",
+    application="TCP ports",
     filters=(("{#PORT}", "{$TCP.PORT"), ("{#SCOPE}", "{$TCP.PORT.SCOPE")),
-    items={**_states("tcp.status", PORT, "Sockets whose local port is {#PORT}."), **ITEMS},
+    items={**_states("tcp.status[{},{{#PORT}}]", PORT, "Sockets whose local port is {#PORT}."), **ITEMS},
     triggers=(
         *_close_wait(
             PORT, "tcp.status", "$TCP.CLOSE_WAIT", "sport", "Of the connections that clients have made to port {#PORT}:"
@@ -119,8 +107,11 @@ REMOTES = Rule(
         "Remote ports, of services that this host uses: those in ports.remote of the daemon's configuration. The "
         "daemon sends the list when it changes and every hour; 7 days after a port has left it Zabbix deletes its items."
     ),
+    tag="port",
+    macro="{#PORT}",
+    application="TCP ports",
     filters=(("{#PORT}", "{$TCP.REMOTE.PORT"),),
-    items=_states("tcp.remote.status", REMOTE, "Sockets whose remote port is {#PORT}."),
+    items=_states("tcp.remote.status[{},{{#PORT}}]", REMOTE, "Sockets whose remote port is {#PORT}."),
     triggers=(
         *_close_wait(
             REMOTE,
@@ -133,5 +124,3 @@ REMOTES = Rule(
     ),
     graphs=REMOTE_GRAPHS,
 )
-
-RULES = (PORTS, REMOTES)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sender.model import TcpState
 from sender.states import STATES
+from templates.model import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ADVICE = {
     TcpState.ESTABLISHED: (
@@ -42,3 +48,26 @@ _ADVICE = {
 
 MEANINGS = {state: f"{about.meaning}. {_ADVICE[state]}" for state, about in STATES.items()}
 COLOURS = {state: about.colour for state, about in STATES.items()}
+
+
+def prototypes(key: str, name: str, whose: str, sent: Sequence[TcpState], setting: str) -> dict[str, Item]:
+    """Return a prototype for each state, whose name stands in `key`.
+
+    Those that the daemon does not send, where `setting` of its configuration says nothing, are not created, and say so.
+    """
+    return {
+        key.format(state.name): Item(
+            name=f"{name}: {state.name}",
+            description=f"{whose} {MEANINGS[state]}{'' if state in sent else _also(state, setting)}",
+            component="network",
+            is_discovered=state in sent,
+        )
+        for state in TcpState
+    }
+
+
+def _also(state: TcpState, setting: str) -> str:
+    return (
+        f"\n\nNot created as shipped: to have it, turn on Discover (before Zabbix 5.2: Create enabled) for this "
+        f"prototype, and name {state.name} in {setting} of the daemon's configuration too."
+    )

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from sender.clock import boottime
 from sender.errors import SpoolError
-from sender.items import local_port
 from sender.model import Vitals
-from sender.sampling.port_memory import PortMemory
+from sender.sampling.memory import Memory
 from sender.spool.database import MEMORY
 from sender.spool.lock import daemon_of
 from sender.spool.reader import read_note, read_status
@@ -27,12 +26,12 @@ if TYPE_CHECKING:
 class DaemonState:
     """A daemon as it is seen from outside, so that a sample here says of it what is true.
 
-    `process` is None where none runs. `ports` is what it remembers of ports. `vitals` are zeros where none runs, and None
+    `process` is None where none runs. `memory` is what it remembers of ports and units. `vitals` are zeros where none runs, and None
     where this user cannot see whether one does. `trouble` is why its spool cannot be read.
     """
 
     process: int | None = None
-    ports: PortMemory = field(default_factory=PortMemory)
+    memory: Memory = field(default_factory=Memory)
     vitals: Vitals | None = None
     trouble: SpoolError | None = None
 
@@ -51,7 +50,7 @@ def daemon_state(path: str) -> DaemonState:
         pass
     return DaemonState(
         process=process,
-        ports=PortMemory.parse(note, _ports(waiting)),
+        memory=Memory.parse(note, _known(waiting)),
         vitals=_vitals(waiting, process, path),
         trouble=trouble,
     )
@@ -65,9 +64,9 @@ def nearest_directory(path: str) -> Path:
     return place
 
 
-def _ports(waiting: Mapping[str, Backlog]) -> frozenset[int]:
-    known = {port for each in waiting.values() for port in each.cursor.known.split(",")}
-    return frozenset(filter(None, map(local_port, known)))
+def _known(waiting: Mapping[str, Backlog]) -> set[str]:
+    """Return the ports and units that have items at a destination."""
+    return {name for each in waiting.values() for name in each.cursor.known.split(",")}
 
 
 def _vitals(waiting: Mapping[str, Backlog], process: int | None, path: str) -> Vitals | None:

@@ -6,10 +6,10 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from sender.items import to_request
+from sender.items import named, to_request
 from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import Vitals
-from sender.sampling.ports import PortTracker
+from sender.sampling.reporting import Reporting
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
 from sender.sampling.watch import ListenerWatch
@@ -93,9 +93,9 @@ def once(settings: Settings) -> int:
     for delivery in deliveries:
         if (ports := delivery.new_ports.ports) and delivery.verdict is not Verdict.ALL:
             _LOG.info(
-                "%s: new ports: %s. Zabbix creates their items within about a minute. Their values were not sent (the daemon "
+                "%s: new: %s. Zabbix creates their items within about a minute. Their values were not sent (the daemon "
                 "would hold them)",
-                *(delivery.name, ", ".join(ports)),
+                *(delivery.name, named(ports)),
             )
     if not all(done):
         _LOG.error("values that were not delivered are dropped: `run --once` does not use the spool")
@@ -166,9 +166,9 @@ def _sampler(
     settings: Settings, *, vitals: Callable[[int], Vitals], publish: Callable[[Sequence[Item]], None]
 ) -> Sampler:
     """Return a sampler that knows nothing of ports reported before."""
-    ports = PortTracker(settings.ports, service=ServiceNames())
+    reporting = Reporting(settings, service=ServiceNames())
     watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=settings.ports.peaks)
-    return Sampler(settings, sample=watch.sample, vitals=vitals, publish=publish, ports=ports)
+    return Sampler(settings, sample=watch.sample, vitals=vitals, publish=publish, reporting=reporting)
 
 
 def _no_vitals(uptime_s: int) -> Vitals:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sender.delivery.delivery import Delivery
+from sender.items import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -162,7 +163,7 @@ class Deliveries:
             self._workers[name].thread.join(max(0, deadline - time.monotonic()))
             self._log_backlog(name)
             if held := delivery.new_ports.ports:
-                _LOG.info("%s: dropped the values held for new port %s, as this daemon stops", name, ", ".join(held))
+                _LOG.info("%s: dropped the values held for new %s, as this daemon stops", name, named(held))
 
     def _log_backlog(self, name: str) -> None:
         queued, path = self._spool.queued(name), self._spool.path

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from sender.clock import boottime
 from sender.daemon.deliveries import Deliveries
 from sender.delivery.registration import Registrations
-from sender.items import local_port
 from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import Vitals
-from sender.sampling.port_memory import PortMemory
-from sender.sampling.ports import PortTracker
+from sender.sampling.memory import Memory
+from sender.sampling.reporting import Reporting
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
 from sender.sampling.watch import LOOK_S, ListenerWatch
@@ -46,16 +45,15 @@ class Pipeline:
             on_unknown=self._registrations.wake,
         )
         known = {port for name in names for port in self._spool.known(name)}
-        ports = list(filter(None, map(local_port, known)))
         self._is_note_read = not self._spool.trouble
-        memory = PortMemory.parse(self._spool.note, ports) if self._is_note_read else PortMemory.lost(ports)
+        memory = Memory.parse(self._spool.note, known) if self._is_note_read else Memory.lost(known)
         self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=settings.ports.peaks)
         self.sampling = Sampler(
             settings,
             sample=self._watch.sample,
             vitals=self._vitals,
             publish=self._publish,
-            ports=PortTracker(settings.ports, memory, service=ServiceNames(), now=boottime()),
+            reporting=Reporting(settings, memory, service=ServiceNames(), now=boottime()),
         )
         if settings.spool.path == ":memory:":
             _LOG.warning("spool.path is :memory:, so queued values are lost when this daemon stops")
@@ -114,10 +112,10 @@ class Pipeline:
         self._deliveries.apply(settings, _limits(settings))
 
     def _publish(self, items: Sequence[Item]) -> None:
-        self._spool.append(items, self.sampling.port_note)
+        self._spool.append(items, self.sampling.note)
         if not (self._is_note_read or self._spool.trouble):
             self._is_note_read = True  # which it could not be at the start
-            self.sampling.recall_ports(PortMemory.parse(self._spool.note))
+            self.sampling.recall(Memory.parse(self._spool.note))
         self._deliveries.wake()
 
     def _vitals(self, uptime_s: int) -> Vitals:

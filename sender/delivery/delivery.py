@@ -101,7 +101,7 @@ class Delivery:
         if self.unknown_host.is_waiting:
             parts.append(f"{self.queued} values queued, one sample is offered again and again")
         if held := len(self.new_ports.ports):
-            parts.append(f"values of {held} new ports held")
+            parts.append(f"values of {held} new ports or units held")
         return "; ".join(parts)
 
     @property

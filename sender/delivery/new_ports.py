@@ -1,4 +1,6 @@
-"""Holds the values of newly discovered ports until one destination has their items. Knows no spool and no retry policy.
+"""Holds the values of newly discovered ports and units until one destination has their items. Knows no spool and no retry policy.
+
+A unit is held as a port is, and where this says port, it says both.
 
 Zabbix creates the items of a port from discovery and knows them within a minute; a proxy after its ConfigFrequency, an hour
 before 6.4. It rejects values that come before, and does not say why. One thread at a time may use an instance; `ports` may
@@ -14,8 +16,8 @@ from dataclasses import dataclass, field
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
+from sender.items import named
 from sender.spool.sample import Sample
-from sender.text import some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -92,8 +94,8 @@ class NewPorts:
             return
         if self._held:
             _LOG.warning(
-                "%s: host name changed: dropped the values held for new port %s of host %r",
-                *(self._name, some_of(self._held), self._host),
+                "%s: host name changed: dropped the values held for new %s of host %r",
+                *(self._name, named(self._held), self._host),
             )
         self._held.clear()
         self.created.clear()
@@ -153,7 +155,9 @@ class NewPorts:
             held.samples.popleft()
             self.rejected += outcome.rejected
             if held.is_logged:
-                _LOG.info("%s: Zabbix has created the items of port %s; delivering its held values", self._name, port)
+                _LOG.info(
+                    "%s: Zabbix has created the items of %s; delivering its held values", self._name, named([port])
+                )
         while held.samples:
             batch = list(held.samples)[:_AT_ONCE]
             self.rejected += send(list(chain.from_iterable(sample.items() for sample in batch))).rejected
@@ -169,8 +173,8 @@ class NewPorts:
             del self._held[port]
         if gone:
             _LOG.info(
-                "%s: dropped the values held for port %s: Zabbix never created its items, and it is not reported any more",
-                *(self._name, some_of(gone)),
+                "%s: dropped the values held for %s: Zabbix never created its items, and it is not reported any more",
+                *(self._name, named(gone)),
             )
 
     def _log_missing(self) -> None:
@@ -184,9 +188,9 @@ class NewPorts:
             held.is_logged = True
         if missing:
             _LOG.warning(
-                "%s: Zabbix has not created the items of port %s, %.0f minutes after their discovery. The newest %d samples "
+                "%s: Zabbix has not created the items of %s, %.0f minutes after their discovery. The newest %d samples "
                 "of each are held, and one is tried every %.0f minutes. Does the filter of the discovery rule leave them out "
-                "({$TCP.PORT.NOT_MATCHES} and its like)? Then name them in `ports.exclude`. Is the rule disabled? Does a proxy "
+                "({$TCP.PORT.NOT_MATCHES} and its like)? Then name them in `ports.exclude` or `services.exclude`. Is the rule disabled? Does a proxy "
                 "read its configuration less often (ConfigFrequency)?",
-                *(self._name, some_of(missing), _LOG_AFTER_S / 60, _MAX_SAMPLES, _LATE_S / 60),
+                *(self._name, named(missing), _LOG_AFTER_S / 60, _MAX_SAMPLES, _LATE_S / 60),
             )

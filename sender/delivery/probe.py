@@ -11,6 +11,8 @@ from enum import Enum
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from sender.items import named
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -55,8 +57,8 @@ class Part:
         if not self.port:
             return self.items[0].key
         if self.lacks_items:
-            return f"all of port {self.port}"
-        return f"{self.rejected} of {len(self.items)} values of port {self.port}"
+            return f"all of {named([self.port])}"
+        return f"{self.rejected} of {len(self.items)} values of {named([self.port])}"
 
 
 def parts(sample: Iterable[Item]) -> list[list[Item]]:

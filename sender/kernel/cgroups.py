@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.kernel.unit_names import OTHER, owner_of
+from sender.kernel.unit_names import owner_of
+from sender.model import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,17 +29,17 @@ class CgroupNames:
 
     def __init__(self, roots: Sequence[Path] = ROOTS) -> None:
         self._roots = roots
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str] | None = None
 
     def owners(self, ids: AbstractSet[int]) -> Mapping[int, str] | None:
         """Return the owner of each cgroup; None where the machine's cgroups cannot be seen."""
-        if not ids <= self._names.keys():
+        if self._names is None or not ids <= self._names.keys():
             root = find_root(self._roots)
             if root is None:
                 return None
-            tree = dict(_tree(root))
+            tree, known = dict(_tree(root)), self._names or {}
             # On a machine of 32 bits a directory's number is half of the id.
-            found = {each: tree.get(each) or tree.get(each & _LOW) or self._names.get(each, OTHER) for each in ids}
+            found = {each: tree.get(each) or tree.get(each & _LOW) or known.get(each, OTHER) for each in ids}
             self._names = {**tree, **found}
         return self._names
 

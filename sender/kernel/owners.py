@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sender.kernel.unit_names import KERNEL
-from sender.model import TcpState
+from sender.model import KERNEL, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,10 +14,16 @@ if TYPE_CHECKING:
     from sender.kernel.counts import SocketCounts
 
 
-def cgroups_of(counts: SocketCounts) -> set[int]:
-    """Return the ids of all cgroups that have sockets; nothing where the kernel does not say."""
-    by_state = counts.owners.by_state.values() if counts.owners else ()
-    return {cgroup for found in by_state for cgroup in found}
+# Those whose sockets all have a cgroup.
+_FULL = (TcpState.LISTEN, TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.SYN_SENT)
+
+
+def cgroups_of(counts: SocketCounts) -> set[int] | None:
+    """Return the ids of all cgroups that have sockets; None where the kernel has none, or nobody has asked."""
+    if not counts.owners:
+        return None
+    found = {cgroup for cgroups in counts.owners.by_state.values() for cgroup in cgroups}
+    return None if not found and any(counts.states[state] for state in _FULL) else found
 
 
 def port_owners(cgroups: Mapping[int, AbstractSet[int]], names: Mapping[int, str]) -> dict[int, str]:

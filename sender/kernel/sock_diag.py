@@ -85,8 +85,8 @@ class SockDiag:
 
     def _with_owners(self, snapshot: Snapshot, counts: SocketCounts, bound: SocketCounts | None) -> Snapshot:
         """Return the snapshot with the owners of its sockets, where they are wanted and can be known."""
-        ids = cgroups_of(counts)
-        names = self._cgroups.owners(ids | cgroups_of(bound) if bound else ids) if ids else None
+        ids, of_bound = cgroups_of(counts), cgroups_of(bound) if bound else None
+        names = None if ids is None else self._cgroups.owners(ids | (of_bound or set()))
         if names is None:
             return snapshot
         owner_of_port = port_owners(counts.cgroups, names)
@@ -117,9 +117,10 @@ class SockDiag:
         return self._attempt(way, wanted)
 
     def _attempt(self, way: Iterable[bytes], wanted: CountedPorts) -> tuple[Snapshot, SocketCounts]:
+        usable = usable_ports() if wanted.ephemeral else None
         clock, ns = divmod(self._time_ns(), 1_000_000_000)
         begin = time.perf_counter()
-        counts = self._exchange.dump_all(way, SocketCounts(wanted, usable_ports() if wanted.ephemeral else None))
+        counts = self._exchange.dump_all(way, SocketCounts(wanted, usable))
         snapshot = Snapshot(
             clock=clock,
             ns=ns or 1,  # Zabbix takes 0 for "no ns" and then numbers values by their place in the packet

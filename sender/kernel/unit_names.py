@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-OTHER = "other"
-KERNEL = "kernel"  # sockets that no program has any more
+from sender.model import OTHER
+
 USER_SERVICES, USER_SESSIONS = "user services", "user sessions"
 
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|socket)")  # systemd.unit(5)

@@ -7,40 +7,29 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
 from sender.errors import KernelError
 from sender.items import to_items
-from sender.sampling.guard import DAY_S
+from sender.sampling.left_out import LeftOutLog
 from sender.sampling.rare import RareValues
-from sender.settings.values import MOST_PORTS
-from sender.text import duration, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sender.model import CountedPorts, Item, Snapshot, Vitals
-    from sender.sampling.port_memory import PortMemory
-    from sender.sampling.ports import PortTracker
-    from sender.settings.schema import PortSettings, Settings
+    from sender.sampling.memory import Memory
+    from sender.sampling.reporting import Reporting
+    from sender.settings.schema import Settings
 
 _LOG = logging.getLogger(__name__)
-_LOG_AGAIN_S = 3600.0
-
-
-def how_to_report_more(ports: PortSettings) -> str:
-    """Return what to do where `ports.limit` leaves ports out."""
-    if ports.limit < MOST_PORTS:
-        return "Raise ports.limit, or name some in ports.exclude"
-    return "More cannot be reported: name in ports.exclude those that matter least, or those that matter in ports.local"
 
 
 class Sampler:
     """The sampling of one host: `sample` asks the kernel, `vitals` the daemon, given its uptime in s; `publish` takes both.
 
-    `ports` are those to be reported, by the clock `elapsed`.
+    `reporting` says what is reported, by the clock `elapsed`.
     `tick` and `once` belong to one thread; `apply` may be called from another, `ended` and `trouble` be read from any.
     """
 
@@ -51,7 +40,7 @@ class Sampler:
         sample: Callable[[CountedPorts], Snapshot],
         vitals: Callable[[int], Vitals],
         publish: Callable[[Sequence[Item]], None],
-        ports: PortTracker,
+        reporting: Reporting,
         elapsed: Callable[[], float] = boottime,
     ) -> None:
         self._sample = sample
@@ -65,76 +54,46 @@ class Sampler:
         self._took_s = 0.0  # by that tick
         self.ended = time.monotonic()  # when it did, by the clock of systemd's watchdog, which a suspend stops
         self.trouble: str | None = None  # why there is no sample; None while there are
-        self._left_out: Sequence[int] = ()  # the ports that were logged last,
-        self._log_left_out_at = 0.0  # and when others may be
-        self._log_budget_at = 0.0  # when it may be logged again that the budget of new ports is used up
-        self._is_young_logged = False
         self._settings = settings
-        self._ports = ports
+        self._reporting = reporting
         self._rare = RareValues()
+        self._port_log, self._unit_log = LeftOutLog(), LeftOutLog()
         self._host = ""  # of the last sample
 
     def apply(self, settings: Settings) -> None:
         """Take the next samples as these settings say."""
-        self._ports = self._ports.with_settings(settings.ports)
+        self._reporting = self._reporting.with_settings(settings)
         self._settings = settings
         self._rare.reset()  # a destination may be new
         self._began = None
 
     def once(self) -> None:
         """Take and publish one sample. Raises KernelError."""
-        host, ports, rare = self._settings.host, self._ports, self._rare  # which a reload may change at any moment
-        snapshot = self._sample(replace(ports.wanted, counters=self._settings.counters))
+        settings, reporting, rare = (
+            self._settings,
+            self._reporting,
+            self._rare,
+        )  # which a reload may change at any moment
+        snapshot = self._sample(reporting.wanted)
         now = self._elapsed()
         vitals = self._vitals(int(now - self._started))
-        tracked = ports.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
-        if vitals.wants_discovery or host != self._host:
+        if vitals.wants_discovery or settings.host != self._host:
             rare.reset()
-        self._host = host
-        self._publish(rare.due(to_items(snapshot, vitals, host=host, tracked=tracked), now))
-        self._log_left_out(ports.left_out.over_limit, now)
-        self._log_budget(ports.left_out.over_budget, now)
+            reporting.reset()
+        self._host = settings.host
+        tracked = reporting.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
+        self._publish(rare.due(to_items(snapshot, vitals, host=settings.host, tracked=tracked), now))
+        self._port_log.log_ports(reporting.ports.left_out, settings.ports, now)
+        self._unit_log.log_units(reporting.units.left_out, settings.services, now)
 
-    def recall_ports(self, memory: PortMemory) -> None:
-        """Take in what is remembered of ports, where it could not be read at the start."""
-        self._ports.recall(memory, self._elapsed())
+    def recall(self, memory: Memory) -> None:
+        """Take in what is remembered of ports and units, where it could not be read at the start."""
+        self._reporting.recall(memory, self._elapsed())
 
     @property
-    def port_note(self) -> str:
-        """Return what is to be remembered of ports over a restart."""
-        return self._ports.note
-
-    def _log_budget(self, ports: Sequence[int], now: float) -> None:
-        """Log once a day that the budget of new ports is used up."""
-        if ports and now >= self._log_budget_at:
-            self._log_budget_at = now + DAY_S
-            _LOG.warning(
-                "ports.new_per_day of %d reached: %d new listening ports are not reported for now: %s. Does something listen on "
-                "ever another port? Name its range in ports.exclude. Are these services that stay? Name them in ports.local, or "
-                "raise ports.new_per_day (repeated daily)",
-                *(self._settings.ports.new_per_day, len(ports), some_of(ports)),
-            )
-
-    def _log_young(self, ports: Sequence[int]) -> None:
-        """Log once that some ports are too new."""
-        if ports and not self._is_young_logged:
-            self._is_young_logged = True
-            _LOG.info(
-                "ports of the kernel's ephemeral range are reported after %s of listening (ports.ephemeral_after); now %s. Name "
-                "a service of yours in ports.local",
-                *(duration(self._settings.ports.ephemeral_after), some_of(ports)),
-            )
-
-    def _log_left_out(self, ports: Sequence[int], now: float) -> None:
-        if ports != self._left_out and (now >= self._log_left_out_at or not ports):
-            self._left_out, self._log_left_out_at = ports, now + _LOG_AGAIN_S
-            if ports:
-                _LOG.warning(
-                    "ports.limit of %d reached: %d listening ports are not reported: %s. %s",
-                    *(self._settings.ports.limit, len(ports), some_of(ports), how_to_report_more(self._settings.ports)),
-                )
-            else:
-                _LOG.info("no listening port is over ports.limit any more")
+    def note(self) -> str:
+        """Return what is to be remembered over a restart."""
+        return str(self._reporting.memory)
 
     def tick(self) -> None:
         """Take and publish one sample, or log why there is none: a hole, never zeros."""
@@ -152,7 +111,6 @@ class Sampler:
             if self._failures:
                 _LOG.info("sampling works again after %d missed samples", self._failures)
             self._failures, self.trouble = 0, None
-            self._log_young(self._ports.left_out.young)
         finally:
             self._took_s = self._elapsed() - now
             self.ended = time.monotonic()

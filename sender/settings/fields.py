@@ -47,6 +47,7 @@ PortRange: TypeAlias = Annotated[tuple[int, int], BeforeValidator(values.port_ra
 PortRangeList: TypeAlias = Annotated[tuple[PortRange, ...], _LIST]
 EphemeralAfter: TypeAlias = Annotated[int, BeforeValidator(values.duration_between("0s", "7d"))]
 NewPerDay: TypeAlias = Annotated[int, BeforeValidator(values.new_per_day)]
-PortLimit: TypeAlias = Annotated[int, BeforeValidator(values.limit)]
+Limit: TypeAlias = Annotated[int, BeforeValidator(values.limit)]
+PatternList: TypeAlias = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=255), _PRINTABLE], ...], _LIST]
 State: TypeAlias = Annotated[TcpState, BeforeValidator(values.state)]
 StateList: TypeAlias = Annotated[tuple[State, ...], _LIST, _FILLED, _ONCE_EACH]

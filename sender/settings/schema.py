@@ -23,12 +23,13 @@ from sender.settings.fields import (
     Interval,
     KeepRejected,
     KeyFile,
+    Limit,
     MaxAge,
     Metadata,
     Name,
     NewPerDay,
     NodeList,
-    PortLimit,
+    PatternList,
     PortList,
     PortRangeList,
     Size,
@@ -99,10 +100,20 @@ class PortSettings(Frozen):
     remote: PortList = ()
     exclude: PortRangeList = ()
     states: StateList = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
-    limit: PortLimit = 50
+    limit: Limit = 50
     ephemeral_after: EphemeralAfter = 3600
     new_per_day: NewPerDay = 20
     peaks: bool = True
+
+
+class ServiceSettings(Frozen):
+    """Which systemd units are reported, in which states. `exclude` holds patterns of their names; `new_per_day` as of ports."""
+
+    report: bool = True
+    states: StateList = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
+    exclude: PatternList = ()
+    limit: Limit = 50
+    new_per_day: NewPerDay = 20
 
 
 class SpoolSettings(Frozen):
@@ -138,7 +149,9 @@ class Settings(Frozen):
     agent_config: AbsolutePath = None
     autoregistration: Annotated[Autoregistration | None, BeforeValidator(values.not_empty)] = None
     ports: PortSettings = PortSettings()
+    services: ServiceSettings = ServiceSettings()
     counters: bool = True
+    name_destinations: bool = True
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     _warnings: tuple[str, ...] = PrivateAttr(())
@@ -219,6 +232,7 @@ _SECTIONS: dict[str, type[Frozen]] = {
     "autoregistration": Autoregistration,
     "destinations": Destination,
     "ports": PortSettings,
+    "services": ServiceSettings,
     "spool": SpoolSettings,
     "tls": Tls,
 }

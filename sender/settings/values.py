@@ -30,7 +30,7 @@ CREDENTIALS = Path("/run/credentials/tcp-status-sender.service")
 
 _MAX_HOST_NAME = 128  # characters; Zabbix manual: API, Host object
 _SHOWN_BITS = 128
-MOST_PORTS = 1000
+MOST_NAMES = 1000  # of ports, and of units
 _SIZES = {"KiB": 2**10, "MiB": MIB, "GiB": 2**30}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
 
@@ -92,16 +92,16 @@ def state(value: object) -> TcpState:
 
 
 def limit(value: object) -> int:
-    """Return how many ports may be reported."""
-    if type(value) is not int or not 1 <= value <= MOST_PORTS:
-        raise ValueError(f"expected a number of ports from 1 to {MOST_PORTS}")
+    """Return how many ports, or units, may be reported."""
+    if type(value) is not int or not 1 <= value <= MOST_NAMES:
+        raise ValueError(f"expected a number from 1 to {MOST_NAMES}")
     return value
 
 
 def new_per_day(value: object) -> int:
-    """Return how many new ports may be reported in a day."""
-    if type(value) is not int or not 0 <= value <= MOST_PORTS:
-        raise ValueError(f"expected a number of ports from 0 to {MOST_PORTS}")
+    """Return how many new ones may be reported in a day."""
+    if type(value) is not int or not 0 <= value <= MOST_NAMES:
+        raise ValueError(f"expected a number from 0 to {MOST_NAMES}")
     return value
 
 

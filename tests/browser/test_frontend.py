@@ -90,7 +90,12 @@ def test_latest_data_shows_what_the_kernel_counts(zabbix: ZabbixStack, frontend:
             config = tmp_path / "config.yaml"
             config.write_text(
                 json.dumps(
-                    {"host": "app-01", "destinations": [{"nodes": [trapper.node]}], "ports": {"listening": False}}
+                    {
+                        "host": "app-01",
+                        "destinations": [{"nodes": [trapper.node]}],
+                        "ports": {"listening": False},
+                        "services": {"report": False},
+                    }
                 )
             )
             done = subprocess.run(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.command import COMMAND, tcp_status_sender, until
-from sender.items import DISCOVERIES, KEYS
+from lab.keys import FIRST_KEYS
+from sender.items import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ def test_a_dry_run_is_the_request_as_json() -> None:
     request = json.loads(done.stdout)
     assert list(request) == ["request", "data"]
     assert request["request"] == "sender data"
-    assert [value["key"] for value in request["data"]][: len(KEYS) + 2] == [*KEYS, *DISCOVERIES]
+    assert [value["key"] for value in request["data"]][: len(KEYS) + 2] == FIRST_KEYS
     for value in request["data"]:
         assert list(value) == ["host", "key", "value", "clock", "ns"]
         assert (type(value["value"]), type(value["clock"]), type(value["ns"])) == (str, int, int)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.command import COMMAND, tcp_status_sender, unit_environment, until
-from lab.keys import FIRST, STEADY
+from lab.keys import FIRST, FIRST_KEYS, STEADY
 from lab.trapper import Trapper, counts
 from sender import __version__
-from sender.items import DISCOVERIES, KEYS
+from sender.items import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -347,7 +347,7 @@ def test_once_delivers_once(config: Callable[..., Path]) -> None:
     assert done.returncode == 0, done.stderr
     assert len(one.requests) == len(other.requests) == 1
     assert one.requests == other.requests
-    assert [value["key"] for value in one.values] == [*KEYS, *DISCOVERIES]
+    assert [value["key"] for value in one.values] == FIRST_KEYS
 
 
 def test_once_fails_where_one_destination_does(config: Callable[..., Path]) -> None:

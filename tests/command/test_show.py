@@ -68,6 +68,7 @@ def test_json_has_the_same_for_programs(port: int, config: Callable[..., Path]) 
     assert nobody == {
         "port": 9,
         "service": "discard",
+        "unit": None,
         "scope": None,
         "states": {"ESTABLISHED": 0},
         "queue": None,
@@ -76,6 +77,7 @@ def test_json_has_the_same_for_programs(port: int, config: Callable[..., Path]) 
     assert ours == {
         "port": port,
         "service": None,
+        "unit": None,
         "scope": "loopback",
         "states": {"ESTABLISHED": 1},
         "queue": {"waiting": 1, "limit": 0, "pused": 100.0, "peak": None},

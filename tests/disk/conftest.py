@@ -50,7 +50,9 @@ def config(tmp_path: Path) -> Callable[..., Path]:
         destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
         path = tmp_path / "config.yaml"
         values = {"host": "web-01", "interval": 1, "destinations": destinations, "spool": {"path": str(spool)}}
-        path.write_text(json.dumps({**values, "ports": {"listening": False}, **settings}))
+        path.write_text(
+            json.dumps({**values, "ports": {"listening": False}, "services": {"report": False}, **settings})
+        )
         return path
 
     return config

@@ -29,7 +29,13 @@ def config(directory: Path, host: str, port: int, key: str) -> Path:
     tls = {"connect": "psk", "psk_identity": f"PSK {host}", "psk_file": str(file)}
     destination = {"nodes": [f"127.0.0.1:{port}"], "tls": tls}
     spool = {"path": str(directory / "spool.db")}
-    settings = {"host": host, "destinations": [destination], "ports": {"listening": False}, "spool": spool}
+    settings = {
+        "host": host,
+        "destinations": [destination],
+        "ports": {"listening": False},
+        "services": {"report": False},
+        "spool": spool,
+    }
     path.write_text(json.dumps(settings))
     return path
 

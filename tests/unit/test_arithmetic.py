@@ -8,8 +8,18 @@ import re
 import pytest
 
 from lab import documents
-from sender.items import DISCOVERIES, KEYS, LOCAL, QUEUE_KEYS, REMOTE, TCP_COUNTERS, TCP_EXT_COUNTERS, is_rare
-from sender.settings.schema import PortSettings
+from sender.items import (
+    DISCOVERIES,
+    KEYS,
+    LOCAL,
+    QUEUE_KEYS,
+    REMOTE,
+    TCP_COUNTERS,
+    TCP_EXT_COUNTERS,
+    TEXTS,
+    is_rare,
+)
+from sender.settings.schema import PortSettings, ServiceSettings
 
 STATES = [state.name for state in PortSettings().states]
 SIZING, SCALE = documents.text("docs/sizing.md"), documents.text("docs/scale.md")
@@ -32,7 +42,8 @@ PORT_RARE = [key for key in of_port(LOCAL) if is_rare(key)]
 PORT_REMOTE = of_port(REMOTE)
 COUNTERS = [key for key in KEYS if key.startswith("tcp.counter[")]
 RATES = [key for key in HOST if key in COUNTERS]  # the template makes one of each, for each sample
-ITEMS, PORT_ITEMS = len(KEYS) + len(COUNTERS), len(of_port(LOCAL)) + 1  # with the figures that it makes of counters
+# With the figures that it makes of counters.
+ITEMS, PORT_ITEMS = len(KEYS) + len(TEXTS) + len(COUNTERS), len(of_port(LOCAL)) + 1
 BEFORE = 90  # values of a host with ten ports, before there were counters: a quarter more may be sent
 
 
@@ -70,7 +81,7 @@ def prose(text: str) -> str:
 def test_a_host_with_ten_ports_sends_little_more_than_before() -> None:
     """At most a quarter above what it was: of the counters, those that seldom change are rare."""
     assert values(10) <= 1.25 * BEFORE
-    assert values(10) == 103
+    assert values(10) == 105
 
 
 def test_rare_keys_are_of_what_seldom_changes() -> None:
@@ -88,6 +99,8 @@ def test_the_values_of_a_sample(text: str) -> None:
     assert re.search(rf"A sample (has|is) at most {len(HOST)} values", said)
     assert re.search(rf"Each local port adds {len(PORT)}\b", said)
     assert re.search(rf"[Ee]ach remote port (adds )?{len(PORT_REMOTE)}\b", said)
+    assert re.search(rf"[Ee]ach unit (adds )?{len(ServiceSettings().states)}\b", said)
+    assert re.search(rf"\b{len(TEXTS)} texts\b", said)
     assert f"{len(RARE)} of the host and {len(PORT_RARE)} of each local port" in said
     for ports in (0, 10, 50):
         rare = len(RARE) + ports * len(PORT_RARE)
@@ -104,6 +117,7 @@ def test_what_a_sample_is_made_of() -> None:
         "two of MPTCP": 2,
         "four of orphaned sockets and TCP memory": 4,
         "nine of the kernel's counters": len(RATES),
+        "two of ephemeral ports": 2,
         "three about the daemon": sum(key.startswith("tcp.sender.") for key in HOST),
     }
     assert sum(groups.values()) == len(HOST)

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.findings import checks, one, results
-from lab.keys import FIRST
+from lab.keys import FIRST, FIRST_KEYS
 from lab.spools import opened, sample
 from lab.trapper import Trapper, accept, counts, packet, redirect
 from sender.commands.check.kernel import check_kernel
 from sender.commands.check.report import CheckResult, as_text
 from sender.commands.daemon_state import daemon_state
-from sender.items import DISCOVERIES, KEYS
 from sender.model import CountedPorts
 from sender.sampling.guard import GuardMemory
-from sender.sampling.port_memory import PortMemory
+from sender.sampling.memory import Memory, NameMemory
 from sender.spool.sample import Limits
 from sender.spool.spool import Spool
 
@@ -214,7 +213,7 @@ def test_a_host_without_the_template(config: Callable[..., Path]) -> None:
         asked = [request for request in trapper.requests if request["request"] == "active checks"]
     assert results(findings)["host"] == "ok"
     assert "probably the template is not linked to it" in one(findings, "fail")["found"]
-    assert one(findings, "fail")["keys"] == [*KEYS, *DISCOVERIES]
+    assert one(findings, "fail")["keys"] == FIRST_KEYS
     assert asked == [{"request": "active checks", "host": "web-01"}]
 
 
@@ -265,7 +264,7 @@ def test_ports_that_wait_for_another_day(config: Callable[..., Path], tmp_path: 
         ports = {"new_per_day": 1, "ephemeral_after": "1h"}
         path = config(trapper.port, ports=ports)
         guard = GuardMemory(waiting={other.port: 3700, third.port: 60}, spent=[5], begun=8000)
-        memory = PortMemory(named={trapper.port: 0}, guard=guard)
+        memory = Memory(ports=NameMemory(named={trapper.port: 0}, guard=guard))
         spool = opened(tmp_path / "spool.db", "d0")
         spool.append(sample(1), str(memory))
         spool.close()
@@ -308,7 +307,7 @@ def test_ports_that_are_none_are_not_looked_for(config: Callable[..., Path], tmp
         spool = Spool(str(tmp_path / "spool.db"), ["d0"], Limits(max_age_s=1e9, max_bytes=2**20))
         spool.learn("d0", ["443", "98080", "65536", "remote 5432"])
         spool.close()
-        assert set(daemon_state(str(tmp_path / "spool.db")).ports.named) == {443}
+        assert set(daemon_state(str(tmp_path / "spool.db")).memory.ports.named) == {443}
         assert results(checks(path, 0))["spool"] == "ok"
 
 

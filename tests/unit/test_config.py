@@ -169,7 +169,7 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         "spool.max_age: is '1s'; expected a duration from 1m to 365d",
         "spool.max_size: is 3; expected a size from 1MiB to 1024GiB, such as 256MiB",
         "spool.max_sise: unknown key; did you mean 'max_size'?",
-        "[2]: unknown key; expected one of host, interval, destinations, agent_config, autoregistration, ports, counters, spool, log_level",
+        "[2]: unknown key; expected one of host, interval, destinations, agent_config, autoregistration, ports, services, counters, name_destinations, spool, log_level",
     ])  # fmt: skip
 
 
@@ -236,8 +236,8 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         ("ports: {states: [ESTAB]}\n", "ports.states[0]: is 'ESTAB'; expected one of ESTABLISHED, SYN_SENT, SYN_RECV"),
         ("ports: {states: []}\n", "ports.states: is empty; expected at least one entry"),
         ("ports: {states: [1]}\n", "ports.states[0]: is 1; expected one of ESTABLISHED"),
-        ("ports: {limit: 0}\n", "ports.limit: is 0; expected a number of ports from 1 to 1000"),
-        ("ports: {limit: 50.0}\n", "ports.limit: is 50.0; expected a number of ports from 1 to 1000"),
+        ("ports: {limit: 0}\n", "ports.limit: is 0; expected a number from 1 to 1000"),
+        ("ports: {limit: 50.0}\n", "ports.limit: is 50.0; expected a number from 1 to 1000"),
         ("ports: {listening: 1}\n", "ports.listening: is 1; expected true or false"),
         ("ports: {listen: true}\n", "ports.listen: unknown key; did you mean 'listening'?"),
         ("destinations: [{name: '', nodes: [a]}]\n", "destinations[0].name: is ''; expected at least 1 character"),

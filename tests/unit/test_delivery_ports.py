@@ -54,7 +54,7 @@ def test_the_state_tells_of_ports_that_wait(spool: Spool, zabbix: Zabbix, delive
     zabbix.lacks = of_443
     spool.append(sample(1))
     delivery.drain()
-    assert delivery.state == "all values accepted; values of 1 new ports held"
+    assert delivery.state == "all values accepted; values of 1 new ports or units held"
 
 
 def test_which_ports_are_known_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:

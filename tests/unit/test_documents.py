@@ -11,7 +11,7 @@ import yaml
 
 from lab import documents
 from lab.documents import DOCUMENTS, REPOSITORY
-from sender.items import DISCOVERIES, KEYS
+from sender.items import DISCOVERIES, KEYS, LOCAL, REMOTE, TEXTS, UNITS
 from sender.settings.schema import Settings
 
 TESTS = Path(__file__).parents[1]
@@ -22,10 +22,14 @@ LANGUAGES = {"sh", "text", "yaml", "ini", "json", "python", "diff"}
 
 def test_the_table_of_items_is_complete() -> None:
     """Every key that is sent has its line in a table, in the order in which it is sent; those of a port with STATE and PORT."""
-    host, ports = list(KEYS), [key for keys in DISCOVERIES.values() for key in keys]
-    general = dict.fromkeys(re.sub(r"\[[A-Z_0-9]+,", "[STATE,", key).replace("{#PORT}", "PORT") for key in ports)
     shown = re.findall(r"^\| `(tcp\.[^`]+)` \|", documents.text("docs/items.md"), re.MULTILINE)
-    assert shown == [*host, *DISCOVERIES, *general]
+    assert shown == [*KEYS, *TEXTS, LOCAL, REMOTE, *general(LOCAL, REMOTE), UNITS, *general(UNITS)]
+
+
+def general(*rules: str) -> list[str]:
+    """Return the keys that these rules discover, each once, with STATE, PORT and UNIT."""
+    keys = [re.sub(r"\[[A-Z_0-9]+,", "[STATE,", key) for rule in rules for key in DISCOVERIES[rule]]
+    return list(dict.fromkeys(re.sub(r"\{#([A-Z]+)\}", r"\1", key) for key in keys))
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sender.items import to_items
 from sender.model import Listener, Snapshot, TcpState, Vitals
 from sender.sampling.guard import DAY_S, FIRST_S, ChurnGuard, GuardMemory
-from sender.sampling.port_memory import PortMemory
-from sender.sampling.ports import LeftOut, PortTracker
+from sender.sampling.memory import Memory, NameMemory
+from sender.sampling.names import LeftOut
+from sender.sampling.ports import PortTracker
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def sample(listening: Iterable[int]) -> Snapshot:
     )
 
 
-def tracker(memory: PortMemory | None = None, now: float = 0.0, **keys: object) -> PortTracker:
+def tracker(memory: NameMemory[int] | None = None, now: float = 0.0, **keys: object) -> PortTracker:
     """Ports as the settings `keys` say, after a start at `now`."""
-    return PortTracker(PortSettings.model_validate(keys), memory or PortMemory(), service=str, now=now)
+    return PortTracker(PortSettings.model_validate(keys), memory or NameMemory(), service=str, now=now)
 
 
 def local(ports: PortTracker, now: float, *listening: int) -> list[int]:
@@ -46,7 +47,7 @@ def local(ports: PortTracker, now: float, *listening: int) -> list[int]:
 
 def restarted(ports: PortTracker, now: float, **keys: object) -> PortTracker:
     """Return the ports of the next daemon, whose clock begins anew at `now`."""
-    return tracker(PortMemory.parse(ports.note), now, **keys)
+    return tracker(Memory.parse(str(Memory(ports=ports.memory))).ports, now, **keys)
 
 
 def test_listeners_on_ever_another_ephemeral_port_make_no_items() -> None:
@@ -154,9 +155,11 @@ def test_a_reload_during_a_sample_charges_nothing_twice() -> None:
 
 def test_where_nobody_can_tell_nothing_is_free() -> None:
     """A spool that cannot be read at the start: what is known there goes on, and the rest costs the day's budget until then."""
-    ports = tracker(PortMemory.lost([1]), new_per_day=1)
+    ports = tracker(Memory.lost(["1"]).ports, new_per_day=1)
     assert local(ports, 0, 1, 2, 3) == [1, 2]
-    ports.recall(PortMemory.parse(str(PortMemory(named={3: 5}, guard=GuardMemory(spent=[10], begun=900)))), 30.0)
+    ports.recall(
+        Memory.parse(str(Memory(ports=NameMemory(named={3: 5}, guard=GuardMemory(spent=[10], begun=900))))).ports, 30.0
+    )
     assert local(ports, 30, 1, 2, 3, 4) == [1, 2, 3]
     assert ports.left_out.over_budget == (4,)
 
@@ -223,7 +226,7 @@ def test_a_reload_keeps_what_is_known() -> None:
 )
 def test_a_note_that_makes_no_sense_is_none(text: str) -> None:
     """Whatever the file holds, the daemon starts; the ports that a destination knows are those that are named then."""
-    memory = PortMemory.parse(text, [443])
+    memory = Memory.parse(text, ["443"]).ports
     assert set(memory.named) <= {443}
     assert local(tracker(memory), 0, 80) == sorted({80, *memory.named})
 
@@ -253,4 +256,4 @@ def test_memory_is_bounded() -> None:
     for now in range(30):
         local(ports, now, *range(33_000 + now * 900, 33_900 + now * 900))
     local(ports, 100, *range(33_000, 60_000))
-    assert len(ports.note) < 30_000
+    assert len(str(Memory(ports=ports.memory))) < 30_000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sender import __version__
 from sender.items import KEYS, QUEUE_KEYS, to_items, to_request
-from sender.model import Reported, Snapshot, TcpState, Usage, Vitals
+from sender.model import EphemeralPorts, Reported, Snapshot, TcpState, Usage, Vitals
 
 if TYPE_CHECKING:
     import pytest
@@ -45,6 +45,7 @@ TCP_EXT = [
 ]
 COUNTERS = {f"tcp.counter[{name}]": str(number) for number, name in enumerate([*TCP, *TCP_EXT], 100)}
 USAGE = {"tcp.orphans": "3", "tcp.orphans.pused": "0.30", "tcp.memory": "4096", "tcp.memory.pused": "25.00"}
+EPHEMERAL = {"tcp.ephemeral.used": "40", "tcp.ephemeral.pused": "20.00"}
 SNAPSHOT = Snapshot(clock=1_700_000_000, ns=5, duration_s=0.0871234, states={state: 10 + state for state in TcpState})
 
 
@@ -53,7 +54,16 @@ def test_the_keys_are_the_contract() -> None:
     own = ["version", "uptime", "sample.time", "backlog", "dropped", "rejected"]
     states = [f"tcp.status[{name}]" for name in [*STATES, "TOTAL"]]
     own = [f"tcp.sender.{name}" for name in own]
-    assert list(KEYS) == [*states, "tcp.syn_sent.hosts", *UNLISTED, "tcp.limit[TIME_WAIT]", *USAGE, *COUNTERS, *own]
+    assert list(KEYS) == [
+        *states,
+        "tcp.syn_sent.hosts",
+        *UNLISTED,
+        "tcp.limit[TIME_WAIT]",
+        *USAGE,
+        *COUNTERS,
+        *EPHEMERAL,
+        *own,
+    ]
 
 
 def test_the_states_have_the_kernels_numbers() -> None:
@@ -68,12 +78,13 @@ def test_each_value_is_that_of_its_key() -> None:
     snapshot = replace(SNAPSHOT, time_wait_sockets=7, unhashed=8, mptcp=mptcp, time_wait_limit=9)
     counters = {name: number for number, name in enumerate([*TCP, *TCP_EXT], 100)}
     snapshot = replace(snapshot, counters=counters, orphans=Usage(used=3, limit=1000))
-    snapshot = replace(snapshot, memory=Usage(used=4096, limit=16384))
+    snapshot = replace(snapshot, memory=Usage(used=4096, limit=16384), ephemeral=EphemeralPorts(used=40, usable=200))
     values = {item.key: item.value for item in to_items(snapshot, vitals, host="web-01")}
     assert values == {
         **UNLISTED,
         **USAGE,
         **COUNTERS,
+        **EPHEMERAL,
         "tcp.limit[TIME_WAIT]": "9",
         **{f"tcp.status[{name}]": str(10 + number) for number, name in enumerate(STATES, 1)},
         "tcp.status[TOTAL]": "176",
@@ -93,8 +104,18 @@ def test_a_figure_that_is_unknown_is_not_sent(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(QUEUE_KEYS, "tcp.another[{#PORT}]", lambda _listener: None)
     items = to_items(SNAPSHOT, Vitals(), host="web-01", tracked=Reported(local=[443]))
     keys = {item.key for item in items}
-    assert not keys & {"tcp.another", "tcp.another[443]", "tcp.limit[TIME_WAIT]", *UNLISTED, *USAGE, *COUNTERS}
-    assert len(keys) == len(KEYS) - 2 - len(UNLISTED) - len(USAGE) - len(COUNTERS) + len(QUEUE_KEYS) - 3
+    assert not keys & {
+        "tcp.another",
+        "tcp.another[443]",
+        "tcp.limit[TIME_WAIT]",
+        *UNLISTED,
+        *USAGE,
+        *COUNTERS,
+        *EPHEMERAL,
+    }
+    assert (
+        len(keys) == len(KEYS) - 2 - len(UNLISTED) - len(USAGE) - len(COUNTERS) - len(EPHEMERAL) + len(QUEUE_KEYS) - 3
+    )
     assert "None" not in {item.value for item in items}
 
 

@@ -110,7 +110,9 @@ def test_owners_do_not_change_what_is_counted_by_port() -> None:
 def test_an_old_kernel_has_no_owners() -> None:
     """Before Linux 5.8 no message has an id: there is nothing to name."""
     counts = counted([socket(state) for state in TcpState])
-    assert cgroups_of(counts) == set()
+    assert cgroups_of(counts) is None
+    assert cgroups_of(counted([])) == set()
+    assert cgroups_of(counted([], CountedPorts())) is None
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import pytest
 
 from sender.items import LOCAL, REMOTE, to_items
 from sender.model import CountedPorts, Listener, Reported, Snapshot, TcpState, Vitals
-from sender.sampling.port_memory import PortMemory
-from sender.sampling.ports import KEEP_S, PortTracker
+from sender.sampling.memory import NameMemory
+from sender.sampling.names import KEEP_S
+from sender.sampling.ports import PortTracker
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def settings(**keys: Any) -> PortSettings:
 
 def subject(seen: Mapping[int, float] | None = None, **keys: Any) -> PortTracker:
     """Ports whose services are all called as their number."""
-    memory = PortMemory(named={port: -moment for port, moment in (seen or {}).items()})
+    memory: NameMemory[int] = NameMemory(named={port: -moment for port, moment in (seen or {}).items()})
     return PortTracker(settings(**keys), memory, service=lambda port: f"s{port}")
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from sender.errors import KernelError
 from sender.model import Item, Listener, Snapshot, TcpState, Vitals
-from sender.sampling.ports import PortTracker
-from sender.sampling.sampler import Sampler, how_to_report_more
+from sender.sampling.left_out import how_to_report_more
+from sender.sampling.reporting import Reporting
+from sender.sampling.sampler import Sampler
 from sender.settings.schema import Settings
-from sender.settings.values import MOST_PORTS
+from sender.settings.values import MOST_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +58,7 @@ def sampling(kernel: Kernel, published: list[Sequence[Item]], clock: Clock | Non
         sample=kernel.sample,
         vitals=lambda uptime_s: Vitals(uptime_s=uptime_s, backlog=7),
         publish=published.append,
-        ports=PortTracker(SETTINGS.ports, service=str),
+        reporting=Reporting(SETTINGS, service=str),
         elapsed=clock,
     )
     clock.now += 75.9
@@ -160,9 +161,9 @@ def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
 
 def test_the_limit_of_ports_at_its_most() -> None:
     """What cannot be raised is not advised: then ports have to be chosen."""
-    most = Settings.model_validate({"host": "web-01", "ports": {"limit": MOST_PORTS}})
-    assert "aise" not in how_to_report_more(most.ports)
-    assert "ports.exclude" in how_to_report_more(most.ports)
+    most = Settings.model_validate({"host": "web-01", "ports": {"limit": MOST_NAMES}})
+    assert "aise" not in how_to_report_more(most.ports.limit, "ports")
+    assert "ports.exclude" in how_to_report_more(most.ports.limit, "ports")
 
 
 def test_a_new_interval_is_no_gap(logged: Callable[[], list[str]]) -> None:

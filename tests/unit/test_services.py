@@ -8,7 +8,7 @@ import time
 
 from sender.items import LOCAL
 from sender.model import Item, Snapshot, TcpState, Vitals
-from sender.sampling.ports import PortTracker
+from sender.sampling.reporting import Reporting
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
 from sender.settings.schema import Settings
@@ -63,7 +63,7 @@ def test_a_table_that_hangs_delays_no_sample() -> None:
         sample=lambda _: snapshot,
         vitals=lambda _: Vitals(),
         publish=lambda items: published.append(tuple(items)),
-        ports=PortTracker(settings.ports, service=ServiceNames(table, patience_s=0.05)),
+        reporting=Reporting(settings, service=ServiceNames(table, patience_s=0.05)),
     )
     began = time.monotonic()
     for _ in range(10):

@@ -16,10 +16,10 @@ from sender.commands.daemon_state import DaemonState
 from sender.commands.show import show
 from sender.commands.show.events import since_last_page
 from sender.commands.show.plain import plain
-from sender.commands.show.tables import local_table
+from sender.commands.show.tables import destination_lines, local_table, unit_table
 from sender.kernel.engines import PublishedPorts
 from sender.kernel.sockstat import SocketStat
-from sender.model import CountedPorts, Listener, Look, Reported, Snapshot, TcpState, Usage
+from sender.model import CountedPorts, EphemeralPorts, Listener, Look, Reported, Snapshot, TcpState, Usage
 from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -187,3 +187,96 @@ def test_no_events_since_the_last_page() -> None:
     quiet = replace(EMPTY, counters={"ListenDrops": 7, "InSegs": 1})
     assert since_last_page(quiet, quiet) == "since the last page: nothing dropped, nothing sent again"
     assert since_last_page(EMPTY, EMPTY) == ""
+
+
+OWNERS = {
+    TcpState.ESTABLISHED: {"nginx.service": 300, "backend.service": 20},
+    TcpState.CLOSE_WAIT: {"backend.service": 563},
+    TcpState.LAST_ACK: {},
+}
+
+
+def drawn(what: object, columns: int = 140) -> list[str]:
+    """Return what a terminal so wide shows."""
+    console = Console(width=columns, highlight=False)
+    with console.capture() as page:
+        console.print(what)
+    return page.get().splitlines()
+
+
+def test_units_stand_by_their_sockets() -> None:
+    """Those with most sockets first, with the states that occur."""
+    head, *rows = (line.split() for line in drawn(unit_table(OWNERS, 140)))
+    assert head == ["UNIT", "SOCKETS", "ESTABLISHED", "CLOSE_WAIT"]
+    assert [(row[0], row[1], *row[-2:]) for row in rows] == [
+        ("backend.service", "583", "20", "563"),
+        ("nginx.service", "300", "300", "0"),
+    ]
+
+
+def test_many_units_are_summed_up() -> None:
+    """Ten by name, the others together, so that a terminal has room for the ports."""
+    many = {TcpState.ESTABLISHED: {f"job-{number:02}.service": 100 - number for number in range(30)}}
+    rows = drawn(unit_table(many, 140))
+    assert len(rows) == 1 + 10 + 1
+    assert rows[-1].split() == ["20", "more", "1,610"]
+
+
+def test_a_narrow_terminal_has_fewer_states() -> None:
+    """The table of units keeps to the terminal, and to names that can be read."""
+    rows = drawn(unit_table(OWNERS, 60), 60)
+    assert max(map(len, rows)) <= 60
+    assert "backend.service" in rows[1]
+
+
+def test_destinations_are_said_in_words() -> None:
+    """Where most local ports are in use, of how many, and where requests find no answer."""
+    ports = EphemeralPorts(used=27_000, usable=28_232, destination="10.0.0.5:5432 from 192.0.2.1")
+    snapshot = Snapshot(
+        clock=1, ns=1, duration_s=0, states={}, ephemeral=ports, destinations={"10.0.0.6:443": 2, "10.0.0.5:5432": 120}
+    )
+    assert [str(line) for line in destination_lines(snapshot)] == [
+        "local ports towards 10.0.0.5:5432 from 192.0.2.1: 27,000 of 28,232 (95.6 %)",
+        "no answer yet (SYN_SENT) from 10.0.0.5:5432 120, 10.0.0.6:443 2",
+    ]
+    assert destination_lines(replace(snapshot, ephemeral=None, destinations={})) == []
+
+
+def test_owners_for_programs() -> None:
+    """`--json` has every owner by state, destinations, and the unit of a port; null where they are unknown."""
+    snapshot = Snapshot(
+        clock=1,
+        ns=1,
+        duration_s=0,
+        states={},
+        owners=OWNERS,
+        port_owners={443: "nginx.service", 22: "other"},
+        ephemeral=EphemeralPorts(used=5, usable=20, destination="10.0.0.5:5432 from 192.0.2.1"),
+    )
+    found = json.loads(json.dumps(plain("web-01", snapshot, Reported(local=[443, 22]))))
+    assert found["owners"] == {state.name: owners for state, owners in OWNERS.items()}
+    assert found["ephemeral"] == {
+        "used": 5,
+        "usable": 20,
+        "pused": 25.0,
+        "destination": "10.0.0.5:5432 from 192.0.2.1",
+    }
+    assert [port["unit"] for port in found["ports"]] == ["nginx.service", None]
+    unknown = plain("web-01", Snapshot(clock=1, ns=1, duration_s=0, states={}), Reported())
+    assert (unknown["owners"], unknown["ephemeral"]) == (None, None)
+
+
+def test_check_says_how_many_sockets_have_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And where none has one, why."""
+    settings = Settings.model_validate({"host": "web-01", "ports": {"listening": False}})
+    with socket.create_server(("127.0.0.1", 0)):
+        sampler = TrialSampler(settings, DaemonState())
+        sampler.take()
+        (owners,) = (result for result in sampler.results if result.check == "owners")
+        assert owners.result == "ok"
+        assert "programs that are no service" in owners.found or "units" in owners.found
+        monkeypatch.setattr("sender.kernel.cgroups.find_root", lambda *_: None)
+        sampler.take()
+    (unknown,) = (result for result in sampler.results if result.check == "owners")
+    assert unknown.result == "skip"
+    assert "units are not reported: this " in unknown.found

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sender.commands import template
-from sender.items import DISCOVERIES, KEYS, TCP_COUNTERS, TCP_EXT_COUNTERS, is_rare
+from sender.items import DISCOVERIES, KEYS, TCP_COUNTERS, TCP_EXT_COUNTERS, TEXTS, UNIT, UNITS, is_rare
 from sender.model import TcpState
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 MACRO = re.compile(r"\{\$[A-Z_.]+")
 TRIGGERS = ("trigger", "trigger_prototype")
-PER_PORT_BY_DEFAULT = {"ESTABLISHED", "SYN_RECV", "TIME_WAIT", "CLOSE_WAIT"}
+BY_DEFAULT = {
+    "ports.states": {"ESTABLISHED", "SYN_RECV", "TIME_WAIT", "CLOSE_WAIT"},
+    "services.states": {"ESTABLISHED", "CLOSE_WAIT"},
+}
 
 
 def parsed(version: str) -> ET.Element:
@@ -57,7 +60,7 @@ def keys_of(items: Iterable[ET.Element], *types: str) -> tuple[str, ...]:
 
 def test_template_and_daemon_have_the_same_keys(either: ET.Element) -> None:
     """Every key that the daemon sends has its item, in its order, and there is no trapper item that nothing fills."""
-    assert keys_of(either.iterfind(".//items/item"), "TRAP", "2") == tuple(KEYS)
+    assert keys_of(either.iterfind(".//items/item"), "TRAP", "2") == (*KEYS, *TEXTS)
 
 
 def test_template_and_daemon_discover_the_same_keys(either: ET.Element) -> None:
@@ -105,12 +108,13 @@ def test_the_share_of_segments_divides_by_no_zero(either: ET.Element) -> None:
 
 
 def test_only_what_the_daemon_sends_by_default_is_created(either: ET.Element) -> None:
-    """A prototype whose state `ports.states` leaves out by default is not created, and says how to have it."""
+    """A prototype whose state the setting leaves out by default is not created, and says how to have it."""
     for prototype in either.iter("item_prototype"):
-        state = re.match(r"tcp\.(?:remote\.)?status\[([A-Z_12]+),", prototype.findtext("key") or "")
+        state = re.match(r"tcp\.(?:(service|remote)\.)?status\[([A-Z_12]+),", prototype.findtext("key") or "")
+        setting = "services.states" if state and state[1] == "service" else "ports.states"
         is_off = prototype.findtext("discover") == "NO_DISCOVER" or prototype.findtext("status") == "1"
-        assert is_off == bool(state and state[1] not in PER_PORT_BY_DEFAULT)
-        assert is_off == ("ports.states" in (prototype.findtext("description") or ""))
+        assert is_off == bool(state and state[2] not in BY_DEFAULT[setting])
+        assert is_off == (f" in {setting} of" in (prototype.findtext("description") or ""))
 
 
 def test_triggers_and_graphs_use_what_is_created(either: ET.Element) -> None:
@@ -120,7 +124,7 @@ def test_triggers_and_graphs_use_what_is_created(either: ET.Element) -> None:
         for prototype in either.iter("item_prototype")
         if prototype.findtext("discover") == "NO_DISCOVER" or prototype.findtext("status") == "1"
     }
-    assert len(off) == 14
+    assert len(off) == 23
     assert not off & set(texts(either, ".//graph_item/item/key"))
     for trigger in triggers(either):
         assert not any(key in (trigger.findtext("expression") or "") for key in off)
@@ -132,7 +136,9 @@ def test_every_item_explains_itself(root: ET.Element) -> None:
     assert len({item.findtext("name") for item in items}) == len(items)
     for item in items:
         assert len(item.findtext("description") or "") > 40
-        assert texts(item, "tags/tag/tag") == ["component", *(["port"] if item.tag == "item_prototype" else [])]
+        of_service = f",{UNIT}]" in (item.findtext("key") or "")
+        whose = ["service" if of_service else "port"] if item.tag == "item_prototype" else []
+        assert texts(item, "tags/tag/tag") == ["component", *whose]
         assert item.findtext("history") == "14d"
 
 
@@ -154,13 +160,15 @@ def test_values_fit_their_items(root: ET.Element) -> None:
     types = {item.findtext("key"): item.findtext("value_type", "UNSIGNED") for item in items}
     assert {types.pop(key) for key in made} == {"FLOAT"}
     keys = [*KEYS, *(key for keys in DISCOVERIES.values() for key in keys)]
+    assert {item.findtext("trends") for item in items if item.findtext("value_type") == "TEXT"} == {"0"}
     assert types == dict.fromkeys(keys, "UNSIGNED") | {
         "tcp.sender.version": "CHAR",
         "tcp.sender.sample.time": "FLOAT",
         "tcp.listen.queue.pused[{#PORT}]": "FLOAT",
         "tcp.orphans.pused": "FLOAT",
         "tcp.memory.pused": "FLOAT",
-    }
+        "tcp.ephemeral.pused": "FLOAT",
+    } | dict.fromkeys(TEXTS, "TEXT")
 
 
 def test_uuids_are_version_4_and_differ(root: ET.Element) -> None:
@@ -194,7 +202,7 @@ def test_triggers_have_the_uuids_that_zabbix_makes_of_the_older_form() -> None:
 def test_every_trigger_is_a_runbook(either: ET.Element) -> None:
     """Each says what it means, which commands to run next, and what to do; its threshold is a macro or stands in it."""
     names = {trigger.findtext("name") or "" for trigger in triggers(either)}
-    assert len(names) == len(triggers(either)) == 35
+    assert len(names) == len(triggers(either)) == 37
     for trigger in triggers(either):
         meaning, commands, advice = (trigger.findtext("description") or "").split("\n\n")
         head, *lines = commands.splitlines()
@@ -244,7 +252,7 @@ def test_one_problem_at_a_time(either: ET.Element) -> None:
         return int(priority) if priority.isdigit() else order[priority]
 
     depending = [trigger for trigger in triggers(either) if trigger.find("dependencies/dependency") is not None]
-    assert len(depending) == 16
+    assert len(depending) == 17
     for trigger in depending:
         for dependency in trigger.iterfind("dependencies/dependency"):
             parent = by_name[dependency.findtext("name")]
@@ -263,14 +271,26 @@ def test_what_is_seldom_sent_is_never_asked_for_in_a_window(either: ET.Element) 
         used = {(after or before, function or name) for name, before, after, function in found}
         assert used
         assert {function for key, function in used if is_rare(key)} <= {"last"}
-        assert any(not is_rare(key) and "drops.rate" not in key for key, _ in used)
+        assert {function for key, function in used if key in TEXTS} <= {"count"}
+        assert any(not is_rare(key) and key not in TEXTS and "drops.rate" not in key for key, _ in used)
+
+
+def test_services_are_discovered_with_a_filter(either: ET.Element) -> None:
+    """The rule has macros of its own, and what it makes is told apart by the name of the service."""
+    (rule,) = (rule for rule in either.iter("discovery_rule") if rule.findtext("key") == UNITS)
+    conditions = [[condition.findtext(tag) for tag in ("macro", "value")] for condition in rule.iter("condition")]
+    assert conditions == [[UNIT, "{$TCP.SERVICE.MATCHES}"], [UNIT, "{$TCP.SERVICE.NOT_MATCHES}"]]
+    for tag in ("item_prototype", "graph_prototype"):
+        assert all(UNIT in (each.findtext("name") or "") for each in rule.iter(tag))
+    assert not list(rule.iter("trigger_prototype"))
 
 
 def test_a_state_has_one_colour(either: ET.Element) -> None:
     """What a line shows has the same colour in every graph, and nothing else has it."""
     colours = defaultdict(set)
     for line in either.iter("graph_item"):
-        key = (line.findtext("item/key") or "").replace("tcp.remote.status", "tcp.status").replace(",{#PORT}", "")
+        of_state = r"tcp\.(?:remote\.|service\.)?status\[([A-Z_12]+),.+"
+        key = re.sub(of_state, r"tcp.status[\1]", line.findtext("item/key") or "")
         colours[key].add(line.findtext("color"))
     assert all(len(found) == 1 for found in colours.values())
     assert len({found.pop() for found in colours.values()}) == len(colours)
@@ -280,7 +300,7 @@ def test_a_state_has_one_colour(either: ET.Element) -> None:
 def test_graphs_begin_at_zero(either: ET.Element) -> None:
     """Every axis has a fixed lower end, so that a quiet host does not look busy."""
     graphs = [*either.iter("graph"), *either.iter("graph_prototype")]
-    assert len(graphs) == 20
+    assert len(graphs) == 23
     assert {graph.findtext("ymin_type_1") for graph in graphs} <= {"FIXED", "1"}
 
 

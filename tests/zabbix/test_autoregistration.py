@@ -55,6 +55,7 @@ def agent_file(directory: Path, *lines: str) -> Path:
         "autoregistration": {"metadata": METADATA},
         "interval": "1s",
         "ports": {"listening": False},
+        "services": {"report": False},
         "spool": {"path": str(directory / "spool.db")},
     }
     path = directory / "config.yaml"

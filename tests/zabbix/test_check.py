@@ -10,11 +10,12 @@ import pytest
 
 from lab.command import COMMAND, tcp_status_sender
 from lab.findings import elsewhere
+from lab.keys import FIRST
 from lab.silence import silent_port
 from lab.zabbix_stack import free_ports
 from sender.commands.check.check import check_all
 from sender.commands.check.report import as_json
-from sender.items import DISCOVERIES, KEYS
+from sender.items import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
-COUNT = len(KEYS) + len(DISCOVERIES)
+COUNT = FIRST
 DISABLED, AGENT_ACTIVE, PASSIVE_PROXY, AUTOREGISTRATION = 1, 7, 6, 2  # in the API
 PSK, NO_ADDRESS = 2, "192.0.2.1"
 HOSTS = (
@@ -71,7 +72,11 @@ def config(hosts: ZabbixStack, tmp_path: Path) -> Callable[..., Path]:
 
     def config(host: str, destination: dict[str, Any] | None = None, **settings: Any) -> Path:
         destinations = [{"nodes": [f"127.0.0.1:{hosts.trapper_port}"], "timeout": 2, **(destination or {})}]
-        defaults = {"ports": {"listening": False}, "spool": {"path": str(tmp_path / "spool.db")}}
+        defaults = {
+            "ports": {"listening": False},
+            "services": {"report": False},
+            "spool": {"path": str(tmp_path / "spool.db")},
+        }
         path = tmp_path / "config.yaml"
         path.write_text(json.dumps({"host": host, "destinations": destinations, **defaults, **settings}))
         return path

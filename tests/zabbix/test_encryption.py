@@ -83,7 +83,9 @@ class Host:
         destination = {"name": "main", "nodes": [f"127.0.0.1:{self._port}"], "tls": tls}
         spool = {"path": str(self.directory / "spool.db")}
         config = {"host": host, "interval": 1, "destinations": [destination], "spool": spool}
-        self.path.write_text(json.dumps({**config, "ports": {"listening": False}, "log_level": "debug"}))
+        self.path.write_text(
+            json.dumps({**config, "ports": {"listening": False}, "services": {"report": False}, "log_level": "debug"})
+        )
         return self.path
 
 

@@ -30,6 +30,7 @@ def test_the_history_begins_with_the_first_sample(zabbix: ZabbixStack, tmp_path:
             "interval": "1s",
             "destinations": [{"name": name, "nodes": [node]} for name, node in nodes.items()],
             "ports": {"listening": False},
+            "services": {"report": False},
             "spool": {"path": str(tmp_path / "spool.db")},
         }
         config = tmp_path / "config.yaml"

@@ -54,6 +54,7 @@ class Scene:
                 "host": self._host,
                 "interval": "1s",
                 "ports": {"listening": False},
+                "services": {"report": False},
                 "destinations": [{"name": name, "nodes": [f"127.0.0.1:{ports[name]}"], **common} for name in ports],
                 "spool": {"path": str(self._directory / "spool.db")},
             }

@@ -183,7 +183,9 @@ def test_a_fleet_by_the_commands_of_its_page(zabbix: ZabbixStack, token: str, tm
     (tmp_path / "token").chmod(0o600)
     (tmp_path / "hosts.txt").write_text("\n".join(FLEET) + "\n")
     node = {"name": "main", "nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}
-    (tmp_path / "config.yaml").write_text(str({"destinations": [node], "ports": {"listening": False}}))
+    (tmp_path / "config.yaml").write_text(
+        str({"destinations": [node], "ports": {"listening": False}, "services": {"report": False}})
+    )
     (tmp_path / "ssh").write_text(SSH)
     (tmp_path / "ssh").chmod(0o700)
 

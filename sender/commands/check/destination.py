@@ -16,6 +16,7 @@ from sender.commands.check.report import CheckResult, is_well
 from sender.delivery import advice
 from sender.delivery.probe import Part, Verdict, parts, probe, verdict
 from sender.errors import DeliveryError, Step
+from sender.items import named
 from sender.settings.values import address
 from sender.text import some_of
 from sender.zabbix.uplink import Uplink
@@ -241,6 +242,6 @@ def _rejected(rejected: Sequence[Part], count: int) -> list[CheckResult]:
         found = f"rejected: {some_of(some)}"
         results.append(CheckResult(check="keys", result="fail", found=found, advice=advice.PORTS))
     if gone:
-        found = f"there are no items of port {some_of(gone)} yet"
+        found = f"there are no items of {named(gone)} yet"
         results.append(CheckResult(check="keys", result="warn", found=found, advice=_NEW_PORTS))
     return results

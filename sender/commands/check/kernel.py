@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
 from sender.commands.check.report import CheckResult
 from sender.errors import KernelError, RefusedError
 from sender.items import DISCOVERIES, to_items
+from sender.kernel.cgroups import why_unknown
 from sender.kernel.requests import WAYS
 from sender.kernel.sock_diag import Listeners, SockDiag
-from sender.model import CONTAINER, Vitals
-from sender.sampling.ports import PortTracker
-from sender.sampling.sampler import how_to_report_more
+from sender.model import CONTAINER, KERNEL, OTHER, Vitals
+from sender.sampling.left_out import how_to_report_more
+from sender.sampling.reporting import Reporting
 from sender.sampling.services import service_of
 from sender.sampling.watch import ListenerWatch
 from sender.text import duration, some_of
@@ -21,7 +22,7 @@ from sender.text import duration, some_of
 if TYPE_CHECKING:
     from sender.commands.daemon_state import DaemonState
     from sender.model import CountedPorts, Item, Reported, Snapshot
-    from sender.sampling.ports import LeftOut
+    from sender.sampling.names import LeftOut
     from sender.settings.schema import PortSettings, Settings
 
 _OF_THE_DAEMON = ("tcp.sender.uptime", "tcp.sender.backlog", "tcp.sender.dropped", "tcp.sender.rejected")
@@ -40,14 +41,16 @@ class TrialSampler:
     def take(self) -> list[Item]:
         """Return every value of one sample, discovery included; none where the kernel gives no answer."""
         now = boottime()
-        ports = PortTracker(self._settings.ports, self._daemon.ports, service=service_of, now=now)
-        wanted = replace(ports.wanted, counters=self._settings.counters)
+        reporting = Reporting(self._settings, self._daemon.memory, service=service_of, now=now)
+        wanted = reporting.wanted
         self.results, found = check_kernel(wanted, self._settings.interval)
         if found is None:
             return []
         snapshot = ListenerWatch(lambda _: found, Listeners().look, has_peaks=self._settings.ports.peaks).sample(wanted)
-        tracked = ports.track(snapshot, now=now, wants_discovery=True)
-        self.results.append(_ports(tracked, ports.left_out, self._settings.ports))
+        tracked = reporting.track(snapshot, now=now, wants_discovery=True)
+        self.results.append(_ports(tracked, reporting.ports.left_out, self._settings.ports))
+        if self._settings.services.report:
+            self.results.append(_owners(snapshot))
         self.results += _published([port for port in tracked.local if _scope(snapshot, port) == CONTAINER])
         items = to_items(snapshot, self._daemon.vitals or Vitals(), host=self._settings.host, tracked=tracked)
         return [item for item in items if item.key not in self.missing]
@@ -93,7 +96,28 @@ def _published(ports: list[int]) -> list[CheckResult]:
     return [CheckResult(check="published", result="warn", found=found, advice=advice)]
 
 
-def _ports(tracked: Reported, left_out: LeftOut, settings: PortSettings) -> CheckResult:
+def _owners(snapshot: Snapshot) -> CheckResult:
+    """Return how many sockets have an owner, and why others have none."""
+    if snapshot.owners is None:
+        why = (
+            why_unknown()
+            or "the kernel does not say whose they are: it is older than Linux 5.8, or built without cgroups"
+        )
+        found = f"the owners of sockets are unknown, and units are not reported: {why}"
+        return CheckResult(check="owners", result="skip", found=found)
+    totals: Counter[str] = Counter()
+    for owners in snapshot.owners.values():
+        totals.update(owners)
+    without, other = totals.pop(KERNEL, 0), totals.pop(OTHER, 0)
+    found = f"{totals.total():,} sockets belong to {len(totals)} units"
+    if other:
+        found += f"; {other:,} to programs that are no service"
+    if without:
+        found += f"; {without:,} have no program any more, as in TIME_WAIT"
+    return CheckResult(check="owners", result="ok", found=found)
+
+
+def _ports(tracked: Reported, left_out: LeftOut[int], settings: PortSettings) -> CheckResult:
     found = f"{len(tracked.local)} local and {len(tracked.remote)} remote ports are reported"
     if left_out.young:
         after = duration(settings.ephemeral_after)
@@ -101,7 +125,7 @@ def _ports(tracked: Reported, left_out: LeftOut, settings: PortSettings) -> Chec
     advice = []
     if left_out.over_limit:
         found += f"; {len(left_out.over_limit)} listening ports are left out: {some_of(left_out.over_limit)}"
-        advice.append(f"{how_to_report_more(settings)}.")
+        advice.append(f"{how_to_report_more(settings.limit, 'ports')}.")
     if left_out.over_budget:
         found += f"; ports.new_per_day of {settings.new_per_day} is used up, so these are not reported for now: "
         found += some_of(left_out.over_budget)

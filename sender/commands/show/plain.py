@@ -11,7 +11,7 @@ from sender.states import STATES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.model import Reported, Snapshot, TcpState, Usage
+    from sender.model import EphemeralPorts, Reported, Snapshot, TcpState, Usage
 
 
 def plain(host: str, snapshot: Snapshot, tracked: Reported) -> dict[str, object]:
@@ -31,6 +31,10 @@ def plain(host: str, snapshot: Snapshot, tracked: Reported) -> dict[str, object]
         "counters": {name: snapshot.counters.get(name) for name in (*TCP_COUNTERS, *TCP_EXT_COUNTERS)},
         "orphans": _plain_usage(snapshot.orphans),
         "memory": _plain_usage(snapshot.memory),
+        "owners": snapshot.owners
+        and {state.name: dict(snapshot.owners[state]) for state in STATES if state in snapshot.owners},
+        "syn_sent_destinations": dict(snapshot.destinations),
+        "ephemeral": snapshot.ephemeral and _plain_ephemeral(snapshot.ephemeral),
         "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],
         "remote_ports": [
             {
@@ -54,11 +58,17 @@ def _plain_port(port: int, snapshot: Snapshot, tracked: Reported) -> dict[str, o
     return {
         "port": port,
         "service": service_of(port) or None,
+        "unit": snapshot.unit_on(port) or None,
         "scope": listener and listener.scope,
         "states": _plain_states(port, snapshot.local_count, tracked),
         "queue": queue,
         "drops": listener and listener.drops,
     }
+
+
+def _plain_ephemeral(ports: EphemeralPorts) -> dict[str, object]:
+    pused = None if ports.pused is None else round(ports.pused, 2)
+    return {"used": ports.used, "usable": ports.usable, "pused": pused, "destination": ports.destination or None}
 
 
 def _plain_usage(usage: Usage) -> dict[str, float | None]:

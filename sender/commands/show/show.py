@@ -16,13 +16,22 @@ from rich.text import Text
 from sender.commands.daemon_state import daemon_state
 from sender.commands.show.events import since_last_page
 from sender.commands.show.plain import plain
-from sender.commands.show.tables import NEARLY, local_table, remote_table, state_table, title
+from sender.commands.show.tables import (
+    NEARLY,
+    destination_lines,
+    local_table,
+    remote_table,
+    state_table,
+    title,
+    unit_table,
+)
 from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import CONTAINER, Listener
 from sender.sampling.ports import PortTracker
+from sender.sampling.reporting import Reporting
 from sender.sampling.services import service_of
 from sender.sampling.watch import LOOK_S, ListenerWatch
-from sender.settings.values import MOST_PORTS
+from sender.settings.values import MOST_NAMES
 from sender.text import duration, some_of
 
 if TYPE_CHECKING:
@@ -43,19 +52,22 @@ class Monitor:
         self._settings = settings
         self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=has_peaks)
         # People see what is there, at once.
-        shown = settings.ports.model_copy(update={"ephemeral_after": 0, "new_per_day": MOST_PORTS})
-        self._ports = PortTracker(shown, service=service_of)
-        memory = daemon_state(settings.spool.path).ports
-        self._is_known = not memory.is_first  # else this user may not look, and nothing is said of what is reported
-        self._reported = PortTracker(settings.ports, memory, service=service_of, now=time.monotonic())
+        at_once = {"ephemeral_after": 0, "new_per_day": MOST_NAMES}
+        shown = settings.model_copy(update={"ports": settings.ports.model_copy(update=at_once)})
+        self._shown = Reporting(shown, service=service_of)
+        memory = daemon_state(settings.spool.path).memory
+        self._is_known = (
+            not memory.ports.is_first
+        )  # else this user may not look, and nothing is said of what is reported
+        self._reported = PortTracker(settings.ports, memory.ports, service=service_of, now=time.monotonic())
         self._history: deque[Snapshot] = deque(maxlen=_KEPT)
 
     def sample(self) -> tuple[Snapshot, Reported]:
         """Take a sample, and return it with the ports that it reports. Raises KernelError."""
-        snapshot = self._watch.sample(replace(self._ports.wanted, counters=True))
+        snapshot = self._watch.sample(replace(self._shown.wanted, counters=True, owners=True))
         self._history.append(snapshot)
         self._reported.track(snapshot, now=time.monotonic(), wants_discovery=False)
-        return snapshot, self._ports.track(snapshot, now=time.monotonic(), wants_discovery=False)
+        return snapshot, self._shown.track(snapshot, now=time.monotonic(), wants_discovery=False)
 
     def wait(self, for_s: float) -> None:
         """Let time pass, with a look at the accept queues every second."""
@@ -66,15 +78,20 @@ class Monitor:
         time.sleep(max(0, left_s))
 
     def draw(self, console: Console, rows: int | None = None) -> Group:
-        """Return a new sample as a page of at most `rows`, if need be with only the busiest ports. Raises KernelError."""
+        """Return a new sample as a page of at most `rows`, if need be without units and destinations, and with only the busiest ports.
+
+        Raises KernelError.
+        """
         snapshot, tracked = self.sample()
         every = len(tracked.local) + len(tracked.remote)
+        whole = self._page(snapshot, tracked, console.width, 0)
+        if rows is None or len(console.render_lines(whole)) <= rows:
+            return whole
+        low = replace(snapshot, owners=None, ephemeral=None, destinations={})
 
         def page(ports: int) -> Group:
-            return self._page(snapshot, _busiest(snapshot, tracked, ports), console.width, every - ports)
+            return self._page(low, _busiest(snapshot, tracked, ports), console.width, every - ports)
 
-        if rows is None:
-            return page(every)
         too_many = bisect(range(every + 1), rows, key=lambda ports: len(console.render_lines(page(ports))))
         return page(max(0, too_many - 1))
 
@@ -91,6 +108,9 @@ class Monitor:
             page += [Text(), local_table(snapshot, tracked, columns)]
         if tracked.remote:
             page += [Text(), remote_table(snapshot, tracked)]
+        if snapshot.owners:
+            page += [Text(), unit_table(snapshot.owners, columns)]
+        page += [Text(), *lines] if (lines := destination_lines(snapshot)) else []
         if any(snapshot.listeners[port].scope == CONTAINER for port in tracked.local if port in snapshot.listeners):
             page += [Text(), Text("scope container: connections are in the container's network namespace, not here")]
         page += [Text(), *notes] if (notes := self._notes()) else []
@@ -98,7 +118,7 @@ class Monitor:
 
     def _notes(self) -> list[Text]:
         """Return a line for each reason for which Zabbix does not get a port."""
-        settings, shown, reported = self._settings.ports, self._ports.left_out, self._reported.left_out
+        settings, shown, reported = self._settings.ports, self._shown.ports.left_out, self._reported.left_out
         lines = {f"over ports.limit of {settings.limit}": shown.over_limit}
         if self._is_known:
             after = duration(settings.ephemeral_after)

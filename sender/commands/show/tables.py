@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from sender.model import TcpState
 from sender.sampling.services import service_of
+from sender.sampling.tops import top
 from sender.states import STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sender.model import Listener, Reported, Snapshot
 
@@ -21,6 +24,19 @@ _WIDE = 120
 _DROPS = len("DROPS") + 2
 _BLOCKS, _SPARKS = " ▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█"
 _FULL, NEARLY = 100.0, 80.0  # % of an accept queue, as in the template
+_SCARCE = 80.0  # % of ephemeral ports, as in the template
+_UNITS = 10  # in the table
+_INTEREST = [  # of states, in little room
+    *(
+        TcpState.ESTABLISHED,
+        TcpState.CLOSE_WAIT,
+        TcpState.LISTEN,
+        TcpState.TIME_WAIT,
+        TcpState.SYN_RECV,
+        TcpState.SYN_SENT,
+    ),
+    *(TcpState.FIN_WAIT2, TcpState.LAST_ACK, TcpState.FIN_WAIT1, TcpState.CLOSING, TcpState.CLOSE),
+]
 _RED, _AMBER, _GREEN = "#E03C31", "#F59E0B", "#2E9E5B"  # of an accept queue: full, nearly full, neither
 
 
@@ -91,7 +107,7 @@ def local_table(snapshot: Snapshot, tracked: Reported, columns: int) -> Table:
         listener = snapshot.listeners.get(port)
         counts = [_figure(snapshot.local_count(port, state)) for state in tracked.states]
         scope = "-" if listener is None else listener.scope
-        words = (service_of(port) or "-", scope)[: len(extra)]
+        words = (service_of(port) or snapshot.unit_on(port) or "-", scope)[: len(extra)]
         waiting, limit, bar = _queue(listener)
         dropped = [_figure(listener.drops if listener else None)] * len(drops)
         table.add_row(str(port), *words, *counts, waiting, limit, *dropped, bar)
@@ -107,6 +123,41 @@ def _queue(listener: Listener | None) -> tuple[str, str, Text]:
         words = f" up to {listener.peak:,} since the last page"
     bar = _cut(Text(_bar(min(listener.pused, _FULL), _FULL, 12) + words, style=style))
     return f"{listener.waiting:,}", f"{listener.limit:,}", bar
+
+
+def unit_table(owners: Mapping[TcpState, Mapping[str, int]], columns: int) -> Table:
+    """Return whose the sockets are, those with most of them first, by the states that any of them has."""
+    totals: Counter[str] = Counter()
+    for each in owners.values():
+        totals.update(each)
+    room = columns - max(map(len, totals), default=0) - len("> SOCKETS ") - _SHORT
+    states = []
+    for state in sorted((state for state, each in owners.items() if any(each.values())), key=_INTEREST.index):
+        room -= len(state.name) + 2
+        if room >= 0:
+            states.append(state)
+    table = _table("UNIT", ">SOCKETS", "", *(f">{state.name}" for state in states))
+    ranked = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    for unit, count in ranked[:_UNITS]:
+        bar = Text(_bar(count, ranked[0][1], _SHORT), style=_GREEN)
+        table.add_row(unit, _figure(count), bar, *(_figure(owners[state].get(unit, 0)) for state in states))
+    if rest := ranked[_UNITS:]:
+        table.add_row(Text(f"{len(rest)} more", "dim"), _figure(sum(count for _, count in rest)))
+    return table
+
+
+def destination_lines(snapshot: Snapshot) -> list[Text]:
+    """Return where most of this host's connections go, and where its requests find no answer."""
+    lines, ports = [], snapshot.ephemeral
+    if ports and ports.used:
+        pused = "" if ports.pused is None else f" ({ports.pused:.1f} %)"
+        style = _RED if (ports.pused or 0) >= _SCARCE else ""
+        lines.append(
+            Text(f"local ports towards {ports.destination}: {ports.used:,} of {ports.usable:,}{pused}", style=style)
+        )
+    if snapshot.destinations:
+        lines.append(Text(f"no answer yet (SYN_SENT) from {top(snapshot.destinations)}"))
+    return lines
 
 
 def remote_table(snapshot: Snapshot, tracked: Reported) -> Table:

@@ -1,0 +1,217 @@
+"""Which units are reported, and which texts have news: bounded over weeks, and quiet where nothing happens."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sender.items import UNITS, named, port_of, to_items
+from sender.model import EphemeralPorts, Reported, Snapshot, TcpState, Vitals
+from sender.sampling.memory import Memory, NameMemory
+from sender.sampling.reporting import Reporting
+from sender.sampling.tops import TopTexts, top
+from sender.sampling.units import UnitTracker
+from sender.settings.schema import ServiceSettings, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOUR_S, DAY_S = 3600.0, 86_400.0
+Owners = dict[TcpState, "Mapping[str, int]"]
+
+
+def sample(owners: Owners | None = None, **fields: object) -> Snapshot:
+    """Return a snapshot with these owners; every state without any has none."""
+    known = None if owners is None else {**{state: {} for state in TcpState}, **owners}
+    return Snapshot(clock=1, ns=1, duration_s=0, states=dict.fromkeys(TcpState, 0), owners=known, **fields)  # type: ignore[arg-type]
+
+
+def running(*units: str) -> Snapshot:
+    """Return a snapshot in which each of these units has one open connection."""
+    return sample({TcpState.ESTABLISHED: dict.fromkeys(units, 1)})
+
+
+def tracker(**keys: object) -> UnitTracker:
+    """As `services:` in a configuration."""
+    return UnitTracker(ServiceSettings.model_validate(keys))
+
+
+def units(subject: UnitTracker, snapshot: Snapshot, now: float = 0.0) -> list[str]:
+    """Return the units that are reported at the moment `now`."""
+    return list(subject.track(snapshot, now=now, wants_discovery=False)[0])
+
+
+def test_units_are_reported_by_state() -> None:
+    """Each unit in each of the wanted states, 0 included; a state whose owners are unknown is left out."""
+    snapshot = sample({TcpState.ESTABLISHED: {"a.service": 3}, TcpState.CLOSE_WAIT: {"b.service": 2}})
+    tracked = Reported(units=["a.service", "b.service"], unit_states=[TcpState.ESTABLISHED, TcpState.CLOSE_WAIT])
+    values = {item.key: item.value for item in to_items(snapshot, Vitals(), host="h", tracked=tracked) if item.port}
+    assert values == {
+        "tcp.service.status[ESTABLISHED,a.service]": "3",
+        "tcp.service.status[CLOSE_WAIT,a.service]": "0",
+        "tcp.service.status[ESTABLISHED,b.service]": "0",
+        "tcp.service.status[CLOSE_WAIT,b.service]": "2",
+    }
+    unknown: Owners = {state: {} for state in TcpState if state != TcpState.CLOSE}
+    tracked = Reported(units=["a.service"], unit_states=[TcpState.CLOSE])
+    found = to_items(
+        Snapshot(clock=1, ns=1, duration_s=0, states={}, owners=unknown), Vitals(), host="h", tracked=tracked
+    )
+    assert not [item for item in found if item.port]
+
+
+def test_discovery_names_every_unit() -> None:
+    """As low-level discovery takes it, on a change and every hour."""
+    subject = tracker()
+    (_, first) = subject.track(running("b.service", "a.service"), now=0, wants_discovery=False)
+    assert json.loads(first[UNITS]) == [{"{#UNIT}": "a.service"}, {"{#UNIT}": "b.service"}]
+    assert subject.track(running("b.service", "a.service"), now=30, wants_discovery=False)[1] == {}
+    assert subject.track(running("b.service", "c.service"), now=60, wants_discovery=False)[1] != {}
+    assert subject.track(running("b.service", "c.service"), now=60 + HOUR_S, wants_discovery=False)[1] != {}
+
+
+def test_a_unit_that_is_gone_stays_for_a_day() -> None:
+    """Its items end in zeros, and a service that is restarted keeps them."""
+    subject = tracker()
+    assert units(subject, running("a.service")) == ["a.service"]
+    assert units(subject, running(), DAY_S) == ["a.service"]
+    assert units(subject, running(), DAY_S + 1) == []
+
+
+def test_excluded_units_are_left_out() -> None:
+    """By patterns; a reload that excludes one ends it at once."""
+    subject = tracker()
+    names = ["getty@tty1.service", "nginx.service", "other"]
+    assert units(subject, running(*names)) == names
+    subject = subject.with_settings(ServiceSettings.model_validate({"exclude": ["getty@*", "other"]}))
+    assert units(subject, running(*names)) == ["nginx.service"]
+    assert units(subject, running(), 10.0) == ["nginx.service"]
+
+
+def test_units_without_end_are_bounded() -> None:
+    """Ever new names are as many as the budget of each day, beyond those that were there at first."""
+    subject, seen = tracker(new_per_day=3), set[str]()
+    for minute in range(0, 2 * 24 * 60, 10):
+        seen |= set(units(subject, running("web.service", f"job-{minute}.service"), minute * 60.0))
+    assert "web.service" in seen
+    assert len(seen) <= 1 + 1 + 3 + 3 + 3
+    assert subject.left_out.over_budget
+
+
+def test_no_more_units_than_the_limit() -> None:
+    """Those that were found first; the others are named."""
+    subject = tracker(limit=2)
+    assert units(subject, running("a.service", "b.service")) == ["a.service", "b.service"]
+    assert units(subject, running("0.service", "a.service", "b.service"), 30.0) == ["a.service", "b.service"]
+    assert subject.left_out.over_limit == ("0.service",)
+
+
+def test_where_owners_are_unknown_nothing_is_reported() -> None:
+    """Neither units nor an empty discovery, which would end what Zabbix has."""
+    subject = tracker()
+    assert units(subject, running("a.service")) == ["a.service"]
+    assert subject.track(sample(None), now=30.0, wants_discovery=True) == ((), {})
+    assert tracker(report=False).track(running("a.service"), now=0, wants_discovery=True) == ((), {})
+
+
+def test_what_is_known_survives_a_restart() -> None:
+    """Units and ports, in one note; a note of before, or none, leaves what has items."""
+    memory = Memory(
+        ports=NameMemory(named={443: 5.0}), units=NameMemory(named={"a.service": 7.0, "user sessions": 0.0})
+    )
+    again = Memory.parse(str(Memory(ports=NameMemory(named={443: 5}), units=NameMemory(named={"a.service": 7}))))
+    assert (again.ports.named, again.units.named) == ({443: 5.0}, {"a.service": 7.0})
+    for text in ("", "{}", "[]", '{"units": 5}', str(memory)):
+        found = Memory.parse(text, ["443", "remote 5432", "a.service", "user sessions", "0", "a,b"])
+        assert (set(found.ports.named), set(found.units.named)) in (
+            ({443}, {"a.service", "user sessions"}),
+            (set(), set()),
+        )
+    lost = Memory.lost(["443", "a.service"])
+    assert (set(lost.ports.named), set(lost.units.named)) == ({443}, {"a.service"})
+    assert not lost.units.is_first
+
+
+def test_names_are_said_as_people_say_them() -> None:
+    """Ports as ports, units by their names."""
+    assert named(["443"]) == "port 443"
+    assert named(["443", "nginx.service", "remote 5432"]) == "port 443, remote 5432 and nginx.service"
+    assert named(["user sessions"]) == "user sessions"
+    assert port_of("tcp.service.status[CLOSE_WAIT,postgresql@15-main.service]") == "postgresql@15-main.service"
+
+
+CLOSE_WAIT, SYN_SENT = "tcp.status.top[CLOSE_WAIT]", "tcp.status.top[SYN_SENT]"
+
+
+def test_a_text_names_the_largest_first() -> None:
+    """Five, and what the others have together; `none` where there is nothing."""
+    assert top({"b": 3, "a": 560}) == "a 560, b 3"
+    assert top({}) == "none"
+    assert top({name: count for count, name in enumerate("abcdefg", 1)}) == "g 7, f 6, e 5, d 4, c 3, 2 more 3"
+
+
+def test_a_text_comes_with_news_alone() -> None:
+    """When a figure has moved by a tenth of the largest and by ten; else once an hour, and after a reset."""
+    texts = TopTexts(names_destinations=True)
+
+    def due(count: int, now: float, **more: int) -> str | None:
+        return texts.due(sample({TcpState.CLOSE_WAIT: {"a.service": count, **more}}), now).get(CLOSE_WAIT)
+
+    assert due(560, 0) == "a.service 560"
+    assert due(600, 30) is None
+    assert due(623, 60) == "a.service 623"
+    assert due(600, 90, b=62) is None
+    assert due(600, 120, b=63) == "a.service 600, b 63"
+    assert due(600, 150, b=62) is None
+    assert due(600, 119 + HOUR_S, b=62) is None
+    assert due(600, 120 + HOUR_S, b=63) == "a.service 600, b 63"
+    texts.reset()
+    assert due(600, 121 + HOUR_S, b=63) == "a.service 600, b 63"
+
+
+def test_few_sockets_are_no_news() -> None:
+    """Where nothing is wrong, nothing is sent: a handful of sockets comes and goes."""
+    texts = TopTexts(names_destinations=True)
+    sent = [
+        texts.due(sample({TcpState.CLOSE_WAIT: {f"{n % 3}.service": n % 9}}), n * 30.0).get(CLOSE_WAIT)
+        for n in range(100)
+    ]
+    assert [n for n, text in enumerate(sent) if text] == [0]
+
+
+def test_destinations_are_named_only_where_that_is_wanted() -> None:
+    """With `name_destinations: false` no text has an address; owners are named all the same."""
+    snapshot = sample(
+        {TcpState.CLOSE_WAIT: {"a.service": 1}},
+        destinations={"192.0.2.1:443": 20},
+        ephemeral=EphemeralPorts(used=5, usable=100, destination="192.0.2.1:443 from 192.0.2.9"),
+    )
+    named_ones = TopTexts(names_destinations=True).due(snapshot, 0)
+    assert named_ones[SYN_SENT] == "192.0.2.1:443 20"
+    assert named_ones["tcp.ephemeral.top"] == "192.0.2.1:443 from 192.0.2.9"
+    others = TopTexts(names_destinations=False).due(snapshot, 0)
+    assert "192.0.2.1" not in str(others)
+    assert others == {key: text for key, text in named_ones.items() if key not in (SYN_SENT, "tcp.ephemeral.top")}
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_without_owners_there_is_no_text_about_them(*, is_known: bool) -> None:
+    """Not even `none`, which would say that there is no socket."""
+    texts = TopTexts(names_destinations=True).due(sample({} if is_known else None), 0)
+    assert (CLOSE_WAIT in texts) == is_known
+    assert texts[SYN_SENT] == "none"
+
+
+def test_a_reload_knows_what_was_known() -> None:
+    """Ports and units stay, texts are sent anew, and what the settings say holds at once."""
+    settings = Settings.model_validate({"host": "h"})
+    reporting = Reporting(settings, service=str)
+    first = reporting.track(running("a.service"), now=0, wants_discovery=False)
+    assert reporting.track(running("a.service"), now=30, wants_discovery=False).texts == {}
+    again = reporting.with_settings(Settings.model_validate({"host": "h", "services": {"states": ["LISTEN"]}}))
+    second = again.track(running(), now=60, wants_discovery=False)
+    assert (first.units, second.units) == (["a.service"], ["a.service"])
+    assert second.unit_states == (TcpState.LISTEN,)
+    assert CLOSE_WAIT in second.texts

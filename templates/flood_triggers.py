@@ -6,8 +6,11 @@ depend on those.
 
 from __future__ import annotations
 
-from templates.model import Trigger, growth, lasting, watched
+from sender.items import TOPS
+from sender.model import TcpState
+from templates.model import TEXT, Trigger, growth, lasting, telling, watched
 
+WHOSE = "Whose they are, as last reported"
 PEERS = "awk '{sub(/:[0-9]+$/, \"\", $4); print $4}' | sort | uniq -c | sort -rn"
 SYN_COUNTERS = "nstat -az TcpExtSyncookiesSent TcpExtTCPReqQFullDoCookies TcpExtTCPReqQFullDrop TcpExtListenDrops"
 SYN_LIMITS = "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog"
@@ -75,10 +78,11 @@ COOKIES = Trigger(
 SYN_RECV = Trigger(
     name="TCP: Many half-open connections (SYN_RECV)",
     detail="over {$TCP.SYN_RECV.MAX.CRIT} for 5m",
-    expression=lasting("tcp.status[SYN_RECV]", "{$TCP.SYN_RECV.MAX.CRIT}"),
+    expression=telling(lasting("tcp.status[SYN_RECV]", "{$TCP.SYN_RECV.MAX.CRIT}"), TOPS[TcpState.SYN_RECV]),
     priority="AVERAGE",
     scope="security",
-    value="Current: {ITEM.LASTVALUE1}",
+    value=f"Current: {{ITEM.LASTVALUE1}}, mostly to {TEXT}",
+    told="Who listens on their ports, as last reported",
     means=SYN_RECV_MEANS,
     run=_RUN,
     do=(

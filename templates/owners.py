@@ -11,7 +11,7 @@ from templates.states import prototypes
 SENT_BY_DEFAULT = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
 """`services.states` of the daemon's configuration, where it says nothing."""
 
-_QUOTED: tuple[TcpState, ...] = ()
+_QUOTED = (TcpState.ESTABLISHED, TcpState.SYN_SENT, TcpState.SYN_RECV, TcpState.CLOSE_WAIT)
 """The states whose triggers quote the text."""
 _COLLECTIVE = (
     "A service is a systemd unit, or one of these together: user sessions, user services, docker, podman, kubepods, other. A "

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from templates.flood_triggers import PEERS, event
-from templates.model import Trigger, lasting
+from sender.items import TOPS
+from sender.model import TcpState
+from templates.flood_triggers import PEERS, WHOSE, event
+from templates.model import TEXT, Trigger, lasting, telling
 
 CLOSE_WAIT_MEANS = (
     "Peers have closed their connections, and the local program does not call close(). It leaks connections, or hangs; "
@@ -23,40 +25,55 @@ NOT_ACCEPTED = (
     " Where a line names no program, none has accepted that connection yet: the one that listens on its port, in the list "
     "of listeners, is at fault."
 )
+_CLOSE_WAIT_BY, _SYN_SENT_TO = TOPS[TcpState.CLOSE_WAIT], TOPS[TcpState.SYN_SENT]
 _CLOSE_WAIT_RUN = (
-    "ss -tanp state close-wait | head -30",
-    "ss -Htanp state close-wait | grep -o 'users:.*' | cut -d'\"' -f2 | sort | uniq -c | sort -rn",
-    "ss -tlnp",
+    "systemctl status UNIT",
+    "journalctl -u UNIT --since -1h | tail -50",
     "grep 'open files' /proc/PID/limits",
+    "ss -Htanp state close-wait | grep -o 'users:.*' | cut -d'\"' -f2 | sort | uniq -c | sort -rn",
+    "ss -tanp state close-wait | head -30",
+    "ss -tlnp",
 )
-
+_AT_FAULT = (
+    "UNIT is the service that is named first: its program is at fault, not the network and not the peer. Where no unit is "
+    "named, the list has the programs."
+)
+_CLOSE_WAIT_UNIT_DO = (
+    f"{_AT_FAULT} The status has its process (PID). Compare its number of sockets with its limit (Max open files). Restart it "
+    "for relief (systemctl restart UNIT), after a stack dump for its developers; no sysctl helps."
+)
+_WHERE = "Where they want to go, as last reported"
 _SYN_SENT_RUN = (
-    "ss -Htan state syn-sent | awk '{print $4}' | sort | uniq -c | sort -rn | head",
+    "nc -vz -w 5 ADDRESS PORT",
+    "ip route get ADDRESS",
     "ss -tanp state syn-sent | head -30",
+    "ss -Htan state syn-sent | awk '{print $4}' | sort | uniq -c | sort -rn | head",
 )
 
 
 _CLOSE_WAIT_MANY = Trigger(
     name="TCP: Very many connections in CLOSE_WAIT",
     detail="over {$TCP.CLOSE_WAIT.MAX.CRIT} for 15m",
-    expression="min(//tcp.status[CLOSE_WAIT],15m)>{$TCP.CLOSE_WAIT.MAX.CRIT}",
+    expression=telling("min(//tcp.status[CLOSE_WAIT],15m)>{$TCP.CLOSE_WAIT.MAX.CRIT}", _CLOSE_WAIT_BY),
     priority="AVERAGE",
     scope="capacity",
-    value="Current: {ITEM.LASTVALUE1}",
+    value=f"Current: {{ITEM.LASTVALUE1}}, mostly {TEXT}",
+    told=WHOSE,
     means=CLOSE_WAIT_MEANS,
     run=_CLOSE_WAIT_RUN,
-    do=CLOSE_WAIT_DO + NOT_ACCEPTED,
+    do=_CLOSE_WAIT_UNIT_DO + NOT_ACCEPTED,
 )
 _CLOSE_WAIT = Trigger(
     name="TCP: Many connections in CLOSE_WAIT",
     detail="over {$TCP.CLOSE_WAIT.MAX.WARN} for 15m",
-    expression="min(//tcp.status[CLOSE_WAIT],15m)>{$TCP.CLOSE_WAIT.MAX.WARN}",
+    expression=telling("min(//tcp.status[CLOSE_WAIT],15m)>{$TCP.CLOSE_WAIT.MAX.WARN}", _CLOSE_WAIT_BY),
     priority="WARNING",
     scope="performance",
-    value="Current: {ITEM.LASTVALUE1}",
+    value=f"Current: {{ITEM.LASTVALUE1}}, mostly {TEXT}",
+    told=WHOSE,
     means=CLOSE_WAIT_MEANS,
     run=_CLOSE_WAIT_RUN,
-    do=CLOSE_WAIT_DO + NOT_ACCEPTED,
+    do=_CLOSE_WAIT_UNIT_DO + NOT_ACCEPTED,
     depends_on=(_CLOSE_WAIT_MANY.name,),
 )
 _GROWTH = "{$TCP.CLOSE_WAIT.GROWTH.MAX}"
@@ -67,35 +84,37 @@ _CLOSE_WAIT_GROWS = Trigger(
     detail=f"by more than {_GROWTH} an hour, for 3h",
     # The lowest number of each hour, which short-lived ones do not lift. The first condition follows from the others:
     # it makes a healthy host's expression false, instead of unknown, while there are not yet four hours of values.
-    expression=f"min(//tcp.status[CLOSE_WAIT],1h)>3*{_GROWTH} and {_ROSE}",
+    expression=telling(f"min(//tcp.status[CLOSE_WAIT],1h)>3*{_GROWTH} and {_ROSE}", _CLOSE_WAIT_BY),
     priority="INFO",
     scope="performance",
-    value="Current: {ITEM.LASTVALUE1}",
+    value=f"Current: {{ITEM.LASTVALUE1}}, mostly {TEXT}",
+    told=WHOSE,
     means=(
         f"In each of the last three hours, the lowest number of connections in CLOSE_WAIT was more than {_GROWTH} above "
         "that of the hour before. A program does not close connections that its peers have closed: a leak, early."
     ),
     run=_CLOSE_WAIT_RUN,
     do=(
-        "Find the program in the list and tell its developers. Until it is repaired, plan its restart for before it runs "
-        "out of file descriptors." + NOT_ACCEPTED
+        f"{_AT_FAULT} Tell the program's developers. Until it is repaired, plan its restart for before it runs out of file "
+        f"descriptors.{NOT_ACCEPTED}"
     ),
     depends_on=(_CLOSE_WAIT.name,),
 )
 _SYN_SENT_HOSTS = Trigger(
     name="TCP: Connection requests to many hosts stay unanswered",
     detail="over {$TCP.SYN_SENT.HOSTS.MAX.CRIT} addresses for 5m",
-    expression=lasting("tcp.syn_sent.hosts", "{$TCP.SYN_SENT.HOSTS.MAX.CRIT}"),
+    expression=telling(lasting("tcp.syn_sent.hosts", "{$TCP.SYN_SENT.HOSTS.MAX.CRIT}"), _SYN_SENT_TO),
     priority="HIGH",
     scope="security",
-    value="Current: {ITEM.LASTVALUE1} addresses",
+    value=f"Current: {{ITEM.LASTVALUE1}} addresses, such as {TEXT}",
+    told=_WHERE,
     means=(
         "This host asks many different machines for connections and gets no answer. Either something on it scans the "
         "network (a worm, an intruder, a scanner that you run yourself), or its way out is broken."
     ),
-    run=("ss -tanp state syn-sent | head -30", _SYN_SENT_RUN[0], "ip route get 192.0.2.1"),
+    run=(*_SYN_SENT_RUN[2:], "ip route get ADDRESS"),
     do=(
-        "Look at the program's name and at the remote ports. One port over a range of addresses is a scan: take the "
+        "Look at the program's name in the first list, and at the remote ports; ADDRESS is any of theirs. One port over a range of addresses is a scan: take the "
         "host off the network, and treat it as broken into. Your own services towards their usual peers: look for the "
         "route or the firewall. A host whose work it is (a crawler, a monitoring server) gets a higher macro."
     ),
@@ -103,18 +122,20 @@ _SYN_SENT_HOSTS = Trigger(
 SYN_SENT = Trigger(
     name="TCP: Many connection requests stay unanswered (SYN_SENT)",
     detail="over {$TCP.SYN_SENT.MAX.WARN} for 5m",
-    expression=lasting("tcp.status[SYN_SENT]", "{$TCP.SYN_SENT.MAX.WARN}"),
+    expression=telling(lasting("tcp.status[SYN_SENT]", "{$TCP.SYN_SENT.MAX.WARN}"), _SYN_SENT_TO),
     priority="WARNING",
     scope="availability",
-    value="Current: {ITEM.LASTVALUE1}",
+    value=f"Current: {{ITEM.LASTVALUE1}}, to {TEXT}",
+    told=_WHERE,
     means=(
         "This host asks for connections and gets neither an acceptance nor a refusal: a peer is down, or a firewall "
         "drops the requests in silence. The programs that ask wait for their timeouts."
     ),
-    run=(*_SYN_SENT_RUN, "nc -vz -w 5 ADDRESS PORT"),
+    run=_SYN_SENT_RUN,
     do=(
-        "The first list names the address and port that do not answer. See whether that machine is up, and what the "
-        "firewalls between drop; whoever answers with a refusal would not show here."
+        "ADDRESS and PORT are the destination that is named first; where none is named, the last list has it. See whether that "
+        "machine is up, and what the firewalls between drop; whoever answers with a refusal would not show here. The list before "
+        "has the programs that ask."
     ),
     depends_on=(_SYN_SENT_HOSTS.name,),
 )
@@ -202,16 +223,21 @@ _MPTCP_CLOSE_WAIT = Trigger(
 _ESTABLISHED = Trigger(
     name="TCP: Many established connections",
     detail="over {$TCP.ESTABLISHED.MAX.WARN} for 5m",
-    expression="min(//tcp.status[ESTABLISHED],5m)>{$TCP.ESTABLISHED.MAX.WARN}",
+    expression=telling("min(//tcp.status[ESTABLISHED],5m)>{$TCP.ESTABLISHED.MAX.WARN}", TOPS[TcpState.ESTABLISHED]),
     priority="WARNING",
     scope="capacity",
-    value="Current: {ITEM.LASTVALUE1}",
+    value=f"Current: {{ITEM.LASTVALUE1}}, mostly {TEXT}",
+    told=WHOSE,
     means=(
         "More connections are open than this host is known to carry. Disabled as shipped: what is too many, only you "
         "know. Set the macro, and enable the trigger."
     ),
-    run=("ss -Htan state established | awk '{print $3}' | sort | uniq -c | sort -rn | head", "ss -s"),
-    do="Find the port that grew. Add capacity, or look for a client that opens connections and does not use them.",
+    run=(
+        "systemctl status UNIT",
+        "ss -Htan state established | awk '{print $3}' | sort | uniq -c | sort -rn | head",
+        "ss -s",
+    ),
+    do="UNIT is the service that is named first. Find the service and the port that grew. Add capacity, or look for a client that opens connections and does not use them.",
     is_enabled=False,
 )
 

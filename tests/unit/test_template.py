@@ -26,6 +26,9 @@ BY_DEFAULT = {
 }
 
 
+WHOLE_TEXT = '{{ITEM.LASTVALUE2}.regsub("(.*)", "\\1")}'  # bare, the frontend would cut it off after 20 characters
+
+
 def parsed(version: str) -> ET.Element:
     """Return the bundled template in this format, as installed."""
     return ET.fromstring(template.text(version))  # noqa: S314  our own file
@@ -273,6 +276,32 @@ def test_what_is_seldom_sent_is_never_asked_for_in_a_window(either: ET.Element) 
         assert {function for key, function in used if is_rare(key)} <= {"last"}
         assert {function for key, function in used if key in TEXTS} <= {"count"}
         assert any(not is_rare(key) and key not in TEXTS and "drops.rate" not in key for key, _ in used)
+
+
+def test_a_trigger_tells_whose_it_is_without_a_say_of_the_text(either: ET.Element) -> None:
+    """The text is second in the expression, where the description and the operational data have it from, and always true."""
+    told = set()
+    for trigger in triggers(either):
+        expression, description = (trigger.findtext(tag) or "" for tag in ("expression", "description"))
+        calls = re.findall(r"\w+\(/[^)]*\)|\{[^{}]+:[^{}]+\)\}", expression)
+        quoted = [key for key in TEXTS if key in expression]
+        assert description.partition("\n")[0].endswith(f": {WHOLE_TEXT}") == bool(quoted)
+        assert description.count("{ITEM.") == len(quoted)
+        if trigger.find("opdata") is not None:
+            assert (trigger.findtext("opdata") or "").endswith(f" {WHOLE_TEXT}") == bool(quoted)
+        for key in quoted:
+            condition = re.escape(calls[1]) + r">=0(?= and |$)"
+            assert re.fullmatch(
+                rf"count\(/[^/]+/{re.escape(key)},#1\)|\{{.+:{re.escape(key)}\.count\(#1\)\}}", calls[1]
+            )
+            assert re.search(condition, expression)
+            assert expression.count(key) == 1
+            assert " or " not in expression
+            told.add(key)
+    assert told == {key for key in TEXTS if not re.search("FIN_WAIT2|LAST_ACK", key)}
+    for item in either.iterfind(".//items/item"):
+        is_quoted = item.findtext("key") in told
+        assert is_quoted == ("Do not disable this item" in (item.findtext("description") or ""))
 
 
 def test_services_are_discovered_with_a_filter(either: ET.Element) -> None:

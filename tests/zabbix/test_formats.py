@@ -24,14 +24,14 @@ LINE = ["sortorder", "color", "drawtype", "calc_fnc"]
 STEPS = {"selectPreprocessing": ["type", "params"]}
 WHOLE = {"expandExpression": True, "selectDependencies": ["description"]}
 OBJECTS: dict[str, tuple[int, dict[str, Any]]] = {
-    "item": (66, {"output": [*ITEM, "status"], **STEPS, "selectValueMap": ["name", "mappings"]}),
-    "itemprototype": (28, {"output": ITEM, **STEPS}),
-    "trigger": (24, {"output": TRIGGER, **WHOLE}),
+    "item": (75, {"output": [*ITEM, "status"], **STEPS, "selectValueMap": ["name", "mappings"]}),
+    "itemprototype": (39, {"output": ITEM, **STEPS}),
+    "trigger": (26, {"output": TRIGGER, **WHOLE}),
     "triggerprototype": (11, {"output": TRIGGER, **WHOLE}),
-    "graph": (13, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
-    "graphprototype": (7, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
-    "discoveryrule": (2, {"output": ["name", "key_", "lifetime", "description"], "selectFilter": "extend"}),
-    "usermacro": (37, {"output": ["macro", "value"]}),
+    "graph": (14, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
+    "graphprototype": (9, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
+    "discoveryrule": (3, {"output": ["name", "key_", "lifetime", "description"], "selectFilter": "extend"}),
+    "usermacro": (41, {"output": ["macro", "value"]}),
     "templatedashboard": (1, {"output": ["name"]}),
 }
 """What a template consists of: how many of each there are, and what is asked about them."""

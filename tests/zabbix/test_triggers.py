@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.program import StackError
+from sender.commands import template
 from sender.model import Item, Outcome
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
+OLDER = "TCP states in the older form"  # beside the newer one
 MINUTE, HOUR = 60, 3600
 
 Series = list[tuple[int, float]]
@@ -50,8 +52,29 @@ class Case:
         """The host on which it takes place: one of its own, or the one with all the ports."""
         return PORTS if " port " in self.name else re.sub(r"[^A-Za-z_ ]", "", self.name)
 
+    @property
+    def told(self) -> dict[str, str]:
+        """The text that says whose it is, under its key; most problems have none."""
+        key = TOLD.get(self.name)
+        return {key: NAMES} if key else {}
+
 
 PORTS = "all ports"
+NAMES = "backend.service 560, [2001:db8::5]:5432 7, dev-disk\\x2d1.service 1"  # longer than what Zabbix shows of a text
+MANY_CLOSE_WAIT = "TCP: Many connections in CLOSE_WAIT"
+MANY_PORTS = "TCP: Many local ports towards a destination are in use"
+TOLD = {
+    MANY_CLOSE_WAIT: "tcp.status.top[CLOSE_WAIT]",
+    "TCP: Very many connections in CLOSE_WAIT": "tcp.status.top[CLOSE_WAIT]",
+    "TCP: Connections in CLOSE_WAIT grow steadily": "tcp.status.top[CLOSE_WAIT]",
+    "TCP: Many half-open connections (SYN_RECV)": "tcp.status.top[SYN_RECV]",
+    "TCP: Many connection requests stay unanswered (SYN_SENT)": "tcp.status.top[SYN_SENT]",
+    "TCP: Connection requests to many hosts stay unanswered": "tcp.status.top[SYN_SENT]",
+    "TCP: Many established connections": "tcp.status.top[ESTABLISHED]",
+    MANY_PORTS: "tcp.ephemeral.top",
+    "TCP: Local ports towards a destination are nearly used up": "tcp.ephemeral.top",
+}
+"""Which problems say whose they are or where they lead, and the item that knows."""
 
 
 def too_many(
@@ -114,7 +137,7 @@ def failing(per_second: int) -> Series:
 
 
 HOST_CASES = (
-    too_many("TCP: Many connections in CLOSE_WAIT", 2, "tcp.status[CLOSE_WAIT]", 101, 16),
+    too_many(MANY_CLOSE_WAIT, 2, "tcp.status[CLOSE_WAIT]", 101, 16),
     too_many("TCP: Very many connections in CLOSE_WAIT", 3, "tcp.status[CLOSE_WAIT]", 1001, 16),
     Case(
         name="TCP: Connections in CLOSE_WAIT grow steadily",
@@ -148,6 +171,8 @@ HOST_CASES = (
     too_many("TCP: Many sockets in no state", 2, "tcp.sockets.unhashed", 101, 16),
     too_many("TCP: Many MPTCP connections in CLOSE_WAIT", 2, "tcp.mptcp.status[CLOSE_WAIT]", 101, 16),
     too_many("TCP: Many established connections", 2, "tcp.status[ESTABLISHED]", 10001, 6),
+    too_many(MANY_PORTS, 2, "tcp.ephemeral.pused", 80.1, 6),
+    too_many("TCP: Local ports towards a destination are nearly used up", 4, "tcp.ephemeral.pused", 95.1, 6),
     counted("TCP: Half-open connections overflow, requests are dropped", 4, "tcp.counter[TCPReqQFullDrop]", 11),
     counted(
         "TCP: SYN cookies are sent", 3, "tcp.counter[SyncookiesSent]", 101, more={OVERFLOWS: rise(100, ago=6 * MINUTE)}
@@ -253,6 +278,7 @@ QUIET: dict[str, dict[str, Series]] = {
         "tcp.sender.backlog": spiky(0, 500),
         "tcp.orphans.pused": spiky(1, 99),
         "tcp.memory.pused": spiky(2, 99),
+        "tcp.ephemeral.pused": spiky(3, 100),
         "tcp.counter[AttemptFails]": [(age, (2 * HOUR - age) * 4) for age in range(2 * HOUR, -1, -30)],
         "tcp.counter[SyncookiesSent]": rise(100, ago=4 * MINUTE),
         OVERFLOWS: rise(0, ago=4 * MINUTE),
@@ -415,6 +441,8 @@ def story(zabbix: ZabbixStack) -> Story:
             hosts.push(case.host, what(case))
         hosts.push(PORTS, {key: series for case in PORT_CASES for key, series in what(case).items()})
 
+    for case in HOST_CASES:
+        hosts.push(case.host, {}, case.told)
     push(lambda case: case.ill)
     tolerated: dict[str, Series] = {
         f"tcp.status[CLOSE_WAIT,{TOLERANT}]": steady(900, since=HOUR),
@@ -456,6 +484,7 @@ def test_it_fires_and_recovers(story: Story, case: Case) -> None:
     (event,) = (event for event in story.events[case.host] if event["name"].startswith(f"{case.name} ("))
     assert int(event["severity"]) == case.severity
     assert re.search(r"\((?:.*\d.*)\)$", event["name"])
+    assert all(event["opdata"].endswith(f" {text}") for text in case.told.values())
     for text in (event["name"], event["opdata"]):
         assert not re.search(r"[{}$]|UNKNOWN", text), text
     assert "scope" in {tag["tag"] for tag in event["tags"]}
@@ -482,6 +511,49 @@ def test_every_trigger_has_its_case(zabbix: ZabbixStack) -> None:
     found = [*zabbix.api.trigger.get(**of_template), *zabbix.api.triggerprototype.get(**of_template)]
     names = {re.sub(r" port \d+ https", " port {#NAME}", case.name) for case in (*HOST_CASES, *PORT_CASES)}
     assert {trigger["description"] for trigger in found} == names | {"TCP: No data from tcp-status-sender"}
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "never told"])
+@pytest.mark.parametrize("form", sorted(template.FORMATS))
+def test_a_problem_says_whose_it_is(zabbix: ZabbixStack, form: str, *, is_told: bool) -> None:
+    """In either form the trigger's description says it, in the newer the problem too. Where nobody tells, it fires as well."""
+    name = TEMPLATE if form == "6.0" else OLDER
+    zabbix.import_template(template.text(form).replace(TEMPLATE, name))
+    host = f"of form {form} {'told' if is_told else 'never told'}"
+    host_id = zabbix.create_host(host, [name])
+    zabbix.wait_for_items(host)
+    hosts, api = Hosts(zabbix), zabbix.api
+    cases = {case.name: case for case in HOST_CASES if case.name in {MANY_CLOSE_WAIT, MANY_PORTS}}
+
+    def push(what: Callable[[Case], Mapping[str, Series]]) -> None:
+        hosts.push(host, {key: series for case in cases.values() for key, series in what(case).items()})
+
+    def problems() -> dict[str, dict[str, str]]:
+        output = ["description", "comments", "expression"]  # without that last one, no text is found
+        found = api.trigger.get(hostids=host_id, filter={"value": 1}, output=output, expandComment=True)
+        return {trigger["description"]: trigger for trigger in found}
+
+    if is_told:
+        texts = {key: text for case in cases.values() for key, text in case.told.items()}
+        zabbix.wait_for_history(host, hosts.push(host, {}, texts))
+    push(lambda case: case.ill)
+    zabbix.wait_until(lambda: problems().keys() == cases.keys(), "both are problems", 30)
+    names = NAMES if is_told else "*UNKNOWN*"
+    assert {name: trigger["comments"].splitlines()[0] for name, trigger in problems().items()} == {
+        MANY_CLOSE_WAIT: f"Whose they are, as last reported: {names}",
+        MANY_PORTS: f"The destination, as last reported: {names}",
+    }
+    data = {each["name"]: each["opdata"] for each in api.problem.get(hostids=host_id, output=["name", "opdata"])}
+    assert data == (
+        {
+            f"{MANY_CLOSE_WAIT} (over 100 for 15m)": f"Current: 101, mostly {names}",
+            f"{MANY_PORTS} (over 80% for 5m)": f"Current: 80.1 %, to {names}",
+        }
+        if form == "6.0"
+        else dict.fromkeys(cases, "")
+    )
+    push(lambda case: case.well)
+    zabbix.wait_until(lambda: not problems(), "none is a problem any more", 30)
 
 
 def test_a_filter_keeps_a_port_out(story: Story) -> None:

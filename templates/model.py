@@ -220,7 +220,8 @@ def telling(expression: str, key: str) -> str:
     """Return an expression that is true when `expression` is, and in which the text of `key` stands second: see TEXT.
 
     Zabbix numbers the functions in an expression as they stand, the same ones again, too: the first condition may have one. Where
-    the text never had a value count() is 0, never unknown. Only where its item is disabled the trigger is judged no more.
+    the text never had a value count() is 0, never unknown. Only where its item is disabled the trigger is judged no more. And
+    Zabbix draws no threshold into graphs any more, not even where min() stood alone.
     """
     first, *others = expression.split(" and ")
     return " and ".join([first, f"count(//{key},#1)>=0", *others])

@@ -12,14 +12,16 @@ import platform
 import re
 import shutil
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 from bench import libraries
-from bench.contenders import EXPORTER, SENDER, in_process, parts, peers
+from bench.contenders import EXPORTER, SENDER, in_process, parts, peers, who
+from bench.crowd import DESTINATIONS, EACH, LISTENING, PROXY
 from bench.living import daemon_mb
 from bench.report import NOTES, Crowd, table
-from bench.samplers import LISTENING, TRACKED
+from bench.samplers import TRACKED
 from bench.targets import Races, verdicts
 from lab.namespace import Namespace
 
@@ -52,17 +54,29 @@ def enter(pid: int) -> None:
             raise OSError(ctypes.get_errno(), "setns")
 
 
-def race(established: int, time_wait: int, rounds: int, *, ports: int = MANY_PORTS) -> Crowd:
+def most_of(sockets: int, ports: int) -> int:
+    """Return how many local ports a proxy's crowd uses towards the destination that has most: one of IPv4."""
+    clients = (number for number in range(sockets) if number % 8 >= 4 and number % 4)  # noqa: PLR2004
+    return max(Counter(number // ports for number in clients).values())
+
+
+def race(established: int, time_wait: int, rounds: int, *, ports: int = MANY_PORTS, clients: int = 0) -> Crowd:
     """Race everybody over a crowd that is all ESTABLISHED, on many ports; the floor and ours only over others."""
     expected = {"ESTABLISHED": established} | ({"TIME_WAIT": time_wait} if time_wait else {})
     title = " and ".join(f"{count:,} {state}" for state, count in expected.items()) + ", one in four IPv6"
     title += f", all of them on {ports} tracked ports" if ports == TRACKED else ""
-    is_for_all = not time_wait and ports != TRACKED
-    listening = LISTENING if is_for_all else 0
-    holder = [sys.executable, "-m", "bench.crowd", *map(str, (established, time_wait, ports, listening))]
+    if clients:
+        is_proxy = clients == PROXY
+        title += f", half towards {DESTINATIONS} destinations" if is_proxy else ", towards a destination each"
+        title += ", everything on"
+        expected["used"] = most_of(established, ports) if is_proxy else 1
+    is_for_all = not (time_wait or clients or ports == TRACKED)
+    listening = LISTENING if is_for_all or clients else 0
+    holder = [sys.executable, "-m", "bench.crowd", *map(str, (established, time_wait, ports, listening, clients))]
     with Namespace(holder) as namespace, ExitStack() as stack:
         enter(namespace.report["pid"])
-        rows = in_process(stack, expected, "ports" if ports == TRACKED else "ours")
+        rows = in_process(stack, expected, "everything" if clients else "ports" if ports == TRACKED else "ours")
+        rows += [who(established)] if clients == PROXY else []
         beside = parts(stack) if is_for_all else []
         if is_for_all:
             rows += peers(stack, established)
@@ -95,14 +109,17 @@ def main() -> int:
     heading, bullet = ("\n#### {}\n", "- {}") if arguments.markdown else ("\n{}", "{}")
     print(machine(), flush=True)
     crowds = []
-    races = [(size, 0, MANY_PORTS) for size in arguments.sockets]
-    races += [(HALF, HALF, MANY_PORTS), (max(arguments.sockets), 0, TRACKED)]
-    for established, time_wait, ports in races:
-        crowds.append(race(established, time_wait, arguments.rounds, ports=ports))
+    most = max(arguments.sockets)
+    races = [(size, 0, MANY_PORTS, 0) for size in arguments.sockets]
+    races += [(HALF, HALF, MANY_PORTS, 0), (most, 0, TRACKED, 0)]
+    races += [(most, 0, max(2 * most // DESTINATIONS, 1), PROXY), (most, 0, MANY_PORTS, EACH)]
+    for established, time_wait, ports, clients in races:
+        crowds.append(race(established, time_wait, arguments.rounds, ports=ports, clients=clients))
         print(heading.format(crowds[-1].title), table(crowds[-1]), sep="\n", flush=True)
     print(heading.format("What was timed"), *map(bullet.format, NOTES), sep="\n")
     print(heading.format("What the libraries cost"), libraries.table(), sep="\n", flush=True)
-    found = verdicts(Races(crowds=crowds[:-2], mixed=crowds[-2], ported=crowds[-1]))
+    *alike, mixed, ported, owned, scattered = crowds
+    found = verdicts(Races(crowds=alike, mixed=mixed, ported=ported, owned=owned, scattered=scattered))
     print(heading.format("Targets and figures"), *(bullet.format(line) for _, line in found), sep="\n")
     is_right = all(row.right for crowd in crowds for row in (*crowd.rows, *crowd.parts))
     return 0 if is_right and all(is_met for is_met, _ in found) else 1

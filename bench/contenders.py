@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from bench.samplers import LISTENING
+from bench.crowd import LISTENING
 from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS
 
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     Taken = tuple[float, float, bool]  # seconds, those of the processor, and whether the count was right
 
-TITLES = {"ours": "ours: sample()", "ports": "ours: sample(), 50 ports"}
+TITLES = {"ours": "ours: sample()", "ports": "ours: sample(), 50 ports", "everything": "ours: sample(), all of it"}
 SENDER = Path(sys.executable).with_name("tcp-status-sender")
 EXPORTER = "prometheus-node-exporter"
 EXPORTER_PORT = 9100
 EXPORTER_FLAGS = "--collector.disable-defaults --collector.tcpstat --web.disable-exporter-metrics"
 SS = "ss -tan | awk '{c[$1]++} END {for (s in c) print s, c[s]}'"
 NETSTAT = "netstat -an | awk '/^tcp/ {c[$NF]++} END {for (s in c) print s, c[s]}' | grep -w STATE | cut -d ' ' -f 2"
+SS_OWNERS = "ss -Htanp state established | grep -c pid="
 NETSTATS = [NETSTAT.replace("STATE", state) for state in ("ESTABLISHED", "LISTEN", "TIME_WAIT")]
 
 
@@ -166,6 +167,11 @@ def exporter(stack: ExitStack, expected: int) -> Contender:
         except ConnectionRefusedError:
             time.sleep(0.1)
     return Contender("node_exporter: tcpstat", "scrape", take, lambda: peak_mb(process.pid), every=3)
+
+
+def who(count: int) -> Contender:
+    """Enter what says whose sockets are today: it looks at every descriptor of every process, as root."""
+    return command("ss -tanp, as root", "command", ["sh", "-c", SS_OWNERS], r"^(\d+)$", count)
 
 
 def peers(stack: ExitStack, count: int) -> list[Contender]:

@@ -17,6 +17,7 @@ NOTES = (
     "command: a whole command with the start of its program: what an agent pays per item.",
     "zabbix_agentd -t: an agent answers this key itself, without that start (the smallest crowd shows how long it is).",
     "first line: also a whole command, until its first line of output.",
+    "all of it: with owners, ports that are listened on, ephemeral ports and counters, as the daemon samples by default.",
     "look: the listening sockets alone, once a second between two samples. read: the kernel's counters, with each sample.",
     "scrape: one HTTP request to a running exporter.",
     "Python: import asyncio: how long a Python takes to start on this machine, whatever it then does.",

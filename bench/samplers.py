@@ -15,7 +15,7 @@ from importlib import import_module
 from socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_RAW, socket
 from typing import TYPE_CHECKING
 
-from bench.crowd import FIRST_LISTENING, FIRST_PORT
+from bench.crowd import FIRST_LISTENING, FIRST_PORT, LISTENING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Sampler = Callable[[], Mapping[str, int]]
 
 TRACKED = 50  # ports
-LISTENING = 10  # ports of the crowd where a look at them is timed
 NETLINK_SOCK_DIAG = 4  # include/uapi/linux/netlink.h, as are the next two lines
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 NLMSG_ERROR, NLMSG_DONE, DONE_LEN = 2, 3, 20  # struct nlmsghdr, then an errno
@@ -71,6 +70,21 @@ def ports() -> Sampler:
     return count
 
 
+def everything() -> Sampler:
+    """Count as the daemon does with its defaults: ports that are listened on, owners, ephemeral ports, counters."""
+    sock_diag, model = import_module("sender.kernel.sock_diag"), import_module("sender.model")
+    sampler = sock_diag.SockDiag()
+    wanted = model.CountedPorts(listening=True, counters=True, owners=True, ephemeral=True)
+
+    def count() -> Mapping[str, int]:
+        snapshot = sampler.sample(wanted)
+        owners = snapshot.owners[model.TcpState.ESTABLISHED]
+        workers = sum(count for unit, count in owners.items() if unit.startswith("worker-"))
+        return {"ESTABLISHED": workers, "used": snapshot.ephemeral.used}
+
+    return count
+
+
 def look() -> Sampler:
     """Look at the accept queues as the daemon does every second, between two samples; an exporter's is not the crowd's."""
     listeners, crowd = (
@@ -107,7 +121,7 @@ def pyroute2() -> Sampler:
 
 def main() -> None:
     """One sample for each line, until standard input closes."""
-    makers = (floor, ours, ports, look, counters, pyroute2)
+    makers = (floor, ours, ports, everything, look, counters, pyroute2)
     samplers = {maker.__name__: maker() for maker in makers if maker.__name__ in sys.argv[1:]}
     for line in sys.stdin:
         begin, begin_cpu = time.perf_counter(), time.process_time()

@@ -26,11 +26,16 @@ SMALL = 10_000  # sockets below which the floor is too short for a ratio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Races:
-    """All that was measured: `crowds` of ESTABLISHED alone, by size, `mixed` with TIME_WAIT, `ported` on tracked ports."""
+    """All that was measured: `crowds` of ESTABLISHED alone, by size, `mixed` with TIME_WAIT, `ported` on tracked ports.
+
+    In `owned` everything is on that the daemon reports by default, in `scattered` too, and each socket has a destination of its own.
+    """
 
     crowds: Sequence[Crowd]
     mixed: Crowd
     ported: Crowd
+    owned: Crowd
+    scattered: Crowd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +118,23 @@ TARGETS = (
         figures=lambda races: _each(_over_floor, [races.ported]),
     ),
     Target(
+        text="a sample with everything on, x floor",
+        limit=1.3,
+        figures=lambda races: _each(_over_floor, [races.owned]),
+    ),
+    Target(
+        text="a sample with everything on, a destination for each socket, x floor",
+        limit=1.5,
+        figures=lambda races: _each(_over_floor, [races.scattered]),
+    ),
+    Target(
+        text="memory of a sampling process, MB more with a destination for each socket",
+        limit=2,
+        figures=lambda races: [
+            (races.scattered.rows[OURS].peak_mb - races.owned.rows[OURS].peak_mb, f"at {races.scattered.size:,}")
+        ],
+    ),
+    Target(
         text="a look at the listeners, ms",
         limit=0.5,  # every second: the twentieth part of a percent of a core
         figures=lambda races: _each(_look_ms, races.crowds),
@@ -131,7 +153,7 @@ TARGETS = (
     Target(
         text="memory of the daemon, MB",
         limit=43,
-        figures=lambda races: _each(lambda crowd: crowd.daemon_mb, [*races.crowds, races.ported]),
+        figures=lambda races: _each(lambda crowd: crowd.daemon_mb, [*races.crowds, races.ported, races.scattered]),
     ),
     Target(
         text="memory of the daemon, MB more with more sockets",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SOCKET_LEN = 16 + 72  # sizeof(struct nlmsghdr) and sizeof(struct inet_diag_msg), include/uapi/linux/inet_diag.h
 
@@ -24,6 +27,11 @@ class Alike(NamedTuple):
     def column(self, offset: int) -> Column:
         """Return of each message the byte at `offset`."""
         return self.buffer[offset : self.size : self.room]
+
+    def one_by_one(self) -> Iterator[Alike]:
+        """Yield each message as a group of its own."""
+        for begin in range(0, self.size, self.room):
+            yield Alike(self.buffer[begin : begin + self.room], self.room, self.length)
 
     def words(self, offset: int) -> memoryview[int]:
         """Return of each message the 32 bits at `offset`, a multiple of four."""

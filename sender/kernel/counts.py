@@ -21,7 +21,7 @@ from sender.kernel.port_counts import PortCounts
 from sender.model import CountedPorts, Listener, TcpState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 # Where it stands in a message: idiag_state, idiag_sport, idiag_dport.
 _STATE, _SPORT, _DPORT = 17, 20, 22
@@ -124,7 +124,7 @@ class SocketCounts:
         if self.owners:
             has_owner = self.owners.count(group, states)
             if has_owner is None:
-                for each in _one_by_one(group):
+                for each in group.one_by_one():
                     self._count_local(each, each.column(_STATE))
                 return
             local = local if has_owner else self._without_owner
@@ -139,7 +139,7 @@ class SocketCounts:
             self._asked.add([(family, dport.to_bytes(2, sys.byteorder) + dst)])
             return
         if self.ephemeral:
-            self.ephemeral.usable.remove(sport)
+            self.ephemeral.usable.remove(ntohs(sport))
         if not (self._wanted.listening or self.owners or sport in self._local.numbers):
             return
         device, waiting, limit, attributes = more
@@ -154,8 +154,3 @@ class SocketCounts:
             fullest = max(before, listener, key=lambda each: (each.pused, each.waiting, each.limit))
             is_local &= before.is_loopback
             self.listeners[port] = Listener(waiting=fullest.waiting, limit=fullest.limit, is_loopback=is_local)
-
-
-def _one_by_one(group: Alike) -> Iterator[Alike]:
-    for begin in range(0, group.size, group.room):
-        yield Alike(group.buffer[begin : begin + group.room], group.room, group.length)

@@ -11,7 +11,6 @@ import struct
 from collections import Counter
 from functools import lru_cache
 from itertools import compress
-from socket import htons
 from typing import TYPE_CHECKING
 
 from sender.kernel.addresses import plain, text, with_port
@@ -20,17 +19,19 @@ from sender.model import EphemeralPorts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sender.kernel.alike import Alike
+    from sender.kernel.alike import Alike, Column
 
 _MOST = 4096  # destinations told apart at any moment: below 1 MB
-_SPORT = 20  # idiag_sport, include/uapi/linux/inet_diag.h
+_FAMILY, _SPORT, _DPORT = 16, 20, 22  # idiag_family, idiag_sport, idiag_dport, include/uapi/linux/inet_diag.h
 _KEY = struct.Struct("=H16s16s")  # idiag_dport, idiag_src, idiag_dst
+_NONE, _ALL, _SOME = range(3)  # of the 256 ports with one first byte
 
 
 @lru_cache(maxsize=64)
 def _keys(room: int) -> struct.Struct:
     """Return what takes idiag_family, and those of _KEY as one, from each message."""
-    return struct.Struct(f"=16xB5x{_KEY.size}s{room - 22 - _KEY.size}x")
+    gap = _DPORT - _FAMILY - 1
+    return struct.Struct(f"={_FAMILY}xB{gap}x{_KEY.size}s{room - _DPORT - _KEY.size}x")
 
 
 class BoundedCounts:
@@ -50,7 +51,9 @@ class BoundedCounts:
         self.counts.update(found)
         if len(self.counts) > self._most:
             least = sorted(self.counts.values())[len(self.counts) // 2]
-            self.counts = Counter({key: count for key, count in self.counts.items() if count > least})
+            often = {key: count for key, count in self.counts.items() if count > least}
+            self.counts.clear()
+            self.counts.update(often)
             self.error += least
 
 
@@ -58,33 +61,42 @@ class UsablePorts:
     """The local ports that the kernel may take for a connection: `ports` less the `reserved` ones, and what is listened on."""
 
     def __init__(self, ports: range, reserved: Iterable[int] = ()) -> None:
-        self._is_usable = bytearray(2**16)  # by the port as this machine reads its two bytes in network byte order
-        usable = set(ports).difference(reserved)
-        for port in usable:
-            self._is_usable[htons(port)] = 1
-        self._other_firsts = bytes(set(range(256)).difference(port >> 8 for port in usable))
+        self._is_usable = bytearray(2**16)  # by port
+        self._is_usable[ports.start : ports.stop] = b"\1" * len(ports)
+        for port in reserved:
+            self._is_usable[port] = 0
+        # Of the ports with each first byte, whether none is usable, some are or all.
+        self._by_first = bytearray(self._share(first) for first in range(256))
 
     def copy(self) -> UsablePorts:
         """Return the same, to be changed by itself."""
         other = UsablePorts(range(0))
-        other._is_usable, other._other_firsts = self._is_usable[:], self._other_firsts
+        other._is_usable, other._by_first = self._is_usable[:], self._by_first[:]
         return other
 
     def __len__(self) -> int:
         """Return how many there are."""
         return self._is_usable.count(1)
 
-    def remove(self, number: int) -> None:
-        """Take off a port that is listened on: a number as in `_is_usable`."""
-        self._is_usable[number] = 0
+    def remove(self, port: int) -> None:
+        """Take off a port that is listened on."""
+        self._is_usable[port] = 0
+        self._by_first[port >> 8] = self._share(port >> 8)
 
-    def among(self, group: Alike) -> bytes:
-        """Return for each socket of a group whether its local port is one; nothing where none is."""
-        if not group.column(_SPORT).translate(None, self._other_firsts):
-            return b""
-        numbers = memoryview(group.buffer)[: group.size].cast("H")[_SPORT // 2 :: group.room // 2]
-        found = bytes(map(self._is_usable.__getitem__, numbers.tolist()))
-        return found if 1 in found else b""
+    def _share(self, first: int) -> int:
+        usable = self._is_usable.count(1, first << 8, (first + 1) << 8)
+        return {0: _NONE, 256: _ALL}.get(usable, _SOME)
+
+    def among(self, group: Alike) -> Column:
+        """Return for each socket of a group whether its local port is one: 1 or 0."""
+        first = group.column(_SPORT)
+        found = first.translate(self._by_first)
+        if some := found.count(_SOME):
+            found, second, place = bytearray(found), group.column(_SPORT + 1), -1
+            for _ in range(some):
+                place = found.find(_SOME, place + 1)
+                found[place] = self._is_usable[first[place] << 8 | second[place]]
+        return found
 
 
 class EphemeralCounts:
@@ -97,9 +109,11 @@ class EphemeralCounts:
     def count(self, group: Alike) -> None:
         """Count the sockets of a group."""
         is_usable = self.usable.among(group)
-        if is_usable:
-            keys = _keys(group.room).iter_unpack(memoryview(group.buffer)[: group.size])
-            self._counts.add(compress(keys, is_usable))
+        count = is_usable.count(1)
+        if not count:
+            return
+        keys = _keys(group.room).iter_unpack(memoryview(group.buffer)[: group.size])
+        self._counts.add(keys if count == len(is_usable) else compress(keys, is_usable))
 
     def worst(self) -> EphemeralPorts:
         """Return how many ports are in use towards the destination that has most of them."""

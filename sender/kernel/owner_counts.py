@@ -7,11 +7,14 @@ FIN_WAIT2, are no full ones and have none.
 from __future__ import annotations
 
 import struct
+import sys
 from array import array
 from collections import Counter, defaultdict
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from sender.kernel.alike import SOCKET_LEN
+from sender.kernel.id_codes import IdCodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +34,7 @@ class OwnerCounts:
     def __init__(self) -> None:
         self.by_state: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._places: dict[int, int] = {}  # of the id's attribute, by the length of a message
+        self._codes = IdCodes()
 
     def count(self, group: Alike, states: Column) -> bool | None:
         """Count the sockets of a group, which are in these states; return whether they have an id, None where only some do.
@@ -40,18 +44,26 @@ class OwnerCounts:
         place = self._place(group)
         if not place:
             return None if place is None else False
-        low, high = group.words(place + 4).tolist(), group.words(place + 8).tolist()
-        if high.count(0) != len(high):  # a machine that has had four thousand million cgroups
-            low = [first | second << 32 for first, second in zip(low, high, strict=True)]
-        if low.count(low[0]) == len(low):
-            for state in set(states):
-                self.by_state[state][low[0]] += states.count(state)
-        elif states.count(states[:1]) == len(states):
-            self.by_state[states[0]].update(low)
-        else:
-            for (state, cgroup), count in Counter(zip(states, low, strict=True)).items():
-                self.by_state[state][cgroup] += count
+        place += _ATTRIBUTE.size
+        codes = self._codes.of(group, place)
+        if codes is None:
+            self._count_each(group, place, states)
+            return True
+        kinds = set(states)
+        for state in kinds:
+            found = codes if len(kinds) == 1 else bytes(compress(codes, map(state.__eq__, states)))
+            by_id = self.by_state[state]
+            for code in set(found):
+                by_id[self._codes.ids[code]] += found.count(code)
         return True
+
+    def _count_each(self, group: Alike, place: int, states: Column) -> None:
+        """Count the sockets of a group one by one, and know their ids from now on."""
+        low, high = (group.words(place + half).tolist() for half in ((0, 4) if sys.byteorder == "little" else (4, 0)))
+        ids = [first | second << 32 for first, second in zip(low, high, strict=True)]
+        for (state, cgroup), count in Counter(zip(states, ids, strict=True)).items():
+            self.by_state[state][cgroup] += count
+        self._codes = self._codes.with_more(ids)
 
     def _place(self, group: Alike) -> int | None:
         """Return where in each message of a group the id's attribute is, 0 where none has one, None where only some do."""

@@ -54,6 +54,9 @@ class LeftOutLog:
                 "raise ports.new_per_day (repeated daily)",
                 *(settings.new_per_day, len(left_out.over_budget), some_of(left_out.over_budget)),
             )
+
+    def log_young(self, left_out: LeftOut[int], settings: PortSettings) -> None:
+        """Log once which listening ports are too new."""
         if left_out.young and not self._is_young_logged:
             self._is_young_logged = True
             _LOG.info(

@@ -111,6 +111,7 @@ class Sampler:
             if self._failures:
                 _LOG.info("sampling works again after %d missed samples", self._failures)
             self._failures, self.trouble = 0, None
+            self._port_log.log_young(self._reporting.ports.left_out, self._settings.ports)
         finally:
             self._took_s = self._elapsed() - now
             self.ended = time.monotonic()

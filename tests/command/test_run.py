@@ -407,7 +407,7 @@ def test_once_says_that_the_items_of_a_new_port_come_later(config: Callable[...,
         path = config(trapper.port, ports={"listening": False, "local": [9]})
         done = tcp_status_sender("run", "--once", "--config", path)
     assert (
-        "d0: new ports: 9. Zabbix creates their items within about a minute. Their values were not sent" in done.stderr
+        "d0: new: port 9. Zabbix creates their items within about a minute. Their values were not sent" in done.stderr
     )
     assert done.returncode == 0
 

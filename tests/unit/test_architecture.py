@@ -43,6 +43,7 @@ PURE = {
     "kernel/alike",
     "kernel/counts",
     "kernel/destinations",
+    "kernel/id_codes",
     "kernel/listeners",
     "kernel/owner_counts",
     "kernel/owners",

@@ -30,7 +30,13 @@ def crowd(size: int) -> Crowd:
 @pytest.fixture
 def races() -> Races:
     """Races in which every target is met."""
-    return Races(crowds=[crowd(1_000), crowd(100_000)], mixed=crowd(20_000), ported=crowd(100_000))
+    return Races(
+        crowds=[crowd(1_000), crowd(100_000)],
+        mixed=crowd(20_000),
+        ported=crowd(100_000),
+        owned=crowd(100_000),
+        scattered=crowd(100_000),
+    )
 
 
 def missed(races: Races) -> list[str]:

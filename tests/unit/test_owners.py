@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sender.kernel.alike import SOCKET_LEN, Alike
 from sender.kernel.cgroups import CgroupNames, find_root, why_unknown
 from sender.kernel.counts import SocketCounts
+from sender.kernel.id_codes import IdCodes
 from sender.kernel.owners import cgroups_of, owners_by_state, port_owners
 from sender.kernel.unit_names import owner_of
 from sender.model import CountedPorts, TcpState
@@ -161,3 +162,23 @@ def test_where_there_are_no_cgroups_it_says_why(tmp_path: Path) -> None:
     (tmp_path / "own" / "cgroup.controllers").touch()
     assert "container" in (why_unknown([tmp_path / "own"]) or "")
     assert CgroupNames([tmp_path / "v1", tmp_path / "own"]).owners({1}) is None
+
+
+few_ids = st.lists(st.integers(1, 2**16) | st.integers(1, 2**64 - 1), min_size=1, max_size=300, unique=True)
+
+
+@given(known=few_ids, found=st.lists(st.integers(0, 299), min_size=1, max_size=60), other=st.integers(0, 2**64 - 1))
+def test_codes_stand_for_known_ids_alone(known: list[int], found: list[int], other: int) -> None:
+    """Where one byte tells the ids apart each message has the code of its own; an id that is not known has none."""
+    codes, ids = IdCodes(known), [known[place % len(known)] for place in found]
+
+    def of(*ids: int) -> bytes | bytearray | None:
+        raw = b"".join(struct.pack("=Q", each) for each in ids)
+        return codes.of(Alike(raw, len(raw), 8), 0)
+
+    if codes.ids:
+        assert [codes.ids[code] for code in of(*ids) or b""] == ids
+        assert (of(*ids, other) is not None) == (other in known)
+    else:
+        assert of(*ids) is None
+    assert codes.with_more(known) is codes

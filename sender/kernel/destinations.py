@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sender.kernel.alike import Alike, Column
 
-_MOST = 4096  # destinations told apart at any moment: below 1 MB
+_MOST = 1024  # destinations told apart at any moment: a quarter of a MB
 _FAMILY, _SPORT, _DPORT = 16, 20, 22  # idiag_family, idiag_sport, idiag_dport, include/uapi/linux/inet_diag.h
 _KEY = struct.Struct("=H16s16s")  # idiag_dport, idiag_src, idiag_dst
 _NONE, _ALL, _SOME = range(3)  # of the 256 ports with one first byte

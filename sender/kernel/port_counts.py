@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 4096  # sockets: enough that a step for each port does not matter
+_FEW = 64  # ports of one first byte: it takes less time to count each than to see which of them occur
 
 
 class PortCounts:
@@ -75,7 +76,8 @@ class PortCounts:
         if not chosen:
             return
         counts, found = self.counts[state], (chosen & seconds).to_bytes(size, "little")
-        for second in self._by_first[first].intersection(found):
+        wanted = self._by_first[first]
+        for second in wanted if len(wanted) <= _FEW else wanted.intersection(found):
             # A zero is such a port's own, or of a socket that was not chosen.
             others = 0 if second else size - chosen.bit_count() // 8
             if count := found.count(second) - others:

@@ -7,15 +7,13 @@ those that it is given. Nothing of it is left over, whatever way the test ends, 
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import sysconfig
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.cgroups import Cgroup
 from lab.program import Program, StackError, finish
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ PACKAGED = Path("/lib/systemd/system")
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
 INTO_THE_CGROUP = 'echo 0 >"$1"/cgroup.procs; exec unshare --mount --cgroup --uts --net sh -euc "$2"'
-# Whatever becomes of the test: once the pipe from it is closed, the cgroups go, as soon as they are empty.
-SWEEP = 'cat; while [ -d "$1" ]; do find "$1" -depth -type d -exec rmdir {} + || sleep 0.05; done'
 
 BOOT = f"""
 mount -t tmpfs tmpfs "$SCRATCH"
@@ -74,16 +70,11 @@ class System:
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
-        self.cgroup = cgroup2() / f"tcp-status-sender-{os.getpid()}-{time.monotonic_ns()}"
+        self._own = Cgroup()
+        self.cgroup = self._own.path
 
     def __enter__(self) -> Self:
-        self.cgroup.mkdir()
-        self._sweeper = subprocess.Popen(
-            ["sh", "-c", SWEEP, "sh", self.cgroup],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a cgroup that is not empty yet
-            start_new_session=True,
-        )
+        self._own.__enter__()
         try:
             self._boot()
         except BaseException:
@@ -94,7 +85,7 @@ class System:
     def __exit__(self, *_: object) -> None:
         if machine := getattr(self, "_machine", None):
             machine.kill()
-        self._sweeper.communicate()
+        self._own.__exit__()
 
     def _boot(self) -> None:
         mountpoint = self._scratch / "machine"
@@ -128,12 +119,3 @@ class System:
     def show(self, unit: str, name: str) -> str:
         """Return a property of a unit, as in `systemctl show`."""
         return self.run("systemctl", "show", f"--property={name}", "--value", unit).strip()
-
-
-def cgroup2() -> Path:
-    """Where this machine has its version 2 cgroups: /sys/fs/cgroup, or, beside those of version 1, .../unified."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, mountpoint, kind, *_ = line.split()
-        if kind == "cgroup2":
-            return Path(mountpoint)
-    raise StackError("no cgroup2 file system is mounted here, and systemd cannot be tested without one")

@@ -96,6 +96,7 @@ class Flags(enum.IntFlag):
 
     FIN = 0x01
     SYN = 0x02
+    RST = 0x04
     ACK = 0x10
 
 
@@ -185,6 +186,10 @@ class Peer:
         while socket.inet_pton(IPV6.domain, IPV6.host).hex() not in Path("/proc/net/ipv6_route").read_text():
             time.sleep(POLL_S)
         threading.Thread(target=self._serve, daemon=True).start()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the device: whatever packet is written there comes from the peer."""
+        return self._tun
 
     def send(self, segment: Segment) -> None:
         """Let the kernel receive a segment from the peer."""

@@ -2,19 +2,25 @@
 
 connect() takes a port from the kernel's range that no socket has with the same own address, remote address and remote port
 (__inet_hash_connect(), net/ipv4/inet_hashtables.c), in whatever state. So the sockets towards one destination are the ports in
-use towards it. Those on a port that is listened on are clients', and not counted.
+use towards it. Those on a port that is listened on are clients', and not counted; nor are those in TIME_WAIT whose port the kernel
+takes again (tcp_twsk_unique(), net/ipv4/tcp_ipv4.c).
+
+A port that a program has bound by itself, the kernel takes for no destination. It does not say which ports those are, save where
+somebody listens, so that it can refuse below 100 percent where programs bind ports of its range.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
+from operator import and_, gt
 from typing import TYPE_CHECKING
 
-from sender.kernel.addresses import plain, text, with_port
-from sender.model import EphemeralPorts
+from sender.kernel.addresses import is_loopback, plain, text, with_port
+from sender.model import EphemeralPorts, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +28,11 @@ if TYPE_CHECKING:
     from sender.kernel.alike import Alike, Column
 
 _MOST = 1024  # destinations told apart at any moment: a quarter of a MB
-_FAMILY, _SPORT, _DPORT = 16, 20, 22  # idiag_family, idiag_sport, idiag_dport, include/uapi/linux/inet_diag.h
+# idiag_family, idiag_state, idiag_sport, idiag_dport, idiag_expires, include/uapi/linux/inet_diag.h
+_FAMILY, _STATE, _SPORT, _DPORT, _EXPIRES = 16, 17, 20, 22, 68
 _KEY = struct.Struct("=H16s16s")  # idiag_dport, idiag_src, idiag_dst
+_TIME_WAIT_MS = 60_000  # TCP_TIMEWAIT_LEN, include/net/tcp.h
+_IS_TIME_WAIT = bytes(state == TcpState.TIME_WAIT for state in range(256))
 _NONE, _ALL, _SOME = range(3)  # of the 256 ports with one first byte
 
 
@@ -57,10 +66,20 @@ class BoundedCounts:
             self.error += least
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """Where the kernel takes a port again whose socket has been in TIME_WAIT for `after_ms`, which loses nothing."""
+
+    everywhere: bool = False
+    on_loopback: bool = False
+    after_ms: int = 0
+
+
 class UsablePorts:
     """The local ports that the kernel may take for a connection: `ports` less the `reserved` ones, and what is listened on."""
 
-    def __init__(self, ports: range, reserved: Iterable[int] = ()) -> None:
+    def __init__(self, ports: range, reserved: Iterable[int] = (), reuse: Reuse = Reuse()) -> None:
+        self.reuse = reuse
         self._is_usable = bytearray(2**16)  # by port
         self._is_usable[ports.start : ports.stop] = b"\1" * len(ports)
         for port in reserved:
@@ -70,7 +89,7 @@ class UsablePorts:
 
     def copy(self) -> UsablePorts:
         """Return the same, to be changed by itself."""
-        other = UsablePorts(range(0))
+        other = UsablePorts(range(0), reuse=self.reuse)
         other._is_usable, other._by_first = self._is_usable[:], self._by_first[:]
         return other
 
@@ -104,26 +123,53 @@ class EphemeralCounts:
 
     def __init__(self, usable: UsablePorts) -> None:
         self.usable = usable
-        self._counts = BoundedCounts()
+        self._oldest = _TIME_WAIT_MS - usable.reuse.after_ms  # that a socket in TIME_WAIT may have left, to be old
+        self._counts, self._old = BoundedCounts(), BoundedCounts()
 
     def count(self, group: Alike) -> None:
         """Count the sockets of a group."""
         is_usable = self.usable.among(group)
-        count = is_usable.count(1)
-        if not count:
+        if 1 not in is_usable:
             return
-        keys = _keys(group.room).iter_unpack(memoryview(group.buffer)[: group.size])
-        self._counts.add(keys if count == len(is_usable) else compress(keys, is_usable))
+        is_old = self._are_old(group)
+        if 1 not in is_old:  # mostly it is all or none, which is faster
+            is_young, is_old = is_usable, b""
+        elif 0 not in is_old:
+            is_young, is_old = b"", is_usable
+        else:
+            is_young, is_old = bytes(map(gt, is_usable, is_old)), bytes(map(and_, is_usable, is_old))
+        _add(self._counts, group, is_young)
+        if not self.usable.reuse.everywhere:
+            _add(self._old, group, is_old)
+
+    def _are_old(self, group: Alike) -> Column:
+        """Return for each socket of a group whether the kernel may take its port again; nothing where none is in TIME_WAIT."""
+        reuse, states = self.usable.reuse, group.column(_STATE)
+        if TcpState.TIME_WAIT not in states or not (reuse.everywhere or reuse.on_loopback):
+            return b""
+        are_in_time_wait, expires = states.translate(_IS_TIME_WAIT), group.words(_EXPIRES).tolist()
+        if max(expires) <= self._oldest:
+            return are_in_time_wait
+        return bytes(map(and_, are_in_time_wait, map(self._oldest.__ge__, expires)))
 
     def worst(self) -> EphemeralPorts:
         """Return how many ports are in use towards the destination that has most of them."""
         merged: Counter[tuple[tuple[int, bytes], tuple[int, bytes], int]] = Counter()
-        for (family, key), count in self._counts.counts.items():
-            port, own, remote = _KEY.unpack(key)
-            merged[plain(family, own), plain(family, remote), port] += count
+        for counts in (self._counts, self._old):
+            for (family, key), count in counts.counts.items():
+                port, own, remote = _KEY.unpack(key)
+                if counts is self._counts or not (is_loopback(family, own) or is_loopback(family, remote)):
+                    merged[plain(family, own), plain(family, remote), port] += count
         if not merged:
             return EphemeralPorts(used=0, usable=len(self.usable))
         # Of equal ones always the same.
         (own, remote, port), used = max(merged.items(), key=lambda item: (item[1], item[0]))
         destination = f"{with_port(*remote, port)} from {text(*own)}"
         return EphemeralPorts(used=used, usable=len(self.usable), destination=destination)
+
+
+def _add(counts: BoundedCounts, group: Alike, chosen: Column) -> None:
+    """Count those sockets of a group that are chosen."""
+    if 1 in chosen:
+        keys = _keys(group.room).iter_unpack(memoryview(group.buffer)[: group.size])
+        counts.add(compress(keys, chosen) if 0 in chosen else keys)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sender.kernel import ephemeral
 from sender.kernel.alike import SOCKET_LEN, Alike
 from sender.kernel.counts import SocketCounts
-from sender.kernel.destinations import BoundedCounts, UsablePorts
+from sender.kernel.destinations import BoundedCounts, Reuse, UsablePorts
 from sender.model import CountedPorts, EphemeralPorts, TcpState
 
 if TYPE_CHECKING:
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 USABLE = UsablePorts(range(32768, 61000), {33000, 33001})
 
 
-def socket(state: int, source: tuple[str, int], target: tuple[str, int] = ("", 0)) -> bytes:
-    """Return the message of a socket from `source` to `target`."""
+def socket(state: int, source: tuple[str, int], target: tuple[str, int] = ("", 0), left_ms: int = 0) -> bytes:
+    """Return the message of a socket from `source` to `target`, whose timer ends in `left_ms`."""
     (src, sport), (dst, dport) = source, target
     family = AF_INET6 if ":" in src else AF_INET
     pack = [inet_pton(family, each).ljust(16, b"\0") if each else bytes(16) for each in (src, dst)]
     head = struct.pack("=IQI", SOCKET_LEN, 0x0123456789ABCDEF, 1) + struct.pack("=BBBB", family, state, 0, 0)
-    return (head + struct.pack(">HH", sport, dport) + b"".join(pack)).ljust(SOCKET_LEN, b"\0")
+    body = (head + struct.pack(">HH", sport, dport) + b"".join(pack)).ljust(68, b"\0") + struct.pack("=I", left_ms)
+    return body.ljust(SOCKET_LEN, b"\0")
 
 
 def worst(messages: Iterable[bytes], usable: UsablePorts = USABLE) -> EphemeralPorts:
@@ -70,6 +71,32 @@ def test_one_destination_in_two_forms_is_one() -> None:
     messages += [socket(1, ("2001:db8::1", 40002), ("2001:db8::2", 443))]
     assert worst(messages).used == 2
     assert worst(messages[2:]).destination == "[2001:db8::2]:443 from 2001:db8::1"
+
+
+HOSTS = ["127.0.0.1", "::1", "::ffff:127.0.0.2", "192.0.2.1", "2001:db8::1"]
+LOOPBACK = HOSTS[:3]
+some = st.tuples(st.sampled_from(list(TcpState)), st.sampled_from(HOSTS), st.sampled_from([0, 59_000, 59_001, 60_000]))
+
+
+@pytest.mark.parametrize(
+    "reuse",
+    [Reuse(), Reuse(on_loopback=True, after_ms=1000), Reuse(everywhere=True, after_ms=1000)],
+    ids=["never", "on loopback", "everywhere"],
+)
+@given(found=st.lists(some, max_size=30))
+def test_a_port_that_is_taken_again_is_not_in_use(reuse: Reuse, found: list[tuple[TcpState, str, int]]) -> None:
+    """One in TIME_WAIT for a second, where the kernel does that; a younger one is in use, and so are all in another state."""
+    found = [each for each in found if each[0] != TcpState.LISTEN]
+    usable = UsablePorts(range(32768, 61000), reuse=reuse)
+    messages = [socket(state, (host, 40000), (host, 80), left) for state, host, left in found]
+    in_use = Counter(
+        host
+        for state, host, left in found
+        if state != TcpState.TIME_WAIT
+        or left > 59_000
+        or not (reuse.everywhere or (reuse.on_loopback and host in LOOPBACK))
+    )
+    assert worst(messages, usable).used == max(in_use.values(), default=0)
 
 
 def test_without_connections_there_is_none() -> None:
@@ -129,3 +156,34 @@ def test_usable_ports_are_the_range_less_the_reserved(
     found = ephemeral.usable_ports()
     assert found is not None
     assert len(found) == usable
+
+
+@pytest.mark.parametrize(
+    ("how", "delay", "timestamps", "reuse"),
+    [
+        ("2\n", "1000\n", "1\n", Reuse(on_loopback=True, after_ms=1000)),
+        ("1", "50", "2", Reuse(everywhere=True, after_ms=50)),
+        ("2", "", "1", Reuse(on_loopback=True, after_ms=1000)),
+        ("0", "1000", "1", Reuse()),
+        ("2", "1000", "0", Reuse()),
+        ("", "", "", Reuse()),
+    ],
+)
+def test_whether_time_wait_is_taken_again_the_kernel_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str, delay: str, timestamps: str, reuse: Reuse
+) -> None:
+    """As net.ipv4.tcp_tw_reuse and its delay say, which an older kernel does not have, and only with timestamps."""
+    values = {
+        "RANGE": "32768 60999",
+        "RESERVED": "",
+        "TW_REUSE": how,
+        "TW_REUSE_DELAY": delay,
+        "TIMESTAMPS": timestamps,
+    }
+    for name, value in values.items():
+        monkeypatch.setattr(ephemeral, name, tmp_path / name)
+        if value:
+            (tmp_path / name).write_text(value)
+    found = ephemeral.usable_ports()
+    assert found is not None
+    assert found.reuse == found.copy().reuse == reuse

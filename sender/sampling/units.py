@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from sender.items import UNIT, UNITS
+from sender.model import KERNEL
 from sender.sampling.discovery import DueDiscovery
 from sender.sampling.memory import NameMemory
 from sender.sampling.names import LeftOut, NameTracker
@@ -54,7 +55,13 @@ class UnitTracker:
         """Return the units that the sample `snapshot` is to report, and discovery where it is due; nothing where owners are unknown."""
         if not self._settings.report or snapshot.owners is None:
             return (), {}
-        present = {unit for owners in snapshot.owners.values() for unit in owners}
+        # What no program owns is of a few states alone: where none of them is sent, it would be nothing but zeros.
+        present = {
+            unit
+            for state, owners in snapshot.owners.items()
+            for unit in owners
+            if unit != KERNEL or state in self._settings.states
+        }
         known = present.union(self._names.known(frozenset()))
         excluded = {unit for unit in known if any(fnmatchcase(unit, each) for each in self._settings.exclude)}
         found = self._names.find(

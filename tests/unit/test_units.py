@@ -62,6 +62,13 @@ def test_units_are_reported_by_state() -> None:
     assert not [item for item in found if item.port]
 
 
+def test_what_no_program_owns_is_reported_where_it_can_be_more_than_0() -> None:
+    """Every host has such sockets, in states that are not sent unless somebody wants them."""
+    snapshot = sample({TcpState.TIME_WAIT: {"kernel": 900}, TcpState.LISTEN: {"a.service": 1}})
+    assert units(tracker(), snapshot) == ["a.service"]
+    assert units(tracker(states=["TIME_WAIT"]), snapshot) == ["a.service", "kernel"]
+
+
 def test_discovery_names_every_unit() -> None:
     """As low-level discovery takes it, on a change and every hour."""
     subject = tracker()

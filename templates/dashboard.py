@@ -24,18 +24,27 @@ def _graph(shows: str, x: int, y: int, width: int, height: int) -> Widget:
 
 
 def _texts() -> tuple[Widget, ...]:
-    """Return the texts, two in a row: what means trouble first."""
-    keys = {
-        f"{state.name} by {'destination' if state is TcpState.SYN_SENT else 'service'}": TOPS[state]
-        for state in (
-            *(TcpState.CLOSE_WAIT, TcpState.SYN_SENT, TcpState.SYN_RECV, TcpState.ESTABLISHED),
-            *(TcpState.FIN_WAIT2, TcpState.LAST_ACK),
-        )
-    }
-    return tuple(
-        Widget(kind="ITEM", shows=key, x=12 * (n % 2), y=2 * (n // 2), width=12, height=2, title=title)
-        for n, (title, key) in enumerate(keys.items())
+    """Return the texts: two in a row, but the one that is long. What does not fit ends in "..."."""
+    rows = (
+        (TcpState.CLOSE_WAIT, TcpState.SYN_SENT),
+        (TcpState.ESTABLISHED,),
+        (TcpState.SYN_RECV, TcpState.FIN_WAIT2),
+        (TcpState.LAST_ACK, EPHEMERAL_TOP),
     )
+    return tuple(
+        _text(shows, n * 24 // len(row), 2 * y, 24 // len(row))
+        for y, row in enumerate(rows)
+        for n, shows in enumerate(row)
+    )
+
+
+def _text(shows: TcpState | str, x: int, y: int, width: int) -> Widget:
+    if isinstance(shows, str):
+        key, title = shows, "Destination with most local ports in use"
+    else:
+        by = "destination" if shows is TcpState.SYN_SENT else "service"
+        key, title = TOPS[shows], f"{shows.name} by {by}"
+    return Widget(kind="ITEM", shows=key, x=x, y=y, width=width, height=2, title=title)
 
 
 def _prototypes(rows: int, *graphs: str, y: int = 0) -> tuple[Widget, ...]:
@@ -83,15 +92,6 @@ PAGES = (
         name="Who",
         widgets=(
             *_texts(),
-            Widget(
-                kind="ITEM",
-                shows=EPHEMERAL_TOP,
-                x=0,
-                y=6,
-                width=24,
-                height=2,
-                title="Destination with most local ports in use",
-            ),
             _graph("TCP: Local ports in use in %", 0, 8, 24, 5),
             *_prototypes(3, "TCP service {#UNIT}: Connections", "TCP service {#UNIT}: Problem states", y=13),
         ),

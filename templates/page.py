@@ -40,6 +40,17 @@ ids, and items their history.
   problems end. Items keep their history.
 """
 
+_RUNBOOKS = """\
+## Runbooks
+
+These are the descriptions of the triggers. Zabbix shows them beside a problem.
+
+- **In the list of problems**, set *Show operational data* in the filter of *Monitoring > Problems* to *Separately*. The column then
+  has the current figure, and whose the sockets are or where they lead.
+- **In messages**, such as mail, `{EVENT.OPDATA}` is the same. The messages of a new Zabbix have it. To have the runbook there, too,
+  add `{TRIGGER.DESCRIPTION}` to the message template of the media type.
+"""
+
 
 def write(template: Template) -> str:
     """Return the whole page."""
@@ -51,7 +62,7 @@ def write(template: Template) -> str:
         "## Triggers\n\nEvery threshold is a macro. To set one for a single port, use the port as context:",
         '`{$TCP.CLOSE_WAIT.MAX.WARN:"443"}`.\n',
         _triggers(template.all_triggers()),
-        "## Runbooks\n\nThese are the descriptions of the triggers. Zabbix shows them beside a problem.\n",
+        _RUNBOOKS,
         *(_runbook(trigger) for trigger in template.all_triggers()),
         "## Macros\n",
         _table(

@@ -24,10 +24,11 @@ TIME_FILTER = "//a[contains(@class,'btn-time')]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Widget:
-    """What a dashboard shows in one place; the image of a graph, or None."""
+    """What a dashboard shows in one place; the image of a graph, or None. `is_cut`: the text is too long for it."""
 
     title: str
     text: str
+    is_cut: bool
     graph: WebElement | None
 
 
@@ -132,6 +133,16 @@ class Frontend:
 
         return self.browser.wait_until(rows, "the problems are listed")
 
+    def show_operational_data(self) -> None:
+        """Let the list of problems have a column of it, by its filter; as shipped it has none."""
+        self.menu("Monitoring", "Problems")
+        if "expanded" not in str(self.browser.see(FILTER).get_attribute("class")):
+            self.browser.click(f"{FILTER}//a")
+        self.browser.click("//label[.='Separately']")
+        self.browser.click(button("Apply"))
+        self.browser.see("//form[@name='problem']//th[.='Operational data']")
+        self.fold_filter()
+
     def event(self, problem: str) -> dict[str, str]:
         """Return the details of a problem's event, to which its time in the list of problems leads."""
         self.menu("Monitoring", "Problems")
@@ -162,10 +173,12 @@ class Frontend:
     def _widget(self, place: WebElement) -> Widget:
         script = """
             const content = arguments[0].querySelector('.dashboard-grid-widget-content');
-            return [arguments[0].querySelector('h4').innerText, content.innerText.trim(), content.querySelector('img')];
+            const texts = Array.from(content.querySelectorAll('.type-text .value'));
+            const isCut = texts.some(text => text.scrollWidth > text.clientWidth);
+            return [arguments[0].querySelector('h4').innerText, content.innerText.trim(), isCut, content.querySelector('img')];
         """
-        title, text, graph = self.browser.run(script, place)
-        return Widget(title=title, text=text, graph=graph)
+        title, text, is_cut, graph = self.browser.run(script, place)
+        return Widget(title=title, text=text, is_cut=is_cut, graph=graph)
 
     def _choose(self, field: str, entry: str) -> None:
         """Type into a field that makes suggestions, and take the one."""

@@ -2,7 +2,8 @@
 
 Users come and go on port 443. From minute 12 on a batch job opens and closes short connections to a database elsewhere,
 which stay in TIME_WAIT. From minute 20 on the application on port 8080 no longer closes what its clients have closed:
-CLOSE_WAIT. In the end it no longer accepts connections either, and its accept queue fills.
+CLOSE_WAIT. In the end it no longer accepts connections either, and its accept queue fills. It is backend.service, and the
+batch job is reports.service.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sender import __version__
-from sender.items import TCP_COUNTERS, TCP_EXT_COUNTERS
-from sender.model import Item, TcpState
+from sender.items import EPHEMERAL_TOP, TCP_COUNTERS, TCP_EXT_COUNTERS, TOPS, UNIT
+from sender.model import KERNEL, OTHER, Item, TcpState
+from sender.sampling.tops import top
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,12 @@ BATCH_SOCKETS, LEAK_RATE, STALL_RATE = 900, 14, 16  # a level, and connections a
 SERVICES = {443: "https", 6379: "redis", 8080: "http-alt"}
 LOOPBACK = {6379}
 BACKLOG = {443: 511, 6379: 511, 8080: 128}
-DATABASE = 5432  # a remote port
+DATABASE, DATABASE_ADDRESS, OWN_ADDRESS = 5432, "192.0.2.20", "192.0.2.10"  # a remote port
+POOL = 24  # connections that the application keeps open to it
+LOCAL_PORTS = 4096  # net.ipv4.ip_local_port_range, as narrow as a firewall wants it
+NGINX, REDIS, BACKEND, REPORTS = "nginx.service", "redis-server.service", "backend.service", "reports.service"
+EXPORTER, SSH = "prometheus-node-exporter.service", "ssh.service"
+UNITS = (BACKEND, NGINX, OTHER, EXPORTER, REDIS, REPORTS, SSH)
 STATES = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)  # those told by port
 TIME_WAIT_LIMIT = 65536
 UPTIME_S = 3 * 86400
@@ -47,7 +54,7 @@ A_SECOND = {
 
 
 def discoveries(host: str, clock: int) -> tuple[Item, ...]:
-    """Return the ports, to be sent before the hour: items of ports exist only once these are known."""
+    """Return ports and services, to be sent before the hour: their items exist only once these are known."""
     local = [
         {
             "{#PORT}": str(port),
@@ -58,7 +65,8 @@ def discoveries(host: str, clock: int) -> tuple[Item, ...]:
         for port, name in SERVICES.items()
     ]
     remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql", "{#NAME}": f"{DATABASE} postgresql"}]
-    lists = {"tcp.port.discovery": local, "tcp.remote.discovery": remote}
+    units = [{UNIT: unit} for unit in UNITS]
+    lists = {"tcp.port.discovery": local, "tcp.remote.discovery": remote, "tcp.service.discovery": units}
     return tuple(Item(host=host, key=key, value=json.dumps(ports), clock=clock, ns=1) for key, ports in lists.items())
 
 
@@ -74,9 +82,8 @@ def hour(host: str, end: int) -> Iterator[tuple[Item, ...]]:
 
 
 def _values(minute: float, chance: Random) -> dict[str, str | int]:
-    ports, database, states = _ports(minute, chance), _database(minute, chance), _rest(chance)
-    for counts in (*ports.values(), database):
-        states.update(counts)
+    ports, database, rest = _ports(minute, chance), _database(minute, chance), _rest(chance)
+    states = sum((*ports.values(), database), rest)
     values: dict[str, str | int] = {f"tcp.status[{state.name}]": states[state] for state in TcpState}
     values["tcp.status[TOTAL]"] = sum(states.values())
     for port, counts in ports.items():
@@ -85,6 +92,8 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
     values |= {f"tcp.remote.status[{state.name},{DATABASE}]": database[state] for state in STATES}
     return {
         **values,
+        **_owners(ports, database, rest),
+        **_local_ports(database),
         "tcp.syn_sent.hosts": min(states[TcpState.SYN_SENT], 1),
         "tcp.sockets.time_wait": states[TcpState.TIME_WAIT] + states[TcpState.FIN_WAIT2],
         "tcp.sockets.unhashed": states[TcpState.CLOSE] + chance.randint(0, 3),
@@ -120,7 +129,50 @@ def _ports(minute: float, chance: Random) -> dict[int, Counter[TcpState]]:
 def _database(minute: float, chance: Random) -> Counter[TcpState]:
     """Return the connections to the database: a pool, and those of the batch job."""
     jobs = BATCH_SOCKETS * max(0.0, min(minute - BATCH, 1, BATCH_ENDS + 1 - minute)) * chance.uniform(0.92, 1.08)
-    return _counts(24 + jobs / 40, time_wait=8 + jobs)
+    return _counts(POOL + jobs / 40, time_wait=8 + jobs)
+
+
+def _owners(
+    ports: dict[int, Counter[TcpState]], database: Counter[TcpState], rest: Counter[TcpState]
+) -> dict[str, str | int]:
+    """Return whose the sockets are: in words, and by service."""
+    pool = Counter({TcpState.ESTABLISHED: POOL})
+    of_clients = Counter({TcpState.FIN_WAIT2: rest[TcpState.FIN_WAIT2] - 3, TcpState.LAST_ACK: rest[TcpState.LAST_ACK]})
+    steady = {EXPORTER: 4, SSH: 2}
+    to_redis = Counter({TcpState.ESTABLISHED: ports[6379][TcpState.ESTABLISHED]})
+    services = {
+        NGINX: ports[443] + of_clients,
+        REDIS: ports[6379],
+        BACKEND: ports[8080] + pool + to_redis,
+        REPORTS: database - pool,
+        **{name: Counter({TcpState.ESTABLISHED: count}) for name, count in steady.items()},
+        OTHER: Counter({TcpState.ESTABLISHED: rest[TcpState.ESTABLISHED] - sum(steady.values())}) - to_redis,
+        KERNEL: Counter({TcpState.FIN_WAIT2: 3}),
+    }
+    return {
+        **{
+            key: top({name: counts[state] for name, counts in services.items() if counts[state]})
+            for state, key in TOPS.items()
+            if state != TcpState.SYN_SENT
+        },
+        TOPS[TcpState.SYN_SENT]: top({f"{DATABASE_ADDRESS}:{DATABASE}": n} if (n := rest[TcpState.SYN_SENT]) else {}),
+        **{
+            f"tcp.service.status[{state.name},{name}]": counts[state]
+            for name, counts in services.items()
+            for state in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
+            if name != KERNEL
+        },
+    }
+
+
+def _local_ports(database: Counter[TcpState]) -> dict[str, str | int]:
+    """Return the local ports in use towards the database, to which most are."""
+    used = database.total()
+    return {
+        "tcp.ephemeral.used": used,
+        "tcp.ephemeral.pused": f"{used * 100 / LOCAL_PORTS:.2f}",
+        EPHEMERAL_TOP: f"{DATABASE_ADDRESS}:{DATABASE} from {OWN_ADDRESS}",
+    }
 
 
 def _waiting(minute: float) -> float:

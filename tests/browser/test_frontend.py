@@ -26,6 +26,7 @@ from lab.passing_on import passing_on
 from lab.storyteller import replay
 from lab.zabbix_stack import ZabbixStack
 from sender import __version__
+from sender.items import EPHEMERAL_TOP, TOPS
 from sender.model import TcpState
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ GROUP = "Linux servers"
 STORY = "web-01"
 HTTPS = "TCP port 443 https"
 REPOSITORY = Path(__file__).parents[2]
+WHO = 1390  # how high a window must be for the first service
 EVERY_STATE = (sys.executable, str(REPOSITORY / "lab" / "every_state.py"))
 
 
@@ -180,6 +182,27 @@ def test_the_dashboard_has_every_port(frontend: Frontend, pictures: Path) -> Non
     assert frontend.dashboard(STORY, "Sender")["Uptime"].text == "3 days, 01:00:00"
 
 
+def test_the_dashboard_says_who(frontend: Frontend, story_told: dict[str, str], pictures: Path) -> None:
+    """A page has whose the sockets are in words, none of them cut off, the local ports, and the graphs of services."""
+    frontend.browser.resize(WHO)
+    widgets = frontend.dashboard(STORY, "Who")
+    take_picture(frontend, pictures / "who.png", WHO)
+    texts = {f"{state.name} by service": key for state, key in TOPS.items() if state != TcpState.SYN_SENT}
+    texts["SYN_SENT by destination"] = TOPS[TcpState.SYN_SENT]
+    texts["Destination with most local ports in use"] = EPHEMERAL_TOP
+    shown = {title: (widget.text, widget.is_cut) for title, widget in widgets.items() if not widget.graph}
+    assert shown == {title: (story_told[key], False) for title, key in texts.items()}
+    assert story_told[TOPS[TcpState.CLOSE_WAIT]].startswith(story.BACKEND)
+    assert {title for title, widget in widgets.items() if widget.graph} == {
+        "TCP: Local ports in use in %",
+        *(
+            f"TCP service {unit}: {what}"
+            for unit in sorted(story.UNITS)[:3]  # of the others the next pages of these widgets
+            for what in ("Connections", "Problem states")
+        ),
+    }
+
+
 @pytest.mark.usefixtures("story_told")
 def test_every_graph_is_drawn(zabbix: ZabbixStack, frontend: Frontend) -> None:
     """The host's Graphs are all that the template makes, each an image that loads."""
@@ -199,22 +222,27 @@ def test_latest_data_have_every_item(frontend: Frontend, story_told: dict[str, s
     assert shown["TCP port 8080 http-alt: Accept queue in %"] == "100.78 %"
 
 
-@pytest.mark.usefixtures("story_told")
-def test_a_problem_says_what_to_do(frontend: Frontend, pictures: Path) -> None:
+def test_a_problem_says_what_to_do(frontend: Frontend, story_told: dict[str, str], pictures: Path) -> None:
     """What went wrong in the story, and nothing else, is a problem; its event says what is, and what to do about it."""
-    full = "TCP port 8080 http-alt: Accept queue is full (100% or more in 3 samples)"
-    problems = {row["Problem"]: row["Severity"] for row in frontend.problems(STORY, at_least=3)}
-    assert problems == {
-        full: "High",
-        "TCP: Many connections in CLOSE_WAIT (over 100 for 15m)": "Warning",
-        "TCP port 8080 http-alt: Many connections in CLOSE_WAIT (over 100 for 15m)": "Warning",
+    full, leak = "TCP port 8080 http-alt: Accept queue is full", "Many connections in CLOSE_WAIT (over 100 for 15m)"
+    frontend.show_operational_data()
+    rows = frontend.problems(STORY, at_least=3)
+    take_picture(frontend, pictures / "problems.png", 350)
+    whose = story_told[TOPS[TcpState.CLOSE_WAIT]]
+    assert {row["Problem"]: (row["Severity"], row["Operational data"]) for row in rows} == {
+        f"{full} (100% or more in 3 samples)": ("High", "Current: 100.78 %"),
+        f"TCP: {leak}": ("Warning", f"Current: {story_told['tcp.status[CLOSE_WAIT]']}, mostly {whose}"),
+        f"TCP port 8080 http-alt: {leak}": ("Warning", f"Current: {story_told['tcp.status[CLOSE_WAIT,8080]']}"),
     }
-    event = frontend.event(full)
-    take_picture(frontend, pictures / "problem.png", 920)
+    event = frontend.event(f"{full} (100% or more in 3 samples)")
     assert event["Operational data"] == "Current: 100.78 %"
     assert event["Severity"] == "High"
     assert "The program on port 8080 does not accept connections" in event["Description"]
     assert "ss -tlnp 'sport = :8080'" in event["Description"]
+    event = frontend.event(f"TCP: {leak}")
+    take_picture(frontend, pictures / "problem.png", 1010)
+    assert event["Description"].startswith(f"Whose they are, as last reported: {whose}\n")
+    assert "systemctl status UNIT" in event["Description"]
 
 
 @contextmanager

@@ -15,11 +15,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from demo.plan import APPLICATION
+from lab.cgroups import cgroup2
 from lab.program import ENVIRONMENT, caged, children
 from lab.zabbix_stack import somebody_listens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROGRAMS = {
     "zabbix_server": "zabbix-server-pgsql",
@@ -60,8 +66,8 @@ def demonstrate(port: int, speed: float) -> int:
         signal.signal(number, lambda *_: ended.set())
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
-        command = [sys.executable, "-m", "demo.stage", directory, str(port), str(speed)]
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as directory, cgroup() as own:
+        command = [sys.executable, "-m", "demo.stage", directory, str(port), str(speed), own]
         stage = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *command],
             stdin=subprocess.DEVNULL,
@@ -76,6 +82,22 @@ def demonstrate(port: int, speed: float) -> int:
         kill_children()
         code = stage.wait()
     return 0 if ended.is_set() else code
+
+
+@contextmanager
+def cgroup() -> Iterator[str]:
+    """Yield a cgroup of the demo's own, with one for the application as a systemd has it; nothing where none can be made."""
+    try:
+        path = cgroup2() / f"{PREFIX}{os.getpid()}.slice"
+        (path / APPLICATION).mkdir(parents=True)
+    except (OSError, RuntimeError):  # read-only in a container, or cgroup v1 alone
+        yield ""
+        return
+    try:
+        yield str(path)
+    finally:
+        (path / APPLICATION).rmdir()
+        path.rmdir()
 
 
 def kill_children() -> None:

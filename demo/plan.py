@@ -16,6 +16,7 @@ USERS = 60  # of the web server, of whom more and fewer are there
 BATCH = 2000  # connections, one after the other
 DESCRIPTORS, BACKLOG = 400, 128  # of the application
 LEAKED = 150  # of its connections, before anybody counts
+APPLICATION = "backend.service"  # as which it runs, so that it can be named
 REQUESTS_PER_S = 2.0  # each of them leaks
 PATIENCE_S = 30.0  # of the application's clients
 INTERVAL_S = 5  # of the daemon
@@ -24,7 +25,7 @@ THRESHOLD, LASTING_S = 100, 900  # of the trigger of CLOSE_WAIT, {$TCP.CLOSE_WAI
 
 _WORDS = f"""
 An application on port {{application}} answers its clients, and never closes what they have closed: {LEAKED} connections are \
-left in CLOSE_WAIT already. Problems at once, of the host and of the port: Many connections in CLOSE_WAIT. (Zabbix asks for 15 minutes of them, and judges \
+left in CLOSE_WAIT already. Problems at once, of the host and of the port: Many connections in CLOSE_WAIT{{whose}}. (Zabbix asks for 15 minutes of them, and judges \
 by the values that it has.)
 A batch job opens and closes {BATCH:,} connections to port {{database}}: TIME_WAIT, for a minute. That is normal: no problem.
 The application has used up its {DESCRIPTORS} descriptors. It accepts no more, and its accept queue fills.
@@ -74,10 +75,11 @@ class Plan:
         """Return how long after so many leaked connections the application has no descriptors left."""
         return (DESCRIPTORS - leaked) / self.requests_per_s
 
-    def lines(self, ports: Ports) -> Iterator[tuple[float, str]]:
+    def lines(self, ports: Ports, *, names_service: bool) -> Iterator[tuple[float, str]]:
         """Return what is to be seen, in words, and when."""
+        whose = f"; the host's names the service, {APPLICATION}" if names_service else ""
         restarted, judged_s = self.restart.first_s, FULL_SAMPLES * self.interval_s
-        words = _WORDS.format(application=ports.application, database=ports.database)
+        words = _WORDS.format(application=ports.application, database=ports.database, whose=whose)
         times = (
             0,
             self.batch.first_s,

@@ -1,4 +1,4 @@
-"""Builds the demo and plays it: `python -m demo.stage DIRECTORY PORT SPEED`. Starts what __main__.py ends.
+"""Builds the demo and plays it: `python -m demo.stage DIRECTORY PORT SPEED CGROUP`. Starts what __main__.py ends.
 
 No program is ended here, and nothing is removed: whenever and however this process ends, __main__.py kills the rest.
 """
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from zabbix_utils import ModuleBaseException
 
-from demo.plan import BATCH, LEAKED, PREFERRED, Plan, Ports, clock
+from demo.plan import APPLICATION, BATCH, LEAKED, PREFERRED, Plan, Ports, clock
+from lab.cgroups import entering
 from lab.command import COMMAND
 from lab.program import ENVIRONMENT, Program, StackError
 from lab.storyteller import replay
@@ -38,12 +39,13 @@ WIDTH = 100
 
 
 class Stage:
-    """A running Zabbix, and this machine in it, by its host name."""
+    """A running Zabbix, and this machine in it, by its host name. Services have cgroups below `cgroup`, or none."""
 
-    def __init__(self, zabbix: ZabbixStack, directory: Path, speed: float) -> None:
+    def __init__(self, zabbix: ZabbixStack, directory: Path, speed: float, cgroup: str) -> None:
         self._zabbix = zabbix
         self._directory = directory
         self._speed = speed
+        self._cgroup = cgroup
         self._plan = Plan(speed)
         self._host = socket.gethostname()
         self._ports = Ports(**{name: _free(getattr(PREFERRED, name)) for name in PREFERRED.__slots__})
@@ -108,7 +110,7 @@ class Stage:
             f"    {self._zabbix.web_url}",
             f"    user {USER}, password {PASSWORD}; the login leads there (its clock is UTC)",
             "Logged in, also:",
-            f"    {self._zabbix.web_url}zabbix.php?action=problem.view",
+            f"    {self._zabbix.web_url}zabbix.php?action=problem.view&filter_name=&show_opdata=1",
             f"    {self._zabbix.web_url}{record}",
             f"    which is '{SHOWN_AS}': no machine, but an invented hour, for a dashboard that is full already",
             "From another machine, as all this listens on loopback only, in a terminal there, and then the same addresses:",
@@ -118,7 +120,7 @@ class Stage:
             "",
             "What happens now, in minutes. Thresholds are the template's own; what the demo itself opens is counted, too.",
         )
-        for at_s, words in sorted(self._plan.lines(self._ports)):
+        for at_s, words in sorted(self._plan.lines(self._ports, names_service=bool(self._cgroup))):
             say(textwrap.fill(words, WIDTH, initial_indent=f"  {clock(at_s)}  ", subsequent_indent=" " * 10))
         say(
             "",
@@ -134,7 +136,7 @@ class Stage:
             "The application is restarted.": (self._plan.restart, self._restart_application),
         }
         due = {words: turn.first_s for words, (turn, _) in acts.items()}
-        known: dict[str, str] = {}
+        known: dict[str, dict[str, str]] = {}
         began = time.monotonic()
 
         def note(words: str) -> None:
@@ -150,9 +152,9 @@ class Stage:
                     act()
             problems = self._problems()
             for event in problems.keys() - known.keys():
-                note(f"Zabbix: PROBLEM   {problems[event]}")
+                note("Zabbix: PROBLEM   {title}. {opdata}".format_map(problems[event]))
             for event in known.keys() - problems.keys():
-                note(f"Zabbix: RESOLVED  {known[event]}")
+                note("Zabbix: RESOLVED  {title}".format_map(known[event]))
             known = problems
             time.sleep(POLL_S)
 
@@ -166,15 +168,23 @@ class Stage:
 
     def _start_application(self) -> None:
         port = self._ports.application
-        self._application = self._program("application", sys.executable, "-m", "demo.application", str(port))
+        command = [sys.executable, "-m", "demo.application", str(port)]
+        if self._cgroup:
+            command = entering(f"{self._cgroup}/{APPLICATION}", *command)
+        self._application = self._program("application", *command)
         self._application.wait_until(lambda: somebody_listens(port), "it listens")
 
     def _program(self, name: str, *command: str) -> Program:
         return Program(name, command, self._directory / f"{name}.log")
 
-    def _problems(self) -> dict[str, str]:
-        found = self._zabbix.api.problem.get(hostids=self._id(self._host), output=["eventid", "name", "severity"])
-        return {each["eventid"]: f"{SEVERITIES[int(each['severity'])]}: {each['name']}" for each in found}
+    def _problems(self) -> dict[str, dict[str, str]]:
+        """Return what to say of the present problems, by event."""
+        output = ["eventid", "name", "severity", "opdata"]
+        found = self._zabbix.api.problem.get(hostids=self._id(self._host), output=output)
+        return {
+            each["eventid"]: {"title": f"{SEVERITIES[int(each['severity'])]}: {each['name']}", "opdata": each["opdata"]}
+            for each in found
+        }
 
     def _page(self, host: str, begin: str, end: str) -> str:
         """Return the address of the host's dashboard of that time."""
@@ -207,13 +217,13 @@ def _visit(port: int) -> None:
         visitor.recv(1)
 
 
-def run(directory: Path, web_port: int | None, speed: float) -> None:
+def run(directory: Path, web_port: int | None, speed: float, cgroup: str) -> None:
     """Play the whole demo, in order."""
     say("Starting a Zabbix of its own: database, server, web interface; it takes half a minute.")
     with ZabbixStack(directory, web_port=web_port) as zabbix:
         if zabbix.version < (6, 0):
             raise StackError(f"Zabbix {zabbix.version} is installed here; expected 6.0 or later, as Debian 12 has it")
-        stage = Stage(zabbix, directory, speed)
+        stage = Stage(zabbix, directory, speed, cgroup)
         steps: tuple[Callable[[], None], ...] = (
             stage.provide,
             stage.add_recorded_host,
@@ -229,7 +239,7 @@ def main() -> int:
     """Run the demo. Where it fails, print why in a sentence, and what the failed program has said."""
     directory, port, speed = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     try:
-        run(directory, port or None, speed)
+        run(directory, port or None, speed, sys.argv[4])
     except (StackError, ModuleBaseException, OSError) as error:
         print(f"The demo cannot go on: {error}", file=sys.stderr)
     return 1

@@ -59,6 +59,11 @@ def within(path: Path) -> Iterator[None]:
         (home / "cgroup.procs").write_text("0")
 
 
+def entering(path: Path | str, *command: str) -> list[str]:
+    """Return the command line that runs `command` in a cgroup; the process is the same."""
+    return ["sh", "-ec", 'echo 0 >"$1"/cgroup.procs; shift; exec "$@"', "sh", str(path), *command]
+
+
 def cgroup2() -> Path:
     """Where this machine has its version 2 cgroups: /sys/fs/cgroup, or, beside those of version 1, .../unified."""
     for line in Path("/proc/self/mounts").read_text().splitlines():

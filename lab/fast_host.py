@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from lab.cgroups import Cgroup
+from lab.cgroups import Cgroup, entering
 from lab.command import COMMAND
 from lab.namespace import LOOPBACK, Namespace
 from lab.passing_on import FastTime, passing_on
@@ -37,7 +37,6 @@ LEAKING = """if True:
         forgotten.append(server.accept())
 """
 """One that does not."""
-INTO_THE_CGROUP = 'echo 0 >"$1"/cgroup.procs; shift; exec setpriv --pdeathsig KILL "$@"'
 
 
 class FastHost:
@@ -78,7 +77,7 @@ class FastHost:
     def _run(self, unit: str, *command: str) -> subprocess.Popen[bytes]:
         cgroup = self._cgroup.path / unit
         cgroup.mkdir(exist_ok=True)
-        inside = self.namespace.inside("sh", "-ec", INTO_THE_CGROUP, "sh", str(cgroup), *command)
+        inside = self.namespace.inside(*entering(cgroup, "setpriv", "--pdeathsig", "KILL", *command))
         process = subprocess.Popen(inside)
         self._stack.callback(end, process)
         return process

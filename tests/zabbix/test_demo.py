@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from zabbix_utils import ZabbixAPI
 
+from lab.cgroups import cgroup2
 from lab.namespace import LOOPBACK, Namespace, entered
 from lab.program import caged
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 RECORDED = "web-01 recorded"
 FULL = "TCP port 8080 http-alt: Accept queue is full (100% or more in 3 samples)"
+LEAK = "TCP: Many connections in CLOSE_WAIT (over 100 for 15m)"
 WAIT_S = 60
 
 
@@ -80,11 +82,12 @@ class Demo:
         return found[found.re.groups]
 
     def end(self, how: signal.Signals) -> int:
-        """Its exit code after that signal; no process, directory or listening port of it is left."""
+        """Its exit code after that signal; no process, directory, cgroup or listening port of it is left."""
         self.process.send_signal(how)
         code = self.process.wait(WAIT_S)
         assert processes_in(self._network) == [self._network.report["pid"]]
         assert list(self.directory.iterdir()) == []
+        assert list(cgroup2().glob(f"tcp-demo-{self.process.pid}*")) == []
         assert self._network.run("ss", "-tlnH") == ""
         return code
 
@@ -140,9 +143,10 @@ class Zabbix:
         """Of the stored values."""
         return max((value for _, value in self.values(host, key)), default=0)
 
-    def problems(self, host: str) -> list[str]:
-        """Those that there are."""
-        return [each["name"] for each in self._api.problem.get(hostids=self.host(host)["hostid"], output=["name"])]
+    def problems(self, host: str) -> dict[str, str]:
+        """Return the operational data of those that there are, by name."""
+        found = self._api.problem.get(hostids=self.host(host)["hostid"], output=["name", "opdata"])
+        return {each["name"]: each["opdata"] for each in found}
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -168,6 +172,7 @@ def test_the_demo_shows_this_machine_in_trouble(network: Namespace, directory: P
             the_values_are_true(zabbix, here, began)
             the_record_is_plainly_one(zabbix)
         demo.until(f"Zabbix: (PROBLEM) +High: {re.escape(FULL)}")
+        demo.until(rf"Zabbix: PROBLEM +Warning: {re.escape(LEAK)}\. (Current: \d+, mostly backend.service) ")
         assert demo.end(signal.SIGINT) == 0
 
 
@@ -177,7 +182,10 @@ def the_figures_rise(zabbix: Zabbix, here: str) -> None:
     wait_until(lambda: zabbix.highest(here, "tcp.status[CLOSE_WAIT]") >= 350, "the leak has grown")
     wait_until(lambda: zabbix.highest(here, "tcp.listen.queue[8080]") >= 128, "the accept queue is full")
     wait_until(lambda: FULL in zabbix.problems(here), "its problem fires")
-    assert "TCP: Many connections in CLOSE_WAIT (over 100 for 15m)" in zabbix.problems(here)
+    assert re.fullmatch(r"Current: \d+, mostly backend.service \d+.*", zabbix.problems(here)[LEAK])
+    wait_until(
+        lambda: zabbix.highest(here, "tcp.service.status[CLOSE_WAIT,backend.service]") >= 350, "it is the service's"
+    )
 
 
 def the_values_are_true(zabbix: Zabbix, here: str, began: float) -> None:

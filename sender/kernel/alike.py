@@ -33,6 +33,10 @@ class Alike(NamedTuple):
         for begin in range(0, self.size, self.room):
             yield Alike(self.buffer[begin : begin + self.room], self.room, self.length)
 
+    def halves(self, offset: int) -> memoryview[int]:
+        """Return of each message the 16 bits at `offset`, a multiple of two."""
+        return memoryview(self.buffer)[: self.size].cast("H")[offset // 2 :: self.room // 2]
+
     def words(self, offset: int) -> memoryview[int]:
         """Return of each message the 32 bits at `offset`, a multiple of four."""
         return memoryview(self.buffer)[: self.size].cast("I")[offset // 4 :: self.room // 4]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 4096  # sockets: enough that a step for each port does not matter
-_FEW = 64  # ports of one first byte: it takes less time to count each than to see which of them occur
+_FEW = 64  # bytes: it takes less time to look for each than to see which of them occur
 
 
 class PortCounts:
@@ -65,8 +65,10 @@ class PortCounts:
     def _count_collected(self) -> None:
         first, second, states = self._first, self._second, self._states
         self._first, self._second, self._states = bytearray(), bytearray(), bytearray()
-        seconds, firsts = int.from_bytes(second, "little"), self._by_first.keys() & set(first)
-        for state in set(states) if firsts else ():
+        seconds, wanted = int.from_bytes(second, "little"), self._by_first.keys()
+        firsts = [each for each in wanted if each in first] if len(wanted) <= _FEW else wanted & set(first)
+        is_one_state = states.count(states[:1]) == len(states)
+        for state in (set(states[:1]) if is_one_state else set(states)) if firsts else ():
             is_in_state = _equal(states, state)
             for each in firsts:
                 self._count_equal(each, is_in_state & _equal(first, each), seconds, size=len(states), state=state)

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 PORT = 80
 NETWORK, FIRST = "10.0.0.0/8", IPv4Address("10.0.0.1")
-SYSCTLS = {"ip_local_port_range": "1024 60999", "tcp_max_tw_buckets": "4000000"}
+SYSCTLS = {
+    "ip_local_port_range": "1024 60999",
+    "tcp_max_tw_buckets": "4000000",
+    "tcp_rfc1337": "1",  # a late segment of the same connection would now and then end a socket in TIME_WAIT, by a RST
+}
 
 
 def prepare() -> socket.socket:
@@ -30,4 +34,5 @@ def visit(server: socket.socket, numbers: Iterable[int]) -> None:
     for number in numbers:
         with socket.create_connection((str(FIRST + number), PORT)):
             accepted, _ = server.accept()
+        accepted.recv(1)  # returns when the client's FIN is here
         accepted.close()

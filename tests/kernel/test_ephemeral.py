@@ -38,6 +38,7 @@ def namespace() -> Iterator[Namespace]:
     """Yield a namespace with some addresses of its own and few ports to connect from."""
     with Namespace(("sh", "-c", ADDRESSES)) as namespace:
         set_to(namespace, ip_local_port_range=f"{FIRST} {LAST}", ip_local_reserved_ports=RESERVED)
+        set_to(namespace, tcp_rfc1337="1")  # a late segment would now and then end a socket in TIME_WAIT, by a RST
         yield namespace
 
 

@@ -6,6 +6,7 @@ from sender.items import EPHEMERAL_TOP, KEYS, LOCAL, REMOTE, TOPS, is_rare
 from sender.model import TcpState
 
 STEADY = [key for key in KEYS if not is_rare(key)]
-FIRST_KEYS = [*KEYS, TOPS[TcpState.SYN_SENT], EPHEMERAL_TOP, LOCAL, REMOTE]
+STORED = [*KEYS, TOPS[TcpState.SYN_SENT], EPHEMERAL_TOP]
+FIRST_KEYS = [*STORED, LOCAL, REMOTE]
 FIRST = len(FIRST_KEYS)
 """Of a sample without ports, with `services: {report: false}`: whose the sockets are depends on the machine."""

@@ -15,11 +15,11 @@ from zabbix_utils import APIRequestError
 
 from lab.command import tcp_status_sender
 from lab.daemon import Daemon
-from lab.keys import FIRST_KEYS
+from lab.keys import FIRST_KEYS, STORED
 from lab.trapper import Trapper
 from lab.zabbix_proxy import ZabbixProxy
 from lab.zabbix_stack import Value, free_ports
-from sender.items import DISCOVERIES, KEYS, port_of
+from sender.items import DISCOVERIES, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -155,7 +155,7 @@ def test_one_sample_is_stored(imported: Any, host: str, witness: Trapper, tmp_pa
     done = tcp_status_sender("run", "--once", "--config", config(tmp_path, host, zabbix, witness, ports=ports))
     assert done.returncode == 0, done.stderr
     assert [value["key"] for value in witness.values] == FIRST_KEYS
-    stored = zabbix.wait_for_history(host, len(KEYS))
+    stored = zabbix.wait_for_history(host, len(STORED))
     assert in_order(stored) == to_be_stored(witness, imported.pair.format)
 
 
@@ -182,5 +182,5 @@ def test_a_proxy_passes_it_on(imported: Any, witness: Trapper, tmp_path_factory:
         sample = config(directory, "behind-proxy", proxy, witness, ports={"listening": False})
         done = tcp_status_sender("run", "--once", "--config", sample)
         assert done.returncode == 0, done.stderr
-        stored = zabbix.wait_for_history("behind-proxy", len(KEYS))
+        stored = zabbix.wait_for_history("behind-proxy", len(STORED))
     assert in_order(stored) == to_be_stored(witness, imported.pair.format)

@@ -10,12 +10,11 @@ import pytest
 
 from lab.command import COMMAND, tcp_status_sender
 from lab.findings import elsewhere
-from lab.keys import FIRST
+from lab.keys import FIRST, STORED
 from lab.silence import silent_port
 from lab.zabbix_stack import free_ports
 from sender.commands.check.check import check_all
 from sender.commands.check.report import as_json
-from sender.items import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "TCP states by Zabbix trapper"
 COUNT = FIRST
+PATIENT = {"timeout": 10}  # keys are tried one by one for a time that goes by it
 DISABLED, AGENT_ACTIVE, PASSIVE_PROXY, AUTOREGISTRATION = 1, 7, 6, 2  # in the API
 PSK, NO_ADDRESS = 2, "192.0.2.1"
 HOSTS = (
@@ -118,8 +118,8 @@ def test_all_is_well(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
     ]
     assert [each["found"][:11] for each in findings if each["check"] == "version"] == ["Zabbix 6.0."]
     assert findings[-1]["found"] == f"each of {COUNT} keys is accepted"
-    values = hosts.wait_for_history("healthy", before + len(KEYS))[before:]
-    assert {value.key for value in values} == set(KEYS)
+    values = hosts.wait_for_history("healthy", before + len(STORED))[before:]
+    assert {value.key for value in values} == set(STORED)
     assert len({(value.clock, value.ns) for value in values}) == 1
     done = tcp_status_sender("check", "--config", config("healthy"))
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{len(findings)} checks: {len(findings)} ok")
@@ -204,14 +204,14 @@ def test_ports(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
     """A port whose items do not exist yet is no failure; once Zabbix has made them, it passes; a state without one fails."""
     (port,) = free_ports(1)
     ports = {"listening": False, "local": [port], "states": ["ESTABLISHED"]}
-    (warning,) = [each for each in checks(config("healthy", ports=ports)) if each["result"] == "warn"]
+    (warning,) = [each for each in checks(config("healthy", PATIENT, ports=ports)) if each["result"] == "warn"]
     assert warning["found"] == f"there are no items of port {port} yet"
 
     def has_items() -> bool:
-        return {each["result"] for each in checks(config("healthy", ports=ports))} == {"ok"}
+        return {each["result"] for each in checks(config("healthy", PATIENT, ports=ports))} == {"ok"}
 
     hosts.wait_until(has_items, "Zabbix has the items of the port", 60)
-    failed = failure(checks(config("healthy", ports={**ports, "states": ["ESTABLISHED", "FIN_WAIT1"]})))
+    failed = failure(checks(config("healthy", PATIENT, ports={**ports, "states": ["ESTABLISHED", "FIN_WAIT1"]})))
     assert failed["found"] == f"rejected: 1 of 6 values of port {port}"
     assert "be discovered" in failed["advice"]
 

@@ -48,6 +48,7 @@ class Scene:
             "host": self.host,
             "interval": "1s",
             "destinations": [{"name": name, "nodes": [f"127.0.0.1:{nodes[name]}"]} for name in nodes],
+            "services": {"report": False},
             "ports": ports or {"exclude": [f"1-{self.port - 1}", f"{self.port + 1}-65535"], "ephemeral_after": 0},
             "spool": {"path": str(self._directory / "spool.db")},
         }

@@ -16,8 +16,9 @@ import pytest
 from lab.command import COMMAND, bare_environment
 from lab.documents import shell
 from lab.https import Https
+from lab.keys import STORED
 from sender.commands import template
-from sender.items import KEYS, TEMPLATE
+from sender.items import TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,8 +215,8 @@ def test_a_fleet_by_the_commands_of_its_page(zabbix: ZabbixStack, token: str, tm
     reported = run(see)
     assert reported.returncode == 0, reported.stderr
     for name in FLEET:
-        values = zabbix.wait_for_history(name, len(KEYS))
-        assert sorted(value.key for value in values) == sorted(KEYS)
+        values = zabbix.wait_for_history(name, len(STORED))
+        assert sorted(value.key for value in values) == sorted(STORED)
 
     (keys,) = shell("docs/many-hosts.md", "A key for each host")
     keyed = run(keys)

@@ -13,11 +13,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from lab.command import COMMAND
-from lab.keys import FIRST, FIRST_KEYS
+from lab.keys import FIRST, FIRST_KEYS, STORED
 from lab.namespace import Namespace
 from lab.trapper import Trapper
 from lab.zabbix_stack import Value
-from sender.items import DISCOVERIES, KEYS
+from sender.items import DISCOVERIES
 from sender.model import Item, Outcome
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
@@ -79,7 +79,7 @@ def test_once_arrives_in_the_database(zabbix: ZabbixStack, host: str, tmp_path: 
         done = run_once(config(tmp_path, host, zabbix.trapper_port, witness.port))
     assert done.returncode == 0, done.stderr
     assert [value["key"] for value in witness.values] == FIRST_KEYS
-    assert in_order(zabbix.wait_for_history(host, len(KEYS))) == stored(witness.values)
+    assert in_order(zabbix.wait_for_history(host, len(STORED))) == stored(witness.values)
 
 
 def test_every_state_arrives_in_the_database(zabbix: ZabbixStack, host: str, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from sender.commands import template
 from sender.commands.arguments import parser
 from sender.commands.logs import complain
 from sender.errors import ConfigError, SenderError
-from sender.settings.schema import load
 
 if TYPE_CHECKING:
     import argparse
@@ -99,6 +98,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from sender.commands.show import show
+    from sender.settings.schema import load
 
     settings = load(arguments.config)
     if arguments.watch:
@@ -108,6 +108,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from sender.commands import status
+    from sender.settings.schema import load
 
     found = status.read(load(arguments.config))
     print(status.as_json(found) if arguments.json else status.as_text(found))

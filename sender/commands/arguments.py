@@ -9,7 +9,7 @@ from pathlib import Path
 from sender import __version__
 from sender.commands import template
 from sender.items import TEMPLATE
-from sender.settings.schema import DEFAULT_PATH
+from sender.settings.files import DEFAULT_PATH
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import BinaryIO
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DEFAULT_PATH = Path("/etc/tcp-status-sender/config.yaml")
 _MAX_BYTES = 1_000_000  # of a configuration, or of a list of hosts
 PSK_DIGITS = range(32, 513)  # Zabbix manual: Encryption, Using pre-shared keys: 128 to 2048 bits
 KEY_BYTES = 2 * PSK_DIGITS.stop  # enough to see that a file holds more than a key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
@@ -37,11 +36,11 @@ from sender.settings.fields import (
     StateList,
     Timeout,
 )
+from sender.settings.files import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-DEFAULT_PATH = Path("/etc/tcp-status-sender/config.yaml")
+    from pathlib import Path
 
 
 class Tls(Frozen):

@@ -17,7 +17,8 @@ from sender.commands.check.unit_user import check_unit_user
 from sender.commands.daemon_state import daemon_state
 from sender.errors import ConfigError
 from sender.model import CountedPorts
-from sender.settings.schema import DEFAULT_PATH, load, sources
+from sender.settings.files import DEFAULT_PATH
+from sender.settings.schema import load, sources
 
 if TYPE_CHECKING:
     from pathlib import Path

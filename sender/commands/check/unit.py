@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.settings.schema import DEFAULT_PATH
+from sender.settings.files import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

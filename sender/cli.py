@@ -115,6 +115,14 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _namespaces(arguments: argparse.Namespace) -> int:
+    from sender.commands import logs
+    from sender.commands.namespaces import command
+
+    logs.begin()
+    return command.run(arguments)
+
+
 def _template(arguments: argparse.Namespace) -> int:
     sys.stdout.write(template.text(arguments.format))
     return 0
@@ -131,6 +139,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
     "status": _status,
     "show": _show,
+    "namespaces": _namespaces,
     "template": _template,
     "provision": _provision,
 }

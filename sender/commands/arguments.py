@@ -53,6 +53,15 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="print the same as JSON, for programs")
     show.set_defaults(command="show")
 
+    namespaces = commands.add_parser(
+        "namespaces", help="hand the daemon a socket in each network namespace, as root", description=_NAMESPACES
+    )
+    namespaces.add_argument(
+        "--user", default="tcp-status-sender", metavar="NAME", help="whom to serve, beside root; default: %(default)s"
+    )
+    namespaces.add_argument("--listen", type=Path, metavar="PATH", help="where to listen, without systemd")
+    namespaces.set_defaults(command="namespaces")
+
     bundled = commands.add_parser("template", help="print the Zabbix template, for import", description=_TEMPLATE)
     bundled.add_argument("--format", choices=template.FORMATS, default="6.0", help="default: %(default)s")
     bundled.set_defaults(command="template")
@@ -122,6 +131,11 @@ _STATUS = (
     "Prints for each destination how many values are queued in the spool, since when, when it last accepted a value, why "
     "delivery fails, and how many values were dropped or rejected since the daemon started. Works whether the daemon runs "
     "or not."
+)
+_NAMESPACES = (
+    "Serves the daemon, which has no privilege: finds the network namespaces of containers and of `ip netns`, opens a netlink "
+    "socket in each, and hands it over. So the daemon can count the sockets there, and can change nothing. Needs root. It is "
+    "off as installed: systemctl enable --now tcp-status-sender-namespaces.socket"
 )
 _TEMPLATE = (
     f"Prints the template '{TEMPLATE}' for import into Zabbix (Configuration or Data collection > "

@@ -40,6 +40,15 @@ def test_a_dry_run_loads_little() -> None:
     assert loaded & (NEVER | LIVING) == set()
 
 
+def test_the_helper_loads_less_than_a_dry_run() -> None:
+    """What runs as root is small: neither the configuration's library nor pyroute2, nor what has connections."""
+    done = subprocess.run([*TRACED, "namespaces"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    loaded = imported(done.stderr)
+    assert {"sender.cli", "sender.commands.namespaces.helper", "ctypes"} <= loaded
+    assert loaded & ((NEVER | LIVING | {"pydantic", "pyroute2", "pyroute2.netlink", "yaml"}) - {"ctypes"}) == set()
+
+
 def test_the_daemon_loads_what_it_uses(config: Callable[..., Path]) -> None:
     """Up to an answer and through a reload, the living daemon does without what only other verbs need."""
     with Trapper() as trapper:

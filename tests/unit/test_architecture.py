@@ -29,10 +29,12 @@ OWNERS = {
     "argparse": {"commands/arguments"},
     "ssl": {"zabbix/psk", "zabbix/tls", "commands/provision/api", "commands/provision/failures"},
     "_ssl": {"zabbix/psk", "zabbix/names"},
-    "ctypes": {"zabbix/psk"},
+    "ctypes": {"commands/namespaces/entering", "zabbix/psk"},
     "rich": {"commands/show/show", "commands/show/tables"},
 }
 PURE = {
+    "commands/namespaces/container_ids",
+    "commands/namespaces/packets",
     "commands/provision/uuids",
     "commands/show/events",
     "delivery/advice",

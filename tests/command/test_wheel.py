@@ -14,6 +14,10 @@ REPOSITORY = Path(__file__).parents[2]
 DATA = {
     "share/tcp-status-sender/config.example.yaml": "config.example.yaml",
     "share/tcp-status-sender/tcp-status-sender.service": "packaging/tcp-status-sender.service",
+    **{
+        f"share/tcp-status-sender/tcp-status-sender-namespaces.{kind}": f"packaging/tcp-status-sender-namespaces.{kind}"
+        for kind in ("service", "socket")
+    },
     "share/man/man1/tcp-status-sender.1": "packaging/tcp-status-sender.1",
 }
 TEMPLATES = ("tcp_states_template.xml", "tcp_states_template_3.4.xml")

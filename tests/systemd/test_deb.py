@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from lab.documents import REPOSITORY, shell
+from lab.handed_over import HandedOver
 from lab.namespace import entered
 from lab.program import POLL_S, finish
 from lab.systemd import System
@@ -27,12 +28,15 @@ PLACES = (
     f"/etc/{NAME}",
     f"/lib/systemd/system/{NAME}.service",
     f"/etc/systemd/system/multi-user.target.wants/{NAME}.service",
+    *(f"/lib/systemd/system/{NAME}-namespaces.{kind}" for kind in ("service", "socket")),
+    f"/etc/systemd/system/sockets.target.wants/{NAME}-namespaces.socket",
     f"/var/lib/{NAME}",
     f"/var/lib/private/{NAME}",
     f"/usr/lib/{NAME}",
     f"/usr/bin/{NAME}",
     f"/usr/lib/sysusers.d/{NAME}.conf",
 )
+HELPER = f"{NAME}-namespaces"
 NEXT = "9.8.7"
 NOT_CLONED = (".git", ".venv", ".matrix", "dist", ".*_cache", ".hypothesis", ".coverage*")
 
@@ -138,6 +142,16 @@ def life(system: System, trapper: Trapper, upgrade: Path) -> None:
     system.run("systemctl", "reload", NAME)
     until(lambda: len(samples(trapper)) > 1, "samples that are delivered")
 
+    # The helper for network namespaces is off, until it is turned on.
+    assert system.show(f"{HELPER}.socket", "UnitFileState") == "disabled"
+    assert system.show(f"{HELPER}.socket", "ActiveState") == "inactive"
+    system.run("systemctl", "enable", "--now", f"{HELPER}.socket")
+    system.run("ip", "netns", "add", "vpn")
+    with HandedOver(system.path(f"/run/{HELPER}.sock")) as client:
+        assert "vpn" in client.hear_list().names.values()
+    system.run("ip", "netns", "del", "vpn")
+    helper = system.show(HELPER, "MainPID")
+
     # Upgraded while Zabbix is away, it is another process of the new version, with the old configuration and spool.
     trapper.answer = lambda _: RESET
     last = max(samples(trapper))
@@ -146,6 +160,8 @@ def life(system: System, trapper: Trapper, upgrade: Path) -> None:
     assert "Configuration file" in said
     assert yaml.safe_load(system.path(CONFIG).read_text()) == config
     assert system.show(NAME, "MainPID") != process
+    assert system.show(HELPER, "MainPID") not in {helper, "0"}
+    assert system.show(f"{HELPER}.socket", "ActiveState") == "active"
     trapper.answer = accept
     until(lambda: NEXT in {value["value"] for value in trapper.values}, "the new version's samples")
     moments = sorted(set(samples(trapper)))
@@ -155,7 +171,7 @@ def life(system: System, trapper: Trapper, upgrade: Path) -> None:
 
     # Removed, it has stopped, and its configuration and spool wait for it to come back.
     dpkg(system, "--remove", NAME)
-    assert system.show(NAME, "ActiveState") == "inactive"
+    assert [system.show(each, "ActiveState") for each in (NAME, HELPER, f"{HELPER}.socket")] == ["inactive"] * 3
     assert not system.path(f"/usr/lib/{NAME}").exists()
     assert system.run("ls", CONFIG, f"/etc/{NAME}/psk", SPOOL)
 

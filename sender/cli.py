@@ -102,8 +102,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
     settings = load(arguments.config)
     if arguments.watch:
-        show.watch(settings, arguments.watch)
-    return show.once(settings, as_json=arguments.json)
+        show.watch(settings, arguments.watch, is_all=arguments.all)
+    return show.once(settings, as_json=arguments.json, is_all=arguments.all)
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -32,11 +32,10 @@ def _known(figure: int | None) -> str | None:
     return None if figure is None else str(figure)
 
 
-PORT, UNIT = (
-    "{#PORT}",
-    "{#UNIT}",
-)  # the low-level discovery macros that stand in a prototype's key for the port and the unit
+# The low-level discovery macros that stand in a prototype's key for what it is of.
+PORT, UNIT, NETNS = "{#PORT}", "{#UNIT}", "{#NETNS}"
 LOCAL, REMOTE, UNITS = "tcp.port.discovery", "tcp.remote.discovery", "tcp.service.discovery"
+NAMESPACES = "tcp.netns.discovery"
 
 TCP_COUNTERS = (
     *("ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "InSegs", "OutSegs", "RetransSegs", "InErrs"),
@@ -123,13 +122,15 @@ DISCOVERIES: Mapping[str, Sequence[str]] = {
     LOCAL: (*(f"tcp.status[{state.name},{PORT}]" for state in TcpState), *QUEUE_KEYS),
     REMOTE: tuple(f"tcp.remote.status[{state.name},{PORT}]" for state in TcpState),
     UNITS: tuple(f"tcp.service.status[{state.name},{UNIT}]" for state in TcpState),
+    NAMESPACES: tuple(f"tcp.netns.status[{state.name},{NETNS}]" for state in TcpState if state != TcpState.CLOSE),
 }
 """The keys that carry low-level discovery, and those that are sent for each port or unit which they name."""
 
 _OF_PORT = re.compile(
     r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.(?:queue(?:\.max|\.pused|\.peak)?|drops)\[)([0-9]+)\]"
 )
-_OF_UNIT = re.compile(r"tcp\.service\.status\[[A-Z_0-9]+,([^]]+)\]")
+_OF_UNIT = re.compile(r"tcp\.(?:service|(netns))\.status\[[A-Z_0-9]+,([^]]+)\]")
+_KINDS = ("remote ", "netns ")  # what stands before a remote port and a namespace, as `port_of` gives them
 _UNIT = re.compile(r"[^],\0-\x1f]*[^],\d\0-\x1f][^],\0-\x1f]*")  # what a key and a list of names can hold, and no port
 
 _LOCAL_PORT = re.compile("[1-9][0-9]{0,4}")
@@ -138,7 +139,7 @@ _LAST_PORT = 65535
 
 @lru_cache(maxsize=4096)
 def port_of(key: str) -> str:
-    """Return of which port or unit an item key is, such as "443", "remote 5432" or "nginx.service"; "" for the host as a whole."""
+    """Return of what an item key is, such as "443", "remote 5432", "nginx.service" or "netns web"; "" for the host as a whole."""
     match = _OF_PORT.fullmatch(key) or _OF_UNIT.fullmatch(key)
     return " ".join(filter(None, match.groups())) if match else ""
 
@@ -150,13 +151,19 @@ def local_port(port: str) -> int | None:
 
 def unit_of(name: str) -> str | None:
     """Return the unit's name, from what `port_of` or a file says; None for a port and for nonsense."""
-    return name if _UNIT.fullmatch(name) and not name.startswith("remote ") else None
+    return name if _UNIT.fullmatch(name) and not name.startswith(_KINDS) else None
+
+
+def namespace_of(name: str) -> str | None:
+    """Return the namespace's name, from what `port_of` or a file says; None for anything else."""
+    found = name.removeprefix("netns ")
+    return found if found != name and _UNIT.fullmatch(found) else None
 
 
 def named(names: Collection[str]) -> str:
-    """Return ports and units, as `port_of` gives them, as people say them: `port 443, remote 5432 and nginx.service`."""
-    units = [name for name in names if unit_of(name)]
-    ports = [name for name in names if not unit_of(name)]
+    """Return ports, units and namespaces, as `port_of` gives them, as people say them: `port 443, remote 5432 and nginx.service`."""
+    units = [name for name in names if unit_of(name) or namespace_of(name)]
+    ports = [name for name in names if name not in units]
     parts = [f"port {some_of(ports)}"] if ports else []
     return " and ".join(parts + ([some_of(units)] if units else []))
 
@@ -170,6 +177,7 @@ def to_items(snapshot: Snapshot, vitals: Vitals, *, host: str, tracked: Reported
         tracked.discovery.items(),
         _port_values(snapshot, tracked),
         _unit_values(snapshot, tracked),
+        _namespace_values(snapshot, tracked),
     )
     return tuple(
         Item(host=host, key=key, value=value, clock=snapshot.clock, ns=snapshot.ns, port=port_of(key))
@@ -195,6 +203,16 @@ def _unit_values(snapshot: Snapshot, tracked: Reported) -> Iterator[tuple[str, s
         for state in tracked.unit_states:
             owners = (snapshot.owners or {}).get(state)
             yield f"tcp.service.status[{state.name},{unit}]", _known(None if owners is None else owners.get(unit, 0))
+
+
+def _namespace_values(snapshot: Snapshot, tracked: Reported) -> Iterator[tuple[str, str | None]]:
+    for name in tracked.namespaces:
+        counts = (snapshot.namespaces or {}).get(name)
+        for state in tracked.namespace_states:
+            if counts is not None:
+                yield f"tcp.netns.status[{state.name},{name}]", _known(counts.get(state))
+            elif name not in snapshot.uncounted and state != TcpState.CLOSE:  # it is gone
+                yield f"tcp.netns.status[{state.name},{name}]", "0"
 
 
 def to_request(items: Sequence[Item]) -> dict[str, Any]:

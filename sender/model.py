@@ -38,7 +38,7 @@ class CountedPorts:
     """The ports to count sockets for: these local and remote ones and, with `listening`, those that somebody listens on.
 
     With `counters`, the kernel's own counters are wanted too; with `owners`, whose the sockets are; with `ephemeral`, how many
-    local ports are in use towards one destination.
+    local ports are in use towards one destination; with `namespaces`, the sockets of other network namespaces.
     """
 
     local: frozenset[int] = frozenset()
@@ -47,6 +47,7 @@ class CountedPorts:
     counters: bool = False
     owners: bool = False
     ephemeral: bool = False
+    namespaces: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,8 @@ class Snapshot:
     bytes; `nobody` is what is said of a port that is not listened on; `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say);
     `owners` has the sockets by state and by whose they are, and `port_owners` who listens on a port, where just one does (None
     and nothing where that is unknown); `destinations` is where the sockets in SYN_SENT want to go; `ephemeral` how many local
-    ports are in use (None where they were not wanted, or the kernel has no range).
+    ports are in use (None where they were not wanted, or the kernel has no range); `namespaces` has the sockets of the machine's
+    other network namespaces by name and state (None where nobody passes them on, which `namespace_trouble` explains), `uncounted` those for which there was no time.
     """
 
     clock: int
@@ -159,6 +161,9 @@ class Snapshot:
     port_owners: Mapping[int, str] = field(default_factory=dict)
     destinations: Mapping[str, int] = field(default_factory=dict)
     ephemeral: EphemeralPorts | None = None
+    namespaces: Mapping[str, Mapping[TcpState, int]] | None = None
+    uncounted: frozenset[str] = frozenset()
+    namespace_trouble: str | None = None
 
     def unit_on(self, port: int) -> str:
         """Return the unit that listens on a port; "" where none does alone, or what does is no unit."""
@@ -187,6 +192,8 @@ class Reported:
     states: Sequence[TcpState] = ()
     units: Sequence[str] = ()
     unit_states: Sequence[TcpState] = ()
+    namespaces: Sequence[str] = ()
+    namespace_states: Sequence[TcpState] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
     discovery: Mapping[str, str] = field(default_factory=dict)
 

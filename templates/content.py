@@ -11,10 +11,11 @@ from templates.graphs import GRAPHS
 from templates.items import ITEMS, VALUE_MAPS
 from templates.macros import MACROS
 from templates.model import Template
+from templates.namespaces import NETWORK_NAMESPACES
 from templates.owners import SERVICES
 from templates.ports import PORTS, REMOTES
 
-RULES = (PORTS, REMOTES, SERVICES)
+RULES = (PORTS, REMOTES, SERVICES, NETWORK_NAMESPACES)
 
 DESCRIPTION = """\
 TCP sockets of a Linux host by state, port and service, pushed by the daemon tcp-status-sender. Its items are trapper items, \

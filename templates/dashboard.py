@@ -143,6 +143,14 @@ PAGES = (
         ),
     ),
     Page(
+        name="Containers",
+        widgets=_prototypes(
+            3,
+            "TCP namespace {#NETNS}: Connections",
+            "TCP namespace {#NETNS}: Problem states",
+        ),
+    ),
+    Page(
         name="Sender",
         widgets=(
             *_figures(

@@ -109,7 +109,7 @@ GRAPHS = (
 
 _TROUBLE_OF_A_PORT = (TcpState.CLOSE_WAIT, TcpState.SYN_RECV)
 _LOCAL, _REMOTE = "tcp.status[{},{{#PORT}}]", "tcp.remote.status[{},{{#PORT}}]"
-_SERVICE = "tcp.service.status[{},{{#UNIT}}]"
+_SERVICE, _NETNS = "tcp.service.status[{},{{#UNIT}}]", "tcp.netns.status[{},{{#NETNS}}]"
 
 PORT_GRAPHS = (
     Graph(
@@ -145,4 +145,9 @@ REMOTE_GRAPHS = (
 SERVICE_GRAPHS = (
     Graph(name="TCP service {#UNIT}: Connections", lines=_stacked(TcpState.ESTABLISHED, key=_SERVICE)),
     Graph(name="TCP service {#UNIT}: Problem states", lines=_peaks(TcpState.CLOSE_WAIT, key=_SERVICE)),
+)
+
+NAMESPACE_GRAPHS = (
+    Graph(name="TCP namespace {#NETNS}: Connections", lines=_stacked(TcpState.ESTABLISHED, key=_NETNS)),
+    Graph(name="TCP namespace {#NETNS}: Problem states", lines=_peaks(TcpState.CLOSE_WAIT, key=_NETNS)),
 )

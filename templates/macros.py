@@ -134,4 +134,8 @@ MACROS = {
     "{$TCP.SERVICE.NOT_MATCHES}": Macro(
         value=_NOT_MATCHES, description="Services not to monitor (a regular expression), such as ^user sessions$."
     ),
+    "{$TCP.NETNS.MATCHES}": Macro(value=_MATCHES, description="Network namespaces to monitor (a regular expression)."),
+    "{$TCP.NETNS.NOT_MATCHES}": Macro(
+        value=_NOT_MATCHES, description="Network namespaces not to monitor (a regular expression)."
+    ),
 }

@@ -9,7 +9,7 @@ from sender.states import STATES
 from templates.model import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 _ADVICE = {
     TcpState.ESTABLISHED: (
@@ -50,8 +50,10 @@ MEANINGS = {state: f"{about.meaning}. {_ADVICE[state]}" for state, about in STAT
 COLOURS = {state: about.colour for state, about in STATES.items()}
 
 
-def prototypes(key: str, name: str, whose: str, sent: Sequence[TcpState], setting: str) -> dict[str, Item]:
-    """Return a prototype for each state, whose name stands in `key`.
+def prototypes(
+    key: str, name: str, whose: str, sent: Sequence[TcpState], setting: str, *, without: Collection[TcpState] = ()
+) -> dict[str, Item]:
+    """Return a prototype for each state but some, whose name stands in `key`.
 
     Those that the daemon does not send, where `setting` of its configuration says nothing, are not created, and say so.
     """
@@ -63,6 +65,7 @@ def prototypes(key: str, name: str, whose: str, sent: Sequence[TcpState], settin
             is_discovered=state in sent,
         )
         for state in TcpState
+        if state not in without
     }
 
 

@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="this host's sockets as tables with bars", description=_SHOW)
     show.add_argument("--config", type=Path, metavar="FILE", help=_CONFIG)
+    show.add_argument(
+        "--all", action="store_true", help="also show other network namespaces, through the helper (see `namespaces`)"
+    )
     form = show.add_mutually_exclusive_group()
     form.add_argument(
         "--watch",

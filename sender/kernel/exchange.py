@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from socket import AF_NETLINK, MSG_TRUNC, SOCK_RAW, socket
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,6 +14,7 @@ from sender.kernel.refusals import refusal, socket_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from sender.kernel.dump import Counts
     from sender.kernel.requests import Ways
@@ -57,7 +58,7 @@ class Exchange:
             self.dump(request, counts)
         return counts
 
-    def _open(self) -> socket:
+    def _open(self) -> AbstractContextManager[socket]:
         """Return a netlink socket. Raises KernelError: an errno of it is no answer to a request."""
         try:
             sock = socket(AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG)
@@ -84,6 +85,26 @@ class Exchange:
         if flags & _TRUNCATED:
             raise TornError(f"the kernel's dump of TCP sockets holds a datagram of more than {_BUFFER} bytes")
         return size
+
+
+class HeldExchange(Exchange):
+    """Asks the kernel of the network namespace in which the netlink socket `sock` was made, and keeps that open.
+
+    What is left of a dump that was broken off is read away before the next request. That takes at most `endless_s`.
+    """
+
+    def __init__(self, sock: socket, *, endless_s: float) -> None:
+        super().__init__(silence_s=endless_s, endless_s=endless_s)
+        self._sock = sock
+
+    def _open(self) -> AbstractContextManager[socket]:
+        deadline = time.monotonic() + self._endless_s
+        self._sock.settimeout(0)
+        with suppress(BlockingIOError):
+            while time.monotonic() < deadline:
+                self._sock.recvmsg_into(self._room)
+        self._sock.settimeout(self._silence_s)
+        return nullcontext(self._sock)
 
 
 def by_best_way(ways: Ways, ask: Callable[[Iterable[bytes]], T]) -> T:

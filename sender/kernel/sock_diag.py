@@ -24,6 +24,7 @@ from sender.kernel.ephemeral import ephemeral_ports, usable_ports
 from sender.kernel.exchange import Exchange, by_best_way
 from sender.kernel.listeners import ListenerLooks
 from sender.kernel.memory import usage
+from sender.kernel.other_namespaces import OtherNamespaces
 from sender.kernel.owners import cgroups_of, owners_by_state, port_owners
 from sender.kernel.requests import BOUND_WAYS, LISTENER_WAYS, MPTCP, WAYS
 from sender.kernel.sockstat import read_sockstat
@@ -60,6 +61,7 @@ class SockDiag:
         )
         self._published = PublishedPorts()
         self._cgroups = CgroupNames()
+        self._others = OtherNamespaces()
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
         """Count every TCP socket by state and, for ports that are `wanted`, by port, and return the counts.
@@ -78,6 +80,7 @@ class SockDiag:
         found = self._with_owners(_with_bound(listed, bound, wanted), counts, bound)
         mptcp = None if stat.mptcp is None else self._mptcp(stat.mptcp)
         found = replace(found, time_wait_sockets=stat.time_wait, unhashed=stat.unhashed, mptcp=mptcp)
+        found = self._with_others(found, is_wanted=wanted.namespaces)
         if not wanted.counters:
             return found
         orphans, memory = usage(stat)
@@ -96,6 +99,14 @@ class SockDiag:
         else:
             del owners[TcpState.CLOSE]
         return replace(snapshot, owners=owners, port_owners=owner_of_port)
+
+    def _with_others(self, snapshot: Snapshot, *, is_wanted: bool) -> Snapshot:
+        """Return the snapshot with the machine's other network namespaces, where they are wanted: after the host's own sockets."""
+        if not is_wanted:
+            self._others.close()
+            return snapshot
+        found, uncounted = self._others.count()
+        return replace(snapshot, namespaces=found, uncounted=uncounted, namespace_trouble=self._others.trouble)
 
     def _mptcp(self, sockets: int) -> dict[TcpState, int] | None:
         """Return MPTCP's own sockets by state, of which there are so many; None where the kernel does not list them.

@@ -1,4 +1,4 @@
-"""Logs which ports and units are not reported, and what to do. Each line once, and again after a while."""
+"""Logs which ports, units and network namespaces are not reported, and what to do. Each line once, and again after a while."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sender.sampling.names import LeftOut
-    from sender.settings.schema import PortSettings, ServiceSettings
+    from sender.settings.schema import NamespaceSettings, PortSettings, ServiceSettings
 
 _LOG = logging.getLogger(__name__)
 _LOG_AGAIN_S = 3600.0
@@ -35,6 +35,7 @@ class LeftOutLog:
         self._again_at = 0.0  # and when others may be
         self._budget_again_at = 0.0  # when it may be logged again that the budget of new names is used up
         self._is_young_logged = False
+        self._trouble: str | None = None
 
     def log_ports(self, left_out: LeftOut[int], settings: PortSettings, now: float) -> None:
         """Log which listening ports are not reported."""
@@ -83,6 +84,38 @@ class LeftOutLog:
                 "(repeated daily)",
                 *(settings.new_per_day, len(left_out.over_budget), some_of(left_out.over_budget)),
             )
+
+    def log_namespaces(self, left_out: LeftOut[str], settings: NamespaceSettings, now: float) -> None:
+        """Log which network namespaces are not reported."""
+        if self._has_news(left_out.over_limit, now):
+            if left_out.over_limit:
+                _LOG.warning(
+                    "namespaces.limit of %d reached: %d network namespaces are not reported: %s. %s",
+                    *(settings.limit, len(left_out.over_limit), some_of(left_out.over_limit)),
+                    how_to_report_more(settings.limit, "namespaces"),
+                )
+            else:
+                _LOG.info("no network namespace is over namespaces.limit any more")
+        if self._is_over_budget(left_out.over_budget, now):
+            _LOG.warning(
+                "namespaces.new_per_day of %d reached: %d new network namespaces are not reported for now: %s. Do containers come "
+                "and go under ever other names? Name a pattern in namespaces.exclude, or give them names that last (repeated daily)",
+                *(settings.new_per_day, len(left_out.over_budget), some_of(left_out.over_budget)),
+            )
+
+    def log_trouble(self, trouble: str | None) -> None:
+        """Log once why other network namespaces are not counted, and that they are again."""
+        if trouble == self._trouble:
+            return
+        if trouble:
+            _LOG.warning(
+                "other network namespaces are not counted: %s. Is the helper there? systemctl enable --now "
+                "tcp-status-sender-namespaces.socket",
+                trouble,
+            )
+        else:
+            _LOG.info("other network namespaces are counted again")
+        self._trouble = trouble
 
     def _has_news(self, names: Sequence[object], now: float) -> bool:
         """Return whether it is to be logged which names are over the limit, or that none is any more."""

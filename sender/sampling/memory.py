@@ -1,4 +1,4 @@
-"""What is remembered of ports and units over a restart, and as text, which the spool keeps. Read with distrust. Pure."""
+"""What is remembered of ports, units and namespaces over a restart, and as text, which the spool keeps. Read with distrust. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
-from sender.items import local_port, unit_of
+from sender.items import local_port, namespace_of, unit_of
 from sender.sampling.guard import FIRST_S, GuardMemory, Name
 
 if TYPE_CHECKING:
@@ -30,42 +30,44 @@ class NameMemory(Generic[Name]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered of local ports and of units."""
+    """What is remembered of local ports, of units and of network namespaces."""
 
     ports: NameMemory[int] = field(default_factory=NameMemory)
     units: NameMemory[str] = field(default_factory=NameMemory)
+    namespaces: NameMemory[str] = field(default_factory=NameMemory)
 
     @classmethod
     def lost(cls, known: Iterable[str] = ()) -> Memory:
         """Return what is to be assumed where nobody can tell: what is `known` (see `Item.port`), and nothing more is free."""
-        ports, units = _known(known)
-        guard = FIRST_S + 1
+        names, begun = list(known), FIRST_S + 1
         return cls(
-            ports=NameMemory(named=ports, guard=GuardMemory(begun=guard)),
-            units=NameMemory(named=units, guard=GuardMemory(begun=guard)),
+            ports=NameMemory(named=_known(names, local_port), guard=GuardMemory(begun=begun)),
+            units=NameMemory(named=_known(names, unit_of), guard=GuardMemory(begun=begun)),
+            namespaces=NameMemory(named=_known(names, namespace_of), guard=GuardMemory(begun=begun)),
         )
 
     @classmethod
     def parse(cls, text: str, known: Iterable[str] = ()) -> Memory:
         """Return what `text` says, as `str` has written it; of what it does not say, that what is `known` was reported."""
-        ports, units = _known(known)
+        names = list(known)
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
             found = None
+        parts = found if isinstance(found, dict) else {}
         return cls(
-            ports=_parsed(found, local_port) or NameMemory(named=ports),
-            units=_parsed(found.get("units") if isinstance(found, dict) else None, unit_of) or NameMemory(named=units),
+            ports=_parsed(found, local_port) or NameMemory(named=_known(names, local_port)),
+            units=_parsed(parts.get("units"), unit_of) or NameMemory(named=_known(names, unit_of)),
+            namespaces=_parsed(parts.get("namespaces"), unit_of) or NameMemory(named=_known(names, namespace_of)),
         )
 
     def __str__(self) -> str:
-        return json.dumps({**_data(self.ports), "units": _data(self.units)}, separators=(",", ":"))
+        parts = {"units": _data(self.units), "namespaces": _data(self.namespaces)}
+        return json.dumps({**_data(self.ports), **parts}, separators=(",", ":"))
 
 
-def _known(known: Iterable[str]) -> tuple[dict[int, float], dict[str, float]]:
-    names = list(known)
-    ports = dict.fromkeys(filter(None, map(local_port, names)), 0.0)
-    return ports, dict.fromkeys(filter(None, map(unit_of, names)), 0.0)
+def _known(names: Iterable[str], name: Callable[[str], Name | None]) -> dict[Name, float]:
+    return {found: 0.0 for each in names if (found := name(each)) is not None}
 
 
 def _data(memory: NameMemory[Name]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Sampler:
         self._settings = settings
         self._reporting = reporting
         self._rare = RareValues()
-        self._port_log, self._unit_log = LeftOutLog(), LeftOutLog()
+        self._port_log, self._unit_log, self._namespace_log = LeftOutLog(), LeftOutLog(), LeftOutLog()
         self._host = ""  # of the last sample
 
     def apply(self, settings: Settings) -> None:
@@ -85,6 +85,8 @@ class Sampler:
         self._publish(rare.due(to_items(snapshot, vitals, host=settings.host, tracked=tracked), now))
         self._port_log.log_ports(reporting.ports.left_out, settings.ports, now)
         self._unit_log.log_units(reporting.units.left_out, settings.services, now)
+        self._namespace_log.log_namespaces(reporting.namespaces.left_out, settings.namespaces, now)
+        self._namespace_log.log_trouble(snapshot.namespace_trouble)
 
     def recall(self, memory: Memory) -> None:
         """Take in what is remembered of ports and units, where it could not be read at the start."""

@@ -115,6 +115,12 @@ class ServiceSettings(Frozen):
     new_per_day: NewPerDay = 20
 
 
+class NamespaceSettings(ServiceSettings):
+    """Which other network namespaces are reported, in which states. They are counted through the privileged helper."""
+
+    report: bool = False
+
+
 class SpoolSettings(Frozen):
     """Where samples are queued, and how long: s of age, bytes on the disk.
 
@@ -151,6 +157,7 @@ class Settings(Frozen):
     services: ServiceSettings = ServiceSettings()
     counters: bool = True
     name_destinations: bool = True
+    namespaces: NamespaceSettings = NamespaceSettings()
     spool: SpoolSettings = Field(default_factory=SpoolSettings)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     _warnings: tuple[str, ...] = PrivateAttr(())
@@ -232,6 +239,7 @@ _SECTIONS: dict[str, type[Frozen]] = {
     "destinations": Destination,
     "ports": PortSettings,
     "services": ServiceSettings,
+    "namespaces": NamespaceSettings,
     "spool": SpoolSettings,
     "tls": Tls,
 }

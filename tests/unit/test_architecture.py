@@ -60,7 +60,7 @@ PURE = {
     "sampling/rare",
     "sampling/reporting",
     "sampling/tops",
-    "sampling/units",
+    "sampling/groups",
     "spool/cursors",
     "spool/sample",
     "states",

@@ -169,7 +169,7 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         "spool.max_age: is '1s'; expected a duration from 1m to 365d",
         "spool.max_size: is 3; expected a size from 1MiB to 1024GiB, such as 256MiB",
         "spool.max_sise: unknown key; did you mean 'max_size'?",
-        "[2]: unknown key; expected one of host, interval, destinations, agent_config, autoregistration, ports, services, counters, name_destinations, spool, log_level",
+        "[2]: unknown key; expected one of host, interval, destinations, agent_config, autoregistration, ports, services, counters, name_destinations, namespaces, spool, log_level",
     ])  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from lab import documents
 from lab.documents import DOCUMENTS, REPOSITORY
-from sender.items import DISCOVERIES, KEYS, LOCAL, REMOTE, TEXTS, UNITS
+from sender.items import DISCOVERIES, KEYS, LOCAL, NAMESPACES, REMOTE, TEXTS, UNITS
 from sender.settings.schema import Settings
 
 TESTS = Path(__file__).parents[1]
@@ -23,7 +23,8 @@ LANGUAGES = {"sh", "text", "yaml", "ini", "json", "python", "diff"}
 def test_the_table_of_items_is_complete() -> None:
     """Every key that is sent has its line in a table, in the order in which it is sent; those of a port with STATE and PORT."""
     shown = re.findall(r"^\| `(tcp\.[^`]+)` \|", documents.text("docs/items.md"), re.MULTILINE)
-    assert shown == [*KEYS, *TEXTS, LOCAL, REMOTE, *general(LOCAL, REMOTE), UNITS, *general(UNITS)]
+    of_namespaces = [NAMESPACES, *general(NAMESPACES)]
+    assert shown == [*KEYS, *TEXTS, LOCAL, REMOTE, *general(LOCAL, REMOTE), UNITS, *general(UNITS), *of_namespaces]
 
 
 def general(*rules: str) -> list[str]:

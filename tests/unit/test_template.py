@@ -12,7 +12,18 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sender.commands import template
-from sender.items import DISCOVERIES, KEYS, TCP_COUNTERS, TCP_EXT_COUNTERS, TEXTS, UNIT, UNITS, is_rare
+from sender.items import (
+    DISCOVERIES,
+    KEYS,
+    NAMESPACES,
+    NETNS,
+    TCP_COUNTERS,
+    TCP_EXT_COUNTERS,
+    TEXTS,
+    UNIT,
+    UNITS,
+    is_rare,
+)
 from sender.model import TcpState
 
 if TYPE_CHECKING:
@@ -23,7 +34,9 @@ TRIGGERS = ("trigger", "trigger_prototype")
 BY_DEFAULT = {
     "ports.states": {"ESTABLISHED", "SYN_RECV", "TIME_WAIT", "CLOSE_WAIT"},
     "services.states": {"ESTABLISHED", "CLOSE_WAIT"},
+    "namespaces.states": {"ESTABLISHED", "CLOSE_WAIT"},
 }
+SETTINGS = {"service": "services.states", "netns": "namespaces.states"}
 
 
 WHOLE_TEXT = '{{ITEM.LASTVALUE2}.regsub("(.*)", "\\1")}'  # bare, the frontend would cut it off after 20 characters
@@ -113,8 +126,8 @@ def test_the_share_of_segments_divides_by_no_zero(either: ET.Element) -> None:
 def test_only_what_the_daemon_sends_by_default_is_created(either: ET.Element) -> None:
     """A prototype whose state the setting leaves out by default is not created, and says how to have it."""
     for prototype in either.iter("item_prototype"):
-        state = re.match(r"tcp\.(?:(service|remote)\.)?status\[([A-Z_12]+),", prototype.findtext("key") or "")
-        setting = "services.states" if state and state[1] == "service" else "ports.states"
+        state = re.match(r"tcp\.(?:(service|netns|remote)\.)?status\[([A-Z_12]+),", prototype.findtext("key") or "")
+        setting = SETTINGS.get(state[1] if state else "", "ports.states")
         is_off = prototype.findtext("discover") == "NO_DISCOVER" or prototype.findtext("status") == "1"
         assert is_off == bool(state and state[2] not in BY_DEFAULT[setting])
         assert is_off == (f" in {setting} of" in (prototype.findtext("description") or ""))
@@ -127,7 +140,7 @@ def test_triggers_and_graphs_use_what_is_created(either: ET.Element) -> None:
         for prototype in either.iter("item_prototype")
         if prototype.findtext("discover") == "NO_DISCOVER" or prototype.findtext("status") == "1"
     }
-    assert len(off) == 23
+    assert len(off) == 31
     assert not off & set(texts(either, ".//graph_item/item/key"))
     for trigger in triggers(either):
         assert not any(key in (trigger.findtext("expression") or "") for key in off)
@@ -139,8 +152,8 @@ def test_every_item_explains_itself(root: ET.Element) -> None:
     assert len({item.findtext("name") for item in items}) == len(items)
     for item in items:
         assert len(item.findtext("description") or "") > 40
-        of_service = f",{UNIT}]" in (item.findtext("key") or "")
-        whose = ["service" if of_service else "port"] if item.tag == "item_prototype" else []
+        kind = next((kind for kind in SETTINGS if (item.findtext("key") or "").startswith(f"tcp.{kind}.")), "port")
+        whose = [kind] if item.tag == "item_prototype" else []
         assert texts(item, "tags/tag/tag") == ["component", *whose]
         assert item.findtext("history") == "14d"
 
@@ -304,13 +317,14 @@ def test_a_trigger_tells_whose_it_is_without_a_say_of_the_text(either: ET.Elemen
         assert is_quoted == ("Do not disable this item" in (item.findtext("description") or ""))
 
 
-def test_services_are_discovered_with_a_filter(either: ET.Element) -> None:
-    """The rule has macros of its own, and what it makes is told apart by the name of the service."""
-    (rule,) = (rule for rule in either.iter("discovery_rule") if rule.findtext("key") == UNITS)
+@pytest.mark.parametrize(("key", "macro", "stem"), [(UNITS, UNIT, "SERVICE"), (NAMESPACES, NETNS, "NETNS")])
+def test_groups_are_discovered_with_a_filter(either: ET.Element, key: str, macro: str, stem: str) -> None:
+    """The rule has macros of its own, and what it makes is told apart by the name of the service or the namespace."""
+    (rule,) = (rule for rule in either.iter("discovery_rule") if rule.findtext("key") == key)
     conditions = [[condition.findtext(tag) for tag in ("macro", "value")] for condition in rule.iter("condition")]
-    assert conditions == [[UNIT, "{$TCP.SERVICE.MATCHES}"], [UNIT, "{$TCP.SERVICE.NOT_MATCHES}"]]
+    assert conditions == [[macro, f"{{$TCP.{stem}.MATCHES}}"], [macro, f"{{$TCP.{stem}.NOT_MATCHES}}"]]
     for tag in ("item_prototype", "graph_prototype"):
-        assert all(UNIT in (each.findtext("name") or "") for each in rule.iter(tag))
+        assert all(macro in (each.findtext("name") or "") for each in rule.iter(tag))
     assert not list(rule.iter("trigger_prototype"))
 
 
@@ -318,7 +332,7 @@ def test_a_state_has_one_colour(either: ET.Element) -> None:
     """What a line shows has the same colour in every graph, and nothing else has it."""
     colours = defaultdict(set)
     for line in either.iter("graph_item"):
-        of_state = r"tcp\.(?:remote\.|service\.)?status\[([A-Z_12]+),.+"
+        of_state = r"tcp\.(?:remote\.|service\.|netns\.)?status\[([A-Z_12]+),.+"
         key = re.sub(of_state, r"tcp.status[\1]", line.findtext("item/key") or "")
         colours[key].add(line.findtext("color"))
     assert all(len(found) == 1 for found in colours.values())
@@ -329,7 +343,7 @@ def test_a_state_has_one_colour(either: ET.Element) -> None:
 def test_graphs_begin_at_zero(either: ET.Element) -> None:
     """Every axis has a fixed lower end, so that a quiet host does not look busy."""
     graphs = [*either.iter("graph"), *either.iter("graph_prototype")]
-    assert len(graphs) == 23
+    assert len(graphs) == 25
     assert {graph.findtext("ymin_type_1") for graph in graphs} <= {"FIXED", "1"}
 
 

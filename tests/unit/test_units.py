@@ -9,14 +9,15 @@ import pytest
 
 from sender.items import UNITS, named, port_of, to_items
 from sender.model import EphemeralPorts, Reported, Snapshot, TcpState, Vitals
+from sender.sampling.groups import UnitTracker
+from sender.sampling.left_out import LeftOutLog
 from sender.sampling.memory import Memory, NameMemory
 from sender.sampling.reporting import Reporting
 from sender.sampling.tops import TopTexts, top
-from sender.sampling.units import UnitTracker
 from sender.settings.schema import ServiceSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 Owners = dict[TcpState, "Mapping[str, int]"]
@@ -222,3 +223,34 @@ def test_a_reload_knows_what_was_known() -> None:
     assert (first.units, second.units) == (["a.service"], ["a.service"])
     assert second.unit_states == (TcpState.LISTEN,)
     assert CLOSE_WAIT in second.texts
+
+
+def test_the_helper_s_trouble_is_said_once(logged: Callable[[], list[str]]) -> None:
+    """When it begins, when it is another, and when it is over."""
+    log = LeftOutLog()
+    for trouble in ("gone", "gone", None, None, "not root's"):
+        log.log_trouble(trouble)
+    said = logged()
+    assert ["not counted: gone" in said[0], "counted again" in said[1], "not root's" in said[2]] == [True] * 3
+    assert len(said) == 3
+
+
+def test_namespaces_are_reported_by_name() -> None:
+    """In the wanted states; one that is gone is reported in zeros, one that there was no time for is not."""
+    settings = Settings.model_validate({"host": "h", "namespaces": {"report": True, "states": ["LISTEN"]}})
+    reporting = Reporting(settings, service=str)
+    assert reporting.wanted.namespaces
+
+    def values(now: float, uncounted: frozenset[str] = frozenset(), **found: int) -> dict[str, str]:
+        namespaces = {name: {TcpState.LISTEN: count} for name, count in found.items()}
+        snapshot = sample(None, namespaces=namespaces, uncounted=uncounted)
+        tracked = reporting.track(snapshot, now=now, wants_discovery=False)
+        items = to_items(snapshot, Vitals(), host="h", tracked=tracked)
+        return {item.port: item.value for item in items if item.port}
+
+    assert values(0, web=3, db=4) == {"netns db": "4", "netns web": "3"}
+    assert values(30, web=5) == {"netns db": "0", "netns web": "5"}
+    assert values(60, frozenset({"db"}), web=5) == {"netns web": "5"}
+    gone = sample(None)
+    assert not reporting.track(gone, now=90, wants_discovery=True).namespaces
+    assert named(["netns web"]) == "netns web"

@@ -51,6 +51,8 @@ class TrialSampler:
         self.results.append(_ports(tracked, reporting.ports.left_out, self._settings.ports))
         if self._settings.services.report:
             self.results.append(_owners(snapshot))
+        if self._settings.namespaces.report:
+            self.results.append(_namespaces(snapshot, tracked))
         self.results += _published([port for port in tracked.local if _scope(snapshot, port) == CONTAINER])
         items = to_items(snapshot, self._daemon.vitals or Vitals(), host=self._settings.host, tracked=tracked)
         return [item for item in items if item.key not in self.missing]
@@ -115,6 +117,18 @@ def _owners(snapshot: Snapshot) -> CheckResult:
     if without:
         found += f"; {without:,} have no program any more, as in TIME_WAIT"
     return CheckResult(check="owners", result="ok", found=found)
+
+
+def _namespaces(snapshot: Snapshot, tracked: Reported) -> CheckResult:
+    """Return how many other network namespaces are counted, and why they are not."""
+    if snapshot.namespaces is None:
+        found = f"other network namespaces are not counted: {snapshot.namespace_trouble or 'the helper has not told of any'}"
+        advice = "Start the helper: systemctl enable --now tcp-status-sender-namespaces.socket."
+        return CheckResult(check="namespaces", result="warn", found=found, advice=advice)
+    found = f"{len(snapshot.namespaces)} other network namespaces are counted, {len(tracked.namespaces)} are reported"
+    if snapshot.uncounted:
+        found += f"; {len(snapshot.uncounted)} in their turn, as a sample has half a second for all of them"
+    return CheckResult(check="namespaces", result="ok", found=found)
 
 
 def _ports(tracked: Reported, left_out: LeftOut[int], settings: PortSettings) -> CheckResult:

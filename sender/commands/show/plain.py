@@ -33,6 +33,11 @@ def plain(host: str, snapshot: Snapshot, tracked: Reported) -> dict[str, object]
         "memory": _plain_usage(snapshot.memory),
         "owners": snapshot.owners
         and {state.name: dict(snapshot.owners[state]) for state in STATES if state in snapshot.owners},
+        "namespaces": snapshot.namespaces
+        and {
+            name: {state.name: counts[state] for state in STATES if state in counts}
+            for name, counts in snapshot.namespaces.items()
+        },
         "syn_sent_destinations": dict(snapshot.destinations),
         "ephemeral": snapshot.ephemeral and _plain_ephemeral(snapshot.ephemeral),
         "ports": [_plain_port(port, snapshot, tracked) for port in tracked.local],

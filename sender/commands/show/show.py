@@ -20,6 +20,7 @@ from sender.commands.show.tables import (
     NEARLY,
     destination_lines,
     local_table,
+    namespace_table,
     remote_table,
     state_table,
     title,
@@ -46,10 +47,14 @@ _PIPED_COLUMNS = 140  # where there is no terminal to ask
 
 
 class Monitor:
-    """Takes one sample after the other, and keeps the counts of the last ones. With `has_peaks`, `wait` looks in between."""
+    """Takes one sample after the other, and keeps the counts of the last ones. With `has_peaks`, `wait` looks in between.
 
-    def __init__(self, settings: Settings, *, has_peaks: bool = False) -> None:
+    With `is_all`, the other network namespaces are shown, too.
+    """
+
+    def __init__(self, settings: Settings, *, has_peaks: bool = False, is_all: bool = False) -> None:
         self._settings = settings
+        self._is_all = is_all
         self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=has_peaks)
         # People see what is there, at once.
         at_once = {"ephemeral_after": 0, "new_per_day": MOST_NAMES}
@@ -64,7 +69,11 @@ class Monitor:
 
     def sample(self) -> tuple[Snapshot, Reported]:
         """Take a sample, and return it with the ports that it reports. Raises KernelError."""
-        snapshot = self._watch.sample(replace(self._shown.wanted, counters=True, owners=True))
+        snapshot = self._watch.sample(
+            replace(
+                self._shown.wanted, counters=True, owners=True, namespaces=self._is_all or self._shown.wanted.namespaces
+            )
+        )
         self._history.append(snapshot)
         self._reported.track(snapshot, now=time.monotonic(), wants_discovery=False)
         return snapshot, self._shown.track(snapshot, now=time.monotonic(), wants_discovery=False)
@@ -111,6 +120,11 @@ class Monitor:
         if snapshot.owners:
             page += [Text(), unit_table(snapshot.owners, columns)]
         page += [Text(), *lines] if (lines := destination_lines(snapshot)) else []
+        if snapshot.namespaces:
+            page += [Text(), namespace_table(snapshot.namespaces)]
+        elif self._is_all:
+            why = snapshot.namespace_trouble or "there is none"
+            page += [Text(), Text(f"no other network namespace is counted: {why}")]
         if any(snapshot.listeners[port].scope == CONTAINER for port in tracked.local if port in snapshot.listeners):
             page += [Text(), Text("scope container: connections are in the container's network namespace, not here")]
         page += [Text(), *notes] if (notes := self._notes()) else []
@@ -147,9 +161,9 @@ def _busiest(snapshot: Snapshot, tracked: Reported, room: int) -> Reported:
     )
 
 
-def once(settings: Settings, *, as_json: bool) -> int:
+def once(settings: Settings, *, as_json: bool, is_all: bool = False) -> int:
     """Show one sample, and return the exit code. Raises KernelError."""
-    monitor = Monitor(settings)
+    monitor = Monitor(settings, is_all=is_all)
     if as_json:
         print(json.dumps(plain(settings.host, *monitor.sample()), indent=2))
     else:
@@ -157,9 +171,9 @@ def once(settings: Settings, *, as_json: bool) -> int:
     return 0
 
 
-def watch(settings: Settings, every_s: float) -> NoReturn:
+def watch(settings: Settings, every_s: float, *, is_all: bool = False) -> NoReturn:
     """Show sample after sample, in place, until Ctrl-C. Raises KernelError."""
-    monitor, console = Monitor(settings, has_peaks=True), _console()
+    monitor, console = Monitor(settings, has_peaks=True, is_all=is_all), _console()
     if not console.is_terminal or console.is_dumb_terminal:  # one page after the other
         while True:
             _print(console, monitor)

@@ -146,6 +146,15 @@ def unit_table(owners: Mapping[TcpState, Mapping[str, int]], columns: int) -> Ta
     return table
 
 
+def namespace_table(namespaces: Mapping[str, Mapping[TcpState, int]]) -> Table:
+    """Return the sockets of other network namespaces, those with most of them first."""
+    states = [state for state in _INTEREST if any(counts.get(state) for counts in namespaces.values())]
+    table = _table("NAMESPACE", ">SOCKETS", *(f">{state.name}" for state in states))
+    for name, counts in sorted(namespaces.items(), key=lambda item: (-sum(item[1].values()), item[0])):
+        table.add_row(name, _figure(sum(counts.values())), *(_figure(counts.get(state)) for state in states))
+    return table
+
+
 def destination_lines(snapshot: Snapshot) -> list[Text]:
     """Return where most of this host's connections go, and where its requests find no answer."""
     lines, ports = [], snapshot.ephemeral

@@ -1,0 +1,164 @@
+"""The link to the privileged helper: netlink sockets of other network namespaces, by name. Trusts nothing that it gets.
+
+The helper (`tcp-status-sender namespaces`) makes a socket in each namespace and passes it on; a netlink socket answers for the
+namespace in which it was made, whoever holds it. One that is held keeps its namespace alive, so it is closed when the helper says
+that nobody is left in there, and when the helper is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sender.kernel.netlink import NETLINK_SOCK_DIAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PATH = Path("/run/tcp-status-sender-namespaces.sock")  # as in packaging/tcp-status-sender-namespaces.socket
+
+_PACKET = 4096
+_MOST = 2000  # namespaces held at once: below the unit's limit of descriptors
+_AT_ONCE = 4000  # packets read at once: a helper that talks without end delays no sample
+_NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,20}")
+_ROOT = 0
+_PATIENCE_S = 0.25  # with a helper that was met just now, so that a first sample has what there is
+
+
+@dataclass(frozen=True, slots=True)
+class NamedNamespace:
+    """A network namespace: the name that the helper gives it, and a netlink socket that was made in it."""
+
+    name: str
+    sock: socket.socket
+
+
+class NamespaceLink:
+    """What the helper has passed on, by the namespace's number. For one thread; it waits for a moment when the two have just met.
+
+    `trouble` is why there is nothing, None while the helper is there.
+    """
+
+    def __init__(self, path: Path = PATH) -> None:
+        self._path = path
+        self._sock: socket.socket | None = None
+        self.held: dict[str, NamedNamespace] = {}
+        self.is_listed = False  # whether the helper has told of all that there are
+        self.trouble: str | None = None
+
+    def update(self) -> None:
+        """Take in what the helper has said since the last call; connect to it where that is needed."""
+        patience_s = 0.0
+        if self._sock is None:
+            self._connect()
+            patience_s = _PATIENCE_S
+        deadline = time.monotonic() + patience_s
+        for _ in range(_AT_ONCE):
+            if self._sock is None:
+                return
+            if not self._receive(self._sock):
+                left_s = deadline - time.monotonic()
+                if self._sock is None or self.is_listed or left_s <= 0:
+                    return
+                select.select([self._sock], [], [], left_s)
+
+    def close(self) -> None:
+        """Let go of the helper and of every namespace."""
+        if self._sock:
+            self._sock.close()
+            self._sock = None
+        for each in self.held.values():
+            each.sock.close()
+        self.held.clear()
+        self.is_listed = False
+
+    def _connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect(str(self._path))
+            uid = int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], "little")
+        except OSError as error:
+            sock.close()
+            self.trouble = f"{self._path}: {error.strerror}"
+            return
+        if uid != _ROOT:
+            sock.close()
+            self.trouble = f"{self._path} is not root's"
+            return
+        self._sock, self.trouble = sock, None
+
+    def _receive(self, link: socket.socket) -> bool:
+        """Take in one packet; return whether there may be more."""
+        try:
+            packet, descriptors, _, _ = socket.recv_fds(link, _PACKET, 2, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._lose(f"the helper is gone: {error.strerror}")
+            return False
+        socks = list(_sockets(descriptors))
+        if not packet:
+            self._lose("the helper is gone")
+        elif not self._take_in(packet, socks):
+            self._lose("the helper has said something that nobody understands")
+        for sock in socks:
+            if all(sock is not each.sock for each in self.held.values()):
+                sock.close()
+        return self._sock is not None
+
+    def _lose(self, why: str) -> None:
+        self.close()
+        self.trouble = why
+
+    def _take_in(self, packet: bytes, socks: list[socket.socket]) -> bool:
+        """Take in what a packet says; return whether it is understood."""
+        said = _said(packet)
+        number, gone, listed = said.get("namespace"), said.get("gone"), said.get("listed")
+        if isinstance(gone, str):
+            if gone in self.held:
+                self.held.pop(gone).sock.close()
+            return True
+        if isinstance(listed, int):
+            self.is_listed = True
+            return True
+        name = said.get("name")
+        if not (
+            isinstance(number, str) and isinstance(name, str) and _NUMBER.fullmatch(number) and _NAME.fullmatch(name)
+        ):
+            return False
+        if len(socks) != 1 or not _is_sock_diag(socks[0]) or len(self.held) >= _MOST:
+            return False
+        if number in self.held:
+            self.held.pop(number).sock.close()
+        self.held[number] = NamedNamespace(name, socks[0])
+        return True
+
+
+def _sockets(descriptors: Iterable[int]) -> Iterator[socket.socket]:
+    """Yield what was passed on; what is no socket is closed."""
+    for descriptor in descriptors:
+        try:
+            yield socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)
+
+
+def _said(packet: bytes) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        said = json.loads(packet)
+        if isinstance(said, dict):
+            return said
+    return {}
+
+
+def _is_sock_diag(sock: socket.socket) -> bool:
+    return (sock.family, sock.proto) == (socket.AF_NETLINK, NETLINK_SOCK_DIAG)

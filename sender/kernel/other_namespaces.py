@@ -1,0 +1,86 @@
+"""Sockets by state in the machine's other network namespaces, each in its turn, within a time that is bounded.
+
+A namespace that there was no time for, or whose dump failed, has no figure in this sample, and comes first in the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sender.errors import KernelError
+from sender.kernel.counts import SocketCounts
+from sender.kernel.exchange import HeldExchange, by_best_way
+from sender.kernel.namespace_link import NamedNamespace, NamespaceLink
+from sender.kernel.requests import WAYS
+from sender.model import TcpState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+BUDGET_S = 0.5  # of a sample for all of them; half of the shortest interval
+
+
+class OtherNamespaces:
+    """Counts the sockets of the namespaces that `link` holds. `monotonic` is a clock that nobody sets."""
+
+    def __init__(
+        self,
+        link: NamespaceLink | None = None,
+        *,
+        budget_s: float = BUDGET_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link or NamespaceLink()
+        self._budget_s = budget_s
+        self._monotonic = monotonic
+        self._order: list[str] = []  # the numbers of those that were counted last stand last
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why no namespace is counted, None while they are."""
+        return self._link.trouble
+
+    def count(self) -> tuple[dict[str, Mapping[TcpState, int]] | None, frozenset[str]]:
+        """Return the sockets of each namespace by state, those of one name together, and the names that could not be counted.
+
+        None where nobody passes namespaces on.
+
+        CLOSE is not among the states: listing such sockets delays connections.
+        """
+        self._link.update()
+        if not self._link.is_listed:
+            return None, frozenset()
+        found: dict[str, Counter[TcpState]] = {}
+        lacking: set[str] = set()  # names of which not every namespace was counted: their sum would be wrong
+        began, held = self._monotonic(), self._link.held
+        order = [number for number in dict.fromkeys([*self._order, *held]) if number in held]
+        counted, waiting = list[str](), list[str]()
+        for number in order:
+            left_s = began + self._budget_s - self._monotonic()
+            counts = _counts(held[number], left_s) if left_s > 0 else None
+            if counts is None:
+                waiting.append(number)
+                lacking.add(held[number].name)
+            else:
+                counted.append(number)
+                found.setdefault(held[number].name, Counter()).update(counts)
+        self._order = waiting + counted
+        return {name: states for name, states in found.items() if name not in lacking}, frozenset(lacking)
+
+    def close(self) -> None:
+        """Let go of every namespace."""
+        self._link.close()
+
+
+def _counts(namespace: NamedNamespace, within_s: float) -> dict[TcpState, int] | None:
+    """Return the sockets of a namespace by state; None where the kernel gives no whole answer in time."""
+    exchange = HeldExchange(namespace.sock, endless_s=within_s)
+    try:
+        counts = by_best_way(WAYS, lambda way: exchange.dump_all(way, SocketCounts()))
+    except (KernelError, OSError):
+        return None
+    states = dict(zip(TcpState, counts.states[1:], strict=False))
+    del states[TcpState.CLOSE]
+    return states

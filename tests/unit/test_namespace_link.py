@@ -1,0 +1,227 @@
+"""The link to the helper: what it passes on is taken, whatever else it says costs nothing and leaves nothing open."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender.errors import KernelError
+from sender.kernel import other_namespaces
+from sender.kernel.namespace_link import NamedNamespace, NamespaceLink
+from sender.kernel.netlink import NETLINK_SOCK_DIAG
+from sender.kernel.other_namespaces import OtherNamespaces
+from sender.model import TcpState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a helper is root's")
+
+
+def descriptors() -> int:
+    """Return how many are open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Helper:
+    """A helper that says what it is told to say."""
+
+    def __init__(self, path: Path) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._client: socket.socket | None = None
+
+    def meet(self, link: NamespaceLink) -> None:
+        """Let the link come."""
+        link.update()
+        self._client, _ = self._listener.accept()
+
+    def say(self, said: object, kinds: Iterable[int] = ()) -> None:
+        """Send a packet with a socket of each kind: the number of a netlink protocol, or -1 for a file that is no socket."""
+        assert self._client
+        packet = said if isinstance(said, bytes) else json.dumps(said).encode()
+        held: list[Any] = [
+            Path("/dev/null").open() if kind < 0 else socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, kind)  # noqa: SIM115
+            for kind in kinds
+        ]
+        with suppress(OSError):  # the link has hung up
+            socket.send_fds(self._client, [packet], [each.fileno() for each in held])
+        for each in held:
+            each.close()
+
+    def pass_on(self, number: int, name: str) -> None:
+        """Pass on a namespace."""
+        self.say({"namespace": str(number), "name": name, "container": ""}, [NETLINK_SOCK_DIAG])
+
+    def leave(self) -> None:
+        """Be gone, and take no others."""
+        if self._client:
+            self._client.close()
+        self._listener.close()
+
+
+@pytest.fixture
+def helper(tmp_path: Path) -> Iterator[Helper]:
+    """Yield a helper at `tmp_path/helper`."""
+    helper = Helper(tmp_path / "helper")
+    yield helper
+    helper.leave()
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[NamespaceLink]:
+    """Yield a link to it; nothing that came through it stays open."""
+    before = descriptors()
+    link = NamespaceLink(tmp_path / "helper")
+    yield link
+    link.close()
+    assert descriptors() <= before
+
+
+def names(link: NamespaceLink) -> dict[str, str]:
+    """Return what is held, after a look at what the helper has said."""
+    link.update()
+    return {number: each.name for number, each in link.held.items()}
+
+
+def test_what_is_passed_on_is_held(link: NamespaceLink, helper: Helper) -> None:
+    """By number and name, until the helper says that it is gone; a number that comes again has the new name."""
+    helper.meet(link)
+    helper.pass_on(1, "web")
+    helper.pass_on(2, "db")
+    assert (names(link), link.is_listed) == ({"1": "web", "2": "db"}, False)
+    helper.say({"listed": 2})
+    helper.say({"gone": "1"})
+    helper.say({"gone": "7"})
+    helper.pass_on(2, "shop/db-0")
+    assert (names(link), link.is_listed, link.trouble) == ({"2": "shop/db-0"}, True, None)
+
+
+GARBAGE = [
+    b"\xff\xfe",
+    b"[" * 4000,
+    b'"namespace"',
+    {},
+    {"namespace": 5, "name": "web"},
+    {"namespace": "5", "name": "a,b"},
+    {"namespace": "5", "name": ""},
+    {"namespace": "5", "name": "x" * 65},
+    {"namespace": "../5", "name": "web"},
+    {"listed": "5"},
+]
+
+
+@pytest.mark.parametrize("said", GARBAGE, ids=range(len(GARBAGE)))
+def test_nonsense_ends_the_link(link: NamespaceLink, helper: Helper, said: object) -> None:
+    """Whoever talks nonsense is no helper: all that came from it is let go, and the log can say why."""
+    helper.meet(link)
+    helper.pass_on(1, "web")
+    helper.say(said, [NETLINK_SOCK_DIAG])
+    assert names(link) == {}
+    assert "nobody understands" in (link.trouble or "")
+
+
+@pytest.mark.parametrize("kinds", [[], [0], [-1], [NETLINK_SOCK_DIAG] * 2], ids=["none", "route", "a file", "two"])
+def test_nothing_but_a_socket_of_sock_diag_is_taken(link: NamespaceLink, helper: Helper, kinds: list[int]) -> None:
+    """A namespace comes with just one; whatever else was passed on is closed."""
+    helper.meet(link)
+    helper.say({"namespace": "5", "name": "web"}, kinds)
+    assert names(link) == {}
+    assert link.trouble
+
+
+def test_a_helper_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
+    """Its namespaces are let go, as nobody would say when they end; a new one is met at the next sample."""
+    link = NamespaceLink(tmp_path / "helper")
+    link.update()
+    assert "No such file" in (link.trouble or "")
+    helper = Helper(tmp_path / "helper")
+    helper.meet(link)
+    helper.pass_on(1, "web")
+    assert names(link) == {"1": "web"}
+    helper.leave()
+    assert (names(link), bool(link.trouble)) == ({}, True)
+    (tmp_path / "helper").unlink()
+    again = Helper(tmp_path / "helper")
+    again.meet(link)
+    again.pass_on(1, "web")
+    assert (names(link), link.trouble) == ({"1": "web"}, None)
+    link.close()
+    again.leave()
+
+
+@given(packets=st.lists(st.binary(min_size=1, max_size=200), max_size=5))
+def test_no_packet_is_more_than_an_end(packets: list[bytes]) -> None:
+    """Whatever bytes come, the link lives on or ends; it raises nothing."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    link = NamespaceLink(Path("/nowhere"))
+    link._sock = ours  # noqa: SLF001  as if it were connected: there is no path for each example
+    with theirs:
+        for packet in packets:
+            theirs.send(packet)
+        link.update()
+    link.close()
+
+
+class Held:
+    """A link that holds these namespaces, number and name."""
+
+    def __init__(self, held: dict[str, str]) -> None:
+        with socket.socket() as closed:  # nobody asks it
+            self.held = {number: NamedNamespace(name, closed) for number, name in held.items()}
+        self.is_listed, self.trouble = True, None
+
+    def update(self) -> None:
+        """Say nothing new."""
+
+
+def test_namespaces_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With time for two of five in a sample, each is counted in every third one; who has no figure is named."""
+    clock, counted = [0], list[str]()
+
+    def count(namespace: NamedNamespace, within_s: float) -> dict[TcpState, int]:
+        assert within_s > 0
+        counted.append(namespace.name)
+        clock[0] += 3
+        return {TcpState.ESTABLISHED: 1}
+
+    monkeypatch.setattr(other_namespaces, "_counts", count)
+    subject = OtherNamespaces(Held({n: n for n in "abcde"}), budget_s=5, monotonic=lambda: clock[0])  # type: ignore[arg-type]
+    first, uncounted = subject.count()
+    assert (list(first or {}), uncounted) == (["a", "b"], frozenset("cde"))
+    for _ in range(4):
+        subject.count()
+    assert counted == list("abcdeabcde")
+
+
+def test_namespaces_of_one_name_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their sockets are added up; where one of them cannot be counted, the sum is unknown, not smaller."""
+    held = {"1": "web", "2": "web", "3": "db"}
+    monkeypatch.setattr(other_namespaces, "_counts", lambda of, _: {TcpState.LISTEN: 2 if of.name == "web" else 5})
+    found, _ = OtherNamespaces(Held(held)).count()  # type: ignore[arg-type]
+    assert found == {"web": {TcpState.LISTEN: 4}, "db": {TcpState.LISTEN: 5}}
+    answers = iter([{TcpState.LISTEN: 2}, None, {TcpState.LISTEN: 5}])
+    monkeypatch.setattr(other_namespaces, "_counts", lambda *_: next(answers))
+    found, uncounted = OtherNamespaces(Held(held)).count()  # type: ignore[arg-type]
+    assert (found, uncounted) == ({"db": {TcpState.LISTEN: 5}}, frozenset({"web"}))
+
+
+def test_a_refusal_is_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A namespace whose dump fails has no figure."""
+
+    def refuse(*_: object) -> None:
+        raise KernelError("refused")
+
+    monkeypatch.setattr(other_namespaces, "by_best_way", refuse)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
+        namespace = NamedNamespace("web", sock)
+        assert other_namespaces._counts(namespace, 1.0) is None  # noqa: SLF001  the one place that asks

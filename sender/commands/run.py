@@ -56,7 +56,9 @@ def live(settings: Settings, reload: Callable[[], Settings]) -> int:
     """Sample and deliver until stopped; `reload` reads the configuration anew. Raises TakenError."""
     from sender.daemon import daemon
     from sender.daemon.pipeline import Pipeline
+    from sender.daemon.surroundings import warn
 
+    warn(settings)
     daemon.run(Pipeline(settings, load=reload))
     return 0
 

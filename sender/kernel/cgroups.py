@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sender.kernel.namespaces import container
 from sender.kernel.unit_names import owner_of
 from sender.model import OTHER
 
@@ -22,6 +23,10 @@ ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # cgroup2 alon
 _OF_CGROUP2 = "cgroup.controllers"  # which no directory of cgroup v1 has
 _ROOT_ID = 1  # of the whole machine's tree; what a container sees as the root has another
 _LOW = 2**32 - 1
+_TO_SEE_THEM = (
+    "Mount the host's /sys/fs/cgroup into this container, read-only and at the same place "
+    "(--volume /sys/fs/cgroup:/sys/fs/cgroup:ro, or a hostPath)."
+)
 
 
 class CgroupNames:
@@ -59,7 +64,23 @@ def why_unknown(roots: Sequence[Path] = ROOTS) -> str | None:
         return None
     if any((root / _OF_CGROUP2).exists() for root in roots):
         return "this is a container that sees its own cgroups alone"
+    if not any(map(_has_directories, roots)):
+        return f"no cgroups are mounted at {roots[0]}"
     return "this machine has cgroup v1 alone: systemd's units have no id there"
+
+
+def to_know_them(roots: Sequence[Path] = ROOTS) -> str:
+    """Return what makes the owners of sockets known where a container hides them; "" where it does not, or is a whole system."""
+    kind, is_system = container()
+    is_hidden = not find_root(roots) and (kind or any((root / _OF_CGROUP2).exists() for root in roots))
+    return _TO_SEE_THEM if is_hidden and not is_system else ""
+
+
+def _has_directories(place: Path) -> bool:
+    """Return whether there is something to see, as cgroups would be."""
+    with suppress(OSError), os.scandir(place) as entries:
+        return any(entry.is_dir() for entry in entries)
+    return False
 
 
 def _tree(root: Path) -> Iterator[tuple[int, str]]:

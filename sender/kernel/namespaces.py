@@ -11,6 +11,17 @@ IN_EVERY_ONE = Path("/proc/sys/net/ipv4/tcp_max_tw_buckets")
 MOUNTS = Path("/proc/self/mountinfo")
 WHOLE_SYSTEM = Path("/run/systemd/container")  # made by a systemd that is a container's init
 SIGNS = {Path("/.dockerenv"): "docker", Path("/run/.containerenv"): "podman"}
+OF_A_POD = "KUBERNETES_SERVICE_HOST"  # a variable that each of them has
+
+_NETWORKS = {
+    "docker": "--network host, or network_mode: host",
+    "podman": "--network host, or Network=host",
+    "kubernetes": "hostNetwork: true",
+}
+_WITHOUT_A_CONTAINER = (
+    "To count the host's sockets, run it on the host, or in a container with the host's network (docker run --network host); "
+    "PrivateNetwork= and NetworkNamespacePath= of the unit must be off."
+)
 
 _MOUNTED = re.compile(r" (net:\[\d+\]) \S+ [^-]*- nsfs ")
 
@@ -27,7 +38,28 @@ def container() -> tuple[str, bool]:
     try:
         return WHOLE_SYSTEM.read_text().strip() or "container", True
     except OSError:
+        if OF_A_POD in os.environ:
+            return "kubernetes", False
         return next((kind for path, kind in SIGNS.items() if path.exists()), ""), False
+
+
+def stranger() -> str | None:
+    """Return the kind of container, "" for none that shows, whose network namespace this is though the host's is meant.
+
+    None where all is well: it is the host's, or that of a whole system, which its users take for a host; or nothing tells.
+    """
+    if is_first() is not False:
+        return None
+    kind, is_system = container()
+    return None if is_system else kind
+
+
+def to_have_the_hosts(kind: str) -> str:
+    """Return what gives a container of this kind the host's network namespace, in whole sentences."""
+    network = _NETWORKS.get(kind)
+    if network is None:
+        return _WITHOUT_A_CONTAINER
+    return f"To count the host's sockets, give this container the host's network ({network})."
 
 
 def mounted() -> int:

@@ -8,9 +8,12 @@ import pytest
 
 from sender.commands.check import namespace as subject
 from sender.commands.check.namespace import check_namespace
+from sender.daemon import surroundings
 from sender.kernel import namespaces
+from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MOUNTS = """\
@@ -25,6 +28,7 @@ MOUNTS = """\
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return a directory with the files that tell: at first those of a host without containers."""
+    monkeypatch.delenv(namespaces.OF_A_POD, raising=False)
     for name in ("IN_FIRST_ALONE", "IN_EVERY_ONE", "MOUNTS", "WHOLE_SYSTEM"):
         monkeypatch.setattr(namespaces, name, tmp_path / name)
     monkeypatch.setattr(namespaces, "SIGNS", {tmp_path / ".dockerenv": "docker"})
@@ -83,3 +87,51 @@ def test_a_daemon_in_another_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     ((result, text),) = found(4711)
     assert (result, "process 4711" in text) == ("warn", True)
     assert found(1) == []
+
+
+KINDS = {"docker": "--network host", "podman": "Network=host", "kubernetes": "hostNetwork: true", "": "PrivateNetwork="}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_container_is_told_what_to_set(
+    place: Path, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[str]], kind: str
+) -> None:
+    """`check` and the daemon's first line name the setting of the engine whose container this is."""
+    (place / "IN_FIRST_ALONE").unlink()
+    monkeypatch.setattr(namespaces, "SIGNS", {place / ".sign": kind})
+    if kind == "kubernetes":
+        monkeypatch.setenv(namespaces.OF_A_POD, "10.96.0.1")
+    elif kind:
+        (place / ".sign").touch()
+    (result,) = check_namespace(None)
+    assert KINDS[kind] in result.advice
+    surroundings.warn(Settings())
+    (line,) = logged()
+    assert (KINDS[kind] in line, f"({kind})" in line) == (True, bool(kind))
+
+
+def test_the_daemon_says_nothing_where_all_is_well(
+    place: Path, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[str]]
+) -> None:
+    """On a host, in a container that sees the host's network and cgroups, and in one of a whole system."""
+    monkeypatch.setattr("sender.daemon.surroundings.to_know_them", lambda: "")
+    surroundings.warn(Settings())
+    (place / ".dockerenv").touch()
+    surroundings.warn(Settings())
+    (place / "IN_FIRST_ALONE").unlink()
+    (place / "WHOLE_SYSTEM").write_text("lxc\n")
+    surroundings.warn(Settings())
+    assert logged() == []
+
+
+@pytest.mark.usefixtures("place")
+def test_the_daemon_says_where_owners_are_hidden(
+    monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[str]]
+) -> None:
+    """Once, with what to mount; not where nobody wants them."""
+    monkeypatch.setattr("sender.daemon.surroundings.to_know_them", lambda: "Mount them.")
+    monkeypatch.setattr("sender.daemon.surroundings.why_unknown", lambda: "it is a container")
+    surroundings.warn(Settings())
+    surroundings.warn(Settings.model_validate({"services": {"report": False}}))
+    (line,) = logged()
+    assert line.endswith("not reported: it is a container. Mount them.")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.kernel.alike import SOCKET_LEN, Alike
-from sender.kernel.cgroups import CgroupNames, find_root, why_unknown
+from sender.kernel.cgroups import CgroupNames, find_root, to_know_them, why_unknown
 from sender.kernel.counts import SocketCounts
 from sender.kernel.id_codes import IdCodes
 from sender.kernel.owners import cgroups_of, owners_by_state, port_owners
@@ -155,13 +155,36 @@ def test_a_path_says_whose_it_is(path: str, owner: str) -> None:
 
 def test_where_there_are_no_cgroups_it_says_why(tmp_path: Path) -> None:
     """Cgroup v1 alone has nothing to tell; a tree whose root is not the machine's is a container's own."""
-    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "memory").mkdir(parents=True)
     assert find_root([tmp_path / "v1"]) is None
     assert "cgroup v1 alone" in (why_unknown([tmp_path / "v1"]) or "")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "cgroup.controllers").touch()
     assert "container" in (why_unknown([tmp_path / "own"]) or "")
     assert CgroupNames([tmp_path / "v1", tmp_path / "own"]).owners({1}) is None
+    (tmp_path / "none").mkdir()
+    assert "no cgroups are mounted" in (why_unknown([tmp_path / "none", tmp_path / "missing"]) or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "is_advised"),
+    [
+        (("", False), "v1", False),  # a host, where nothing helps
+        (("", False), "own", True),  # a container that shows by its cgroups alone
+        (("docker", False), "v1", True),
+        (("docker", False), "missing", True),
+        (("lxc", True), "own", False),  # a whole system, in which its own is what is meant
+    ],
+)
+def test_a_container_is_told_how_to_see_the_hosts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: tuple[str, bool], place: str, *, is_advised: bool
+) -> None:
+    """What to mount is said where a container of one program hides the host's cgroups, and nowhere else."""
+    (tmp_path / "v1" / "memory").mkdir(parents=True)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "cgroup.controllers").touch()
+    monkeypatch.setattr("sender.kernel.cgroups.container", lambda: kind)
+    assert ("/sys/fs/cgroup:ro" in to_know_them([tmp_path / place])) is is_advised
 
 
 few_ids = st.lists(st.integers(1, 2**16) | st.integers(1, 2**64 - 1), min_size=1, max_size=300, unique=True)

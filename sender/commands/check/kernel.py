@@ -9,7 +9,7 @@ from sender.clock import boottime
 from sender.commands.check.report import CheckResult
 from sender.errors import KernelError, RefusedError
 from sender.items import DISCOVERIES, to_items
-from sender.kernel.cgroups import why_unknown
+from sender.kernel.cgroups import to_know_them, why_unknown
 from sender.kernel.requests import WAYS
 from sender.kernel.sock_diag import Listeners, SockDiag
 from sender.model import CONTAINER, KERNEL, OTHER, Vitals
@@ -106,7 +106,7 @@ def _owners(snapshot: Snapshot) -> CheckResult:
             or "the kernel does not say whose they are: it is older than Linux 5.8, or built without cgroups"
         )
         found = f"the owners of sockets are unknown, and units are not reported: {why}"
-        return CheckResult(check="owners", result="skip", found=found)
+        return CheckResult(check="owners", result="skip", found=found, advice=to_know_them())
     totals: Counter[str] = Counter()
     for owners in snapshot.owners.values():
         totals.update(owners)

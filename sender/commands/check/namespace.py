@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from sender.commands.check.report import CheckResult
-from sender.kernel.namespaces import container, is_elsewhere, is_first, mounted
+from sender.kernel.namespaces import container, is_elsewhere, is_first, mounted, stranger, to_have_the_hosts
 
 _CHECK = "namespace"
-_TO_HAVE_THE_HOSTS = (
-    "To count the host's sockets, run it on the host, or in a container with the host's network (docker run --network host); "
-    "PrivateNetwork= and NetworkNamespacePath= of the unit must be off."
-)
 
 
 def check_namespace(daemon: int | None) -> list[CheckResult]:
@@ -17,7 +13,7 @@ def check_namespace(daemon: int | None) -> list[CheckResult]:
     results = [*_this_one()]
     if daemon and is_elsewhere(daemon):
         found = f"the daemon (process {daemon}) is in another network namespace than this check, and counts that one's sockets"
-        results.append(CheckResult(check=_CHECK, result="warn", found=found, advice=_TO_HAVE_THE_HOSTS))
+        results.append(CheckResult(check=_CHECK, result="warn", found=found, advice=to_have_the_hosts("")))
     others = mounted()
     if others and not results:
         names = "1 other network namespace" if others == 1 else f"{others} other network namespaces"
@@ -29,10 +25,10 @@ def check_namespace(daemon: int | None) -> list[CheckResult]:
 def _this_one() -> list[CheckResult]:
     if is_first() is not False:
         return []
-    kind, is_system = container()
-    if is_system:  # its users take it for a host
-        found = f"that of this container ({kind}): sockets of its host and of other containers are not counted here"
+    kind = stranger()
+    if kind is None:
+        found = f"that of this container ({container()[0]}): sockets of its host and of other containers are not counted here"
         return [CheckResult(check=_CHECK, result="ok", found=found)]
     where = f", but that of a container ({kind})" if kind else ""
     found = f"this network namespace is not the host's{where}: the host's sockets are not counted"
-    return [CheckResult(check=_CHECK, result="warn", found=found, advice=_TO_HAVE_THE_HOSTS)]
+    return [CheckResult(check=_CHECK, result="warn", found=found, advice=to_have_the_hosts(kind))]

@@ -29,6 +29,7 @@ DEB_PACKAGES := python3-venv debhelper
 TEST_PACKAGES := $(DEB_PACKAGES) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent zabbix-agent2 chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
+IMAGE_PACKAGES := buildah podman crun  # all that runs containers here; none of them needs a network of its own
 DEMO_PACKAGES := $(filter-out debhelper e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
@@ -38,7 +39,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb soak soak-faults soak-inputs clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb image soak soak-faults soak-inputs clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -81,6 +82,10 @@ test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ##
 	@.ci/packages $(TEST_PACKAGES)
 	$(NEWEST)/bin/pytest $(MATRIX)
 
+test-image: $(NEWEST)/installed .matrix/image/trixie ## as root: the container image, built and run beside a real Zabbix; .matrix/ keeps its base (0.3 GB)
+	@.ci/packages $(TEST_PACKAGES) $(IMAGE_PACKAGES)
+	$(NEWEST)/bin/pytest tests/image
+
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
 	$(NEWEST)/bin/ruff check
@@ -111,6 +116,10 @@ deb: ## build the Debian package for this machine's release into dist/; as root,
 	@.ci/packages $(DEB_PACKAGES)
 	rm -f dist/*.deb
 	packaging/debian/build dist
+
+image: ## as root: build the container image with buildah, from python:3.13-slim or from BASE=
+	@.ci/packages buildah
+	packaging/container/build localhost/tcp-status-sender $(BASE)
 
 soak: $(NEWEST)/installed ## as root: a healthy host beside a real Zabbix for 15 minutes, or MINUTES=; no trigger may fire
 	@.ci/packages $(TEST_PACKAGES)
@@ -149,6 +158,10 @@ clean: ## remove what the targets made
 .matrix/forky:
 	@.ci/packages debootstrap
 	.ci/debian-root $@ $(NEXT:%=python%-venv) make ca-certificates
+
+.matrix/image/trixie:
+	@.ci/packages debootstrap
+	.ci/debian-root $@ python3-venv ca-certificates
 
 .matrix/%:
 	@.ci/packages debootstrap

@@ -12,6 +12,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 WHOLE_SYSTEM = Path("/run/systemd/container")  # made by a systemd that is a container's init
 SIGNS = {Path("/.dockerenv"): "docker", Path("/run/.containerenv"): "podman"}
 OF_A_POD = "KUBERNETES_SERVICE_HOST"  # a variable that each of them has
+KIND = "container"  # the one that Podman sets, whose file is not there below a root that is read-only
 
 _NETWORKS = {
     "docker": "--network host, or network_mode: host",
@@ -40,7 +41,7 @@ def container() -> tuple[str, bool]:
     except OSError:
         if OF_A_POD in os.environ:
             return "kubernetes", False
-        return next((kind for path, kind in SIGNS.items() if path.exists()), ""), False
+        return next((kind for path, kind in SIGNS.items() if path.exists()), os.environ.get(KIND, "")), False
 
 
 def stranger() -> str | None:

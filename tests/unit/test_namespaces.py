@@ -28,7 +28,8 @@ MOUNTS = """\
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return a directory with the files that tell: at first those of a host without containers."""
-    monkeypatch.delenv(namespaces.OF_A_POD, raising=False)
+    for name in (namespaces.OF_A_POD, namespaces.KIND):
+        monkeypatch.delenv(name, raising=False)
     for name in ("IN_FIRST_ALONE", "IN_EVERY_ONE", "MOUNTS", "WHOLE_SYSTEM"):
         monkeypatch.setattr(namespaces, name, tmp_path / name)
     monkeypatch.setattr(namespaces, "SIGNS", {tmp_path / ".dockerenv": "docker"})
@@ -98,9 +99,11 @@ def test_each_kind_of_container_is_told_what_to_set(
 ) -> None:
     """`check` and the daemon's first line name the setting of the engine whose container this is."""
     (place / "IN_FIRST_ALONE").unlink()
-    monkeypatch.setattr(namespaces, "SIGNS", {place / ".sign": kind})
+    monkeypatch.setattr(namespaces, "SIGNS", {place / ".sign": "docker"})
     if kind == "kubernetes":
         monkeypatch.setenv(namespaces.OF_A_POD, "10.96.0.1")
+    elif kind == "podman":
+        monkeypatch.setenv(namespaces.KIND, kind)
     elif kind:
         (place / ".sign").touch()
     (result,) = check_namespace(None)

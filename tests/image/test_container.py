@@ -42,7 +42,6 @@ LEAKS = f"""if True:
     print(flush=True)
     sys.stdin.read()
 """
-STATUS = ("Uid", "Gid", "NoNewPrivs", "Seccomp")
 
 
 def until(condition: Any, what: str, timeout_s: float = 30) -> None:
@@ -102,6 +101,18 @@ def checks(said: str) -> dict[str, Any]:
     return {each["check"]: each for each in json.loads(said)["checks"]}
 
 
+def assert_unprivileged(engine: Engine) -> None:
+    """Fail unless the daemon is nobody's user without any capability; in its container even root could write the spool alone."""
+    process = engine.run(f"podman inspect {NAME} --format '{{{{.State.Pid}}}}'").strip()
+    status = dict(line.split(":", 1) for line in engine.path(f"/proc/{process}/status").read_text().splitlines())
+    assert {status[name].strip() for name in ("Uid", "Gid")} == {"\t".join([str(UID)] * 4)}
+    assert {status[f"Cap{each}"].strip() for each in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
+    assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
+    for place in ("/", f"/etc/{NAME}", "/opt", "/sys/fs/cgroup"):
+        tried = engine.tried(f"podman exec --user 0 --privileged {NAME} mkdir {place}/made")
+        assert "Read-only file system" in tried.stdout
+
+
 def test_the_image(engine: Engine, image: str) -> None:
     """It says what it is, belongs to nobody's user, and has no installer of ours in it."""
     (inspected,) = json.loads(engine.run(f"podman image inspect {image}"))
@@ -111,6 +122,9 @@ def test_the_image(engine: Engine, image: str) -> None:
     assert labels["org.opencontainers.image.revision"] == finish(["git", "-C", ".", "rev-parse", "HEAD"]).strip()
     assert labels["org.opencontainers.image.base.name"] == "localhost/debian-python"
     assert engine.run(f"podman run --rm --network none {image} --version").split() == [NAME, __version__]
+    places = f"/var/lib /var/lib/{NAME} /etc/{NAME} /opt /usr/local/bin"
+    found = engine.run(f"podman run --rm --network none --entrypoint stat {image} --format '%u:%g %a' {places}")
+    assert found.splitlines() == ["0:0 755", f"{UID}:{UID} 700", "0:0 755", "0:0 755", "0:0 755"]
     found = engine.run(
         f"podman run --rm --network none --entrypoint find {image} /opt -name '*.dist-info' -o -name 'cli.*.pyc'"
     )
@@ -143,16 +157,7 @@ def test_it_delivers_as_documented(engine: Engine, image: str, zabbix: ZabbixSta
         shown = engine.run(f"podman exec {NAME} tcp-status-sender show --json")
         assert json.loads(shown)["owners"]["CLOSE_WAIT"][service] == LEAKED
 
-        process = engine.run(f"podman inspect {NAME} --format '{{{{.State.Pid}}}}'").strip()
-        status = dict(line.split(":", 1) for line in engine.path(f"/proc/{process}/status").read_text().splitlines())
-        said = {name: status[name].split() for name in STATUS}
-        assert (said["Uid"], said["Gid"]) == ([str(UID)] * 4, [str(UID)] * 4)
-        assert {status[f"Cap{each}"].strip() for each in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
-        assert (said["NoNewPrivs"], said["Seccomp"]) == (["1"], ["2"])
-        for place in ("/", f"/etc/{NAME}", "/opt", "/sys/fs/cgroup"):
-            tried = engine.tried(f"podman exec --user 0 --privileged {NAME} mkdir {place}/made")
-            assert "Read-only file system" in tried.stdout
-
+        assert_unprivileged(engine)
         log = engine.run(f"podman logs {NAME} 2>&1")
         assert "started: host 'a host of containers'" in log
         assert not [line for line in log.splitlines() if " WARNING " in line or " ERROR " in line]
@@ -195,6 +200,24 @@ def test_it_is_reloaded(engine: Engine, image: str) -> None:
         configure(engine, "web-02", trapper.port)
         engine.run(f"podman kill --signal HUP {NAME}")
         until(lambda: trapper.values[-1]["host"] == "web-02", "the new name")
+
+
+def test_compose(engine: Engine, image: str) -> None:
+    """By the file for Compose, here in Podman, it runs as by the documents' command: unprivileged, and it sees whose sockets are."""
+    assert image
+    where = "packaging/container/compose.yaml"
+    serve = "podman system service --time 0 unix:///run/engine.sock"
+    with Trapper() as trapper, leaking() as service, subprocess.Popen(engine.inside(f"exec {serve}")) as socket:
+        try:
+            until(engine.path("/run/engine.sock").is_socket, "Podman's socket")
+            configure(engine, "web-01", trapper.port)
+            compose = f"docker-compose --host unix:///run/engine.sock --file {where}"
+            engine.run(f"{compose} up --detach")
+            until(lambda: any(service in str(each["value"]) for each in trapper.values), "the service is named")
+            assert_unprivileged(engine)
+            engine.run(f"{compose} down --volumes")
+        finally:
+            socket.terminate()
 
 
 def test_without_the_hosts_network_it_says_so(engine: Engine, image: str) -> None:

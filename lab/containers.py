@@ -1,7 +1,7 @@
 """Podman and buildah in a world of their own: their images, containers and configuration are gone with the context. Needs root.
 
-They see this machine's files and network, but mounts and processes are theirs. In place of this machine's cgroups, which may be of
-version 1, they see those of version 2 alone, as on a host of today. Their containers are in a cgroup that is named as Podman's
+They see this machine's files and network, but mounts and processes are theirs. In place of this machine's cgroups, which may be
+of version 1, they see those of version 2 alone, as on a host of today. Their containers are in a cgroup that is named as Podman's
 own are, and see it as the root, unless they are given more. No registry is asked for anything.
 """
 

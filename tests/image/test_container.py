@@ -203,7 +203,7 @@ def test_it_is_reloaded(engine: Engine, image: str) -> None:
 
 
 def test_compose(engine: Engine, image: str) -> None:
-    """By the file for Compose, here in Podman, it runs as by the documents' command: unprivileged, and it sees whose sockets are."""
+    """By the file for Compose, here in Podman, it runs as by the documents' command: unprivileged, and with owners."""
     assert image
     where = "packaging/container/compose.yaml"
     serve = "podman system service --time 0 unix:///run/engine.sock"

@@ -12,7 +12,8 @@ from lab import documents
 from lab.command import unit_environment
 from lab.documents import REPOSITORY
 from sender import __version__
-from sender.settings.schema import DEFAULT_PATH, Settings
+from sender.settings.files import DEFAULT_PATH
+from sender.settings.schema import Settings
 from sender.settings.values import MIB
 
 PLACE = "packaging/container"

@@ -260,6 +260,14 @@ def stored(zabbix: ZabbixStack, stamp: Stamp) -> int:
     return int(zabbix.query(f"select count(*) from {both} where clock = {stamp[0]} and ns = {stamp[1]};")[0][0])  # noqa: S608
 
 
+def plain(value: str) -> float | str:
+    """Return a number as one, as Zabbix writes it in its own way; a text as it is."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
 class Stored:
     """What Zabbix has: of the host all along, of ports in the long life, and in what order it came."""
 
@@ -275,14 +283,14 @@ class Stored:
 
     def missing(self, truth: Iterable[Row]) -> set[Row]:
         """Those of `truth` that should be there. Values of a port that was new to Zabbix end with the daemon."""
-        found = {(clock, ns, key, float(value)) for clock, ns, key, value in self.values}
+        found = {(clock, ns, key, plain(value)) for clock, ns, key, value in self.values}
         assert len(found) == len(self.values)
         due = (
             row
             for row in truth
             if row[2] not in DISCOVERIES and row[2] != "tcp.sender.version" and (row[2] in KEYS or row[0] >= self._from)
         )
-        return {row for row in due if (*row[:3], float(row[3])) not in found}
+        return {row for row in due if (*row[:3], plain(row[3])) not in found}
 
     def check_order(self) -> None:
         """Each sample that came for the first time was newer than all before."""

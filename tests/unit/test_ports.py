@@ -204,3 +204,21 @@ def test_where_the_kernel_names_no_limit_none_is_sent() -> None:
     """An unknown limit of TIME_WAIT is no value, least of all 0."""
     items = to_items(sample(), Vitals(), host="h")
     assert "tcp.limit[TIME_WAIT]" not in {item.key for item in items}
+
+
+def test_a_port_without_a_name_has_its_unit() -> None:
+    """Where the system's table has none, {#SERVICE} is the unit that listens; it stays while the service restarts."""
+    ports = PortTracker(settings(), service=lambda port: {443: "https"}.get(port, ""))
+    owners = {443: "nginx.service", 8080: "backend.service", 9000: "other", 9001: "kernel"}
+    first = track(ports, replace(sample(443, 8080, 9000, 9001, 9002), port_owners=owners))
+    named = {entry["{#PORT}"]: (entry["{#SERVICE}"], entry["{#NAME}"]) for entry in json.loads(first.discovery[LOCAL])}
+    assert named == {
+        "443": ("https", "443 https"),
+        "8080": ("backend.service", "8080 backend.service"),
+        "9000": ("", "9000"),
+        "9001": ("", "9001"),
+        "9002": ("", "9002"),
+    }
+    assert track(ports, sample(443, 9000, 9001, 9002), 30.0).discovery == {}
+    moved = track(ports, replace(sample(443, 8080, 9000, 9001, 9002), port_owners={8080: "other.service"}), 60.0)
+    assert "8080 other.service" in moved.discovery[LOCAL]

@@ -176,7 +176,9 @@ def test_what_a_namespace_is_called(served: Served) -> None:
     with Cgroup() as cgroup, ExitStack() as stack:
         holder = entering(cgroup.make(f"docker-{ID}.scope"), *LOOPBACK)
         container = network_namespace(stack.enter_context(Namespace(holder)).report["pid"])
-        plain = network_namespace(stack.enter_context(Namespace(LOOPBACK)).report["pid"])
+        pid = stack.enter_context(Namespace(LOOPBACK)).report["pid"]
+        plain = network_namespace(pid)
+        wait_for(lambda: Path(f"/proc/{pid}/comm").read_text() == "cat\n", "the shell has become what holds it")
         client = stack.enter_context(HandedOver(served.path)).hear_list()
         assert [client.names[each] for each in (vpn, container, plain)] == ["vpn", "shop_web", "cat"]
         assert [client.containers[each] for each in (vpn, container, plain)] == ["", ID, ""]

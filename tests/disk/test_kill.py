@@ -65,13 +65,18 @@ class Cursors:
         """The newest sample of which anything is known."""
         return max(self.appended, *self._acknowledged.values(), 0)
 
-    def compare(self, waiting: list[int]) -> None:
-        """Of all that was appended, what not everybody has acknowledged must be among the samples that wait."""
+    def compare(self, waiting: list[int], first: int) -> None:
+        """Of all that was appended, what not everybody has acknowledged must be among the samples that wait.
+
+        The last process has begun with `first`: what the ones before it had not put down has a lower number.
+        """
         assert waiting == list(range(waiting[0], waiting[-1] + 1) if waiting else ())
         slowest = min(self._acknowledged[who] for who in spool_user.DESTINATIONS)
         missing = set(range(slowest + 1, self.appended + 1)) - set(waiting)
         assert not missing, f"{sorted(missing)} are gone"
-        assert not waiting or waiting[-1] <= self.newest + 1  # the one that it was killed before it could put it down
+        assert not waiting or waiting[-1] <= max(
+            self.newest + 1, first
+        )  # the one that it was killed before it could put it down
 
 
 def whole(path: Path, scratch: Path) -> list[int]:
@@ -122,7 +127,7 @@ def test_killed_anywhere_the_spool_is_whole(tmp_path: Path) -> None:
                 killed(parent, first, chance.randrange(2**32), chance.uniform(0, LONGEST_S))
                 cursors.enter(lines.readlines())
                 waiting = whole(path, tmp_path)
-                cursors.compare(waiting)
+                cursors.compare(waiting, first)
             except Exception as error:
                 raise AssertionError(f"seed {seed}, kill {kill}: {error}") from error
             first = max([cursors.newest, *waiting]) + 1

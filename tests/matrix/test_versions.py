@@ -34,13 +34,13 @@ SEVEN = 7  # items of a local port: four states, three of the accept queue
 # What both formats make, whatever the version: a part that an import leaves out is left out without a word.
 COUNTS = {
     "item": 75,
-    "itemprototype": 39,
+    "itemprototype": 49,
     "trigger": 26,
     "triggerprototype": 11,
     "graph": 14,
-    "graphprototype": 9,
-    "discoveryrule": 3,
-    "usermacro": 41,
+    "graphprototype": 11,
+    "discoveryrule": 4,
+    "usermacro": 43,
 }
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import select
 import socket
+import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 PATH = Path("/run/tcp-status-sender-namespaces.sock")  # as in packaging/tcp-status-sender-namespaces.socket
 
 _PACKET = 4096
-_MOST = 2000  # namespaces held at once: below the unit's limit of descriptors
-_AT_ONCE = 4000  # packets read at once: a helper that talks without end delays no sample
+_MOST = 512  # namespaces, as the helper has it: half of the descriptors that systemd gives a service
+_AT_ONCE = 2000  # packets read at once: a helper that talks without end delays no sample
 _NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,20}")
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group; unix(7)
 _ROOT = 0
 _PATIENCE_S = 0.25  # with a helper that was met just now, so that a first sample has what there is
 
@@ -85,7 +87,7 @@ class NamespaceLink:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         try:
             sock.connect(str(self._path))
-            uid = int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[4:8], "little")
+            _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         except OSError as error:
             sock.close()
             self.trouble = f"{self._path}: {error.strerror}"
@@ -135,10 +137,10 @@ class NamespaceLink:
             isinstance(number, str) and isinstance(name, str) and _NUMBER.fullmatch(number) and _NAME.fullmatch(name)
         ):
             return False
-        if len(socks) != 1 or not _is_sock_diag(socks[0]) or len(self.held) >= _MOST:
-            return False
         if number in self.held:
             self.held.pop(number).sock.close()
+        if len(socks) != 1 or not _is_sock_diag(socks[0]) or len(self.held) >= _MOST:
+            return False
         self.held[number] = NamedNamespace(name, socks[0])
         return True
 

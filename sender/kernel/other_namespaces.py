@@ -40,7 +40,7 @@ class OtherNamespaces:
     @property
     def trouble(self) -> str | None:
         """Return why no namespace is counted, None while they are."""
-        return self._link.trouble
+        return self._link.trouble or (None if self._link.is_listed else "the helper has not said which there are")
 
     def count(self) -> tuple[dict[str, Mapping[TcpState, int]] | None, frozenset[str]]:
         """Return the sockets of each namespace by state, those of one name together, and the names that could not be counted.

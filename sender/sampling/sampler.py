@@ -86,7 +86,8 @@ class Sampler:
         self._port_log.log_ports(reporting.ports.left_out, settings.ports, now)
         self._unit_log.log_units(reporting.units.left_out, settings.services, now)
         self._namespace_log.log_namespaces(reporting.namespaces.left_out, settings.namespaces, now)
-        self._namespace_log.log_trouble(snapshot.namespace_trouble)
+        if settings.namespaces.report:
+            self._namespace_log.log_trouble(snapshot.namespace_trouble)
 
     def recall(self, memory: Memory) -> None:
         """Take in what is remembered of ports and units, where it could not be read at the start."""

@@ -159,6 +159,30 @@ def test_a_helper_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
     again.leave()
 
 
+def test_a_helper_without_end_takes_no_more_descriptors(
+    link: NamespaceLink, helper: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon has others to open: past as many as the real helper passes on, this is none. One that comes again is no more."""
+    monkeypatch.setattr("sender.kernel.namespace_link._MOST", 3)
+    helper.meet(link)
+    for number in (1, 2, 3, 3):
+        helper.pass_on(number, "web")
+    assert len(names(link)) == 3
+    helper.pass_on(4, "web")
+    assert (names(link), bool(link.trouble)) == ({}, True)
+
+
+def test_a_helper_that_says_nothing_is_no_silent_hole(link: NamespaceLink, helper: Helper) -> None:
+    """It is connected, and nobody knows what there is: that is trouble to be logged, until it has listed."""
+    others = OtherNamespaces(link)
+    helper.meet(link)
+    assert others.count() == (None, frozenset())
+    assert "has not said" in (others.trouble or "")
+    helper.say({"listed": 0})
+    assert others.count() == ({}, frozenset())
+    assert others.trouble is None
+
+
 @given(packets=st.lists(st.binary(min_size=1, max_size=200), max_size=5))
 def test_no_packet_is_more_than_an_end(packets: list[bytes]) -> None:
     """Whatever bytes come, the link lives on or ends; it raises nothing."""

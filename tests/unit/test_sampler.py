@@ -11,7 +11,7 @@ from sender.model import Item, Listener, Snapshot, TcpState, Vitals
 from sender.sampling.left_out import how_to_report_more
 from sender.sampling.reporting import Reporting
 from sender.sampling.sampler import Sampler
-from sender.settings.schema import Settings
+from sender.settings.schema import NamespaceSettings, Settings
 from sender.settings.values import MOST_NAMES
 
 if TYPE_CHECKING:
@@ -190,3 +190,22 @@ def test_a_reload_sends_every_value_again() -> None:
     first, _, third, last = ({item.key for item in items} for items in published)
     assert "tcp.sender.version" not in third
     assert first == last
+
+
+def test_namespaces_that_are_not_wanted_are_not_counted_again(logged: Callable[[], list[str]]) -> None:
+    """A reload that turns them off after trouble is no end of the trouble, and says nothing of it."""
+    wanted = SETTINGS.model_copy(update={"namespaces": NamespaceSettings(report=True)})
+    trouble = replace(SNAPSHOT, namespace_trouble="gone")
+    snapshots = iter([trouble, SNAPSHOT])
+    sampler = Sampler(
+        wanted,
+        sample=lambda _: next(snapshots),
+        vitals=lambda _: Vitals(),
+        publish=lambda _: None,
+        reporting=Reporting(wanted, service=str),
+    )
+    sampler.tick()
+    assert [line for line in logged() if "network namespaces are not counted: gone" in line]
+    sampler.apply(SETTINGS)
+    sampler.tick()
+    assert not [line for line in logged() if "network namespaces" in line]

@@ -122,7 +122,7 @@ def _owners(snapshot: Snapshot) -> CheckResult:
 def _namespaces(snapshot: Snapshot, tracked: Reported) -> CheckResult:
     """Return how many other network namespaces are counted, and why they are not."""
     if snapshot.namespaces is None:
-        found = f"other network namespaces are not counted: {snapshot.namespace_trouble or 'the helper has not told of any'}"
+        found = f"other network namespaces are not counted: {snapshot.namespace_trouble}"
         advice = "Start the helper: systemctl enable --now tcp-status-sender-namespaces.socket."
         return CheckResult(check="namespaces", result="warn", found=found, advice=advice)
     found = f"{len(snapshot.namespaces)} other network namespaces are counted, {len(tracked.namespaces)} are reported"

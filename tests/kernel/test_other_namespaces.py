@@ -20,7 +20,7 @@ from sender.kernel.other_namespaces import OtherNamespaces
 from sender.model import TcpState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 HOLD = """
@@ -47,6 +47,19 @@ def helper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         helper.terminate()
 
 
+def counted(others: OtherNamespaces, *names: str) -> dict[str, Mapping[TcpState, int]]:
+    """Return what is counted, as soon as these names are among it."""
+    found: dict[str, Mapping[TcpState, int]] = {}
+
+    def are_there() -> bool:
+        nonlocal found
+        found = others.count()[0] or {}
+        return found.keys() >= set(names)
+
+    wait_until(are_there, f"the helper has told of {names}")
+    return found
+
+
 def held(name: str, count: int) -> Namespace:
     """Return a namespace of a process of that name, with so many connections of which two are in CLOSE_WAIT."""
     return Namespace((sys.executable, "-c", HOLD, name, str(count)))
@@ -58,9 +71,7 @@ def test_each_namespace_has_its_own_sockets(helper: subprocess.Popen[bytes], tmp
     with ExitStack() as stack:
         for name, count in (("nsone", 5), ("nstwo", 7), ("nstwo", 4)):
             stack.enter_context(held(name, count))
-        found, uncounted = others.count()
-        assert found is not None
-        assert uncounted == frozenset()
+        found = counted(others, "nsone", "nstwo")
         for name, connections, listeners in (("nsone", 5, 1), ("nstwo", 11, 2)):
             closed = 2 * listeners  # by one side each
             assert found[name][TcpState.ESTABLISHED] == 2 * (connections - closed)
@@ -80,8 +91,13 @@ def test_a_namespace_that_ends_is_let_go(helper: subprocess.Popen[bytes], tmp_pa
     link = NamespaceLink(tmp_path / "helper")
     others = OtherNamespaces(link, budget_s=20)
     with held("nsends", 3):
-        assert "nsends" in (others.count()[0] or {})
-    wait_until(lambda: "nsends" not in (others.count()[0] or {"nsends": {}}), "the helper says that it is gone")
+        assert "nsends" in counted(others, "nsends")
+
+    def is_gone() -> bool:
+        found, _ = others.count()
+        return found is not None and "nsends" not in found
+
+    wait_until(is_gone, "the helper says that it is gone")
     assert "nsends" not in {each.name for each in link.held.values()}
     others.close()
 
@@ -92,7 +108,7 @@ def test_a_dump_that_was_broken_off_disturbs_no_later_one(helper: subprocess.Pop
     link = NamespaceLink(tmp_path / "helper")
     others = OtherNamespaces(link, budget_s=20)
     with held("nsbroken", 6):
-        first = (others.count()[0] or {})["nsbroken"]
+        first = counted(others, "nsbroken")["nsbroken"]
         (sock,) = (each.sock for each in link.held.values() if each.name == "nsbroken")
         from sender.kernel.requests import one_walk  # noqa: PLC0415  for this test alone
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -10,6 +12,12 @@ if TYPE_CHECKING:
 SOCKET_LEN = 16 + 72  # sizeof(struct nlmsghdr) and sizeof(struct inet_diag_msg), include/uapi/linux/inet_diag.h
 
 Column: TypeAlias = bytes | bytearray  # of each message one byte
+
+
+@lru_cache(maxsize=64)
+def repeated(value: int, count: int, kind: str = "I") -> memoryview:
+    """Return so many times the same number, to be compared with `words` (kind "I") or `halves` ("H")."""
+    return memoryview(array(kind, [value]) * count)
 
 
 class Alike(NamedTuple):

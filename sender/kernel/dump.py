@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import struct
-from array import array
 from collections import defaultdict
-from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from sender.errors import TornError
-from sender.kernel.alike import SOCKET_LEN, Alike
+from sender.kernel.alike import SOCKET_LEN, Alike, repeated
 from sender.kernel.counts import SocketCounts
 from sender.kernel.refusals import refusal
 from sender.model import TcpState
@@ -131,7 +129,7 @@ class DumpReader:
             return False
         words, step = memoryview(group.buffer)[: group.size].cast("I"), group.room // 4
         head, count = (group.length, *self._words), group.size // group.room
-        return all(words[place::step] == _repeated(word, count) for place, word in enumerate(head))
+        return all(words[place::step] == repeated(word, count) for place, word in enumerate(head))
 
     def _check_end(self, buffer: bytearray, offset: int, size: int) -> None:
         """Raise KernelError, unless the message at `offset`, which is not a socket's, is the good end of the dump."""
@@ -149,11 +147,6 @@ class DumpReader:
             raise _torn("was interrupted by a change")
         if kind != NLMSG_DONE or code != 0 or offset + length != size:
             raise _torn(f"holds an unexpected message: type {kind}, {length} bytes")
-
-
-@lru_cache(maxsize=64)
-def _repeated(word: int, count: int) -> memoryview:
-    return memoryview(array("I", [word]) * count)
 
 
 def _torn(how: str) -> TornError:

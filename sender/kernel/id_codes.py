@@ -7,9 +7,9 @@ the same id is checked for all messages at once.
 from __future__ import annotations
 
 import sys
-from array import array
-from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from sender.kernel.alike import repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,12 +72,7 @@ class IdCodes:
     def _has_high_zeros(self, group: Alike, place: int) -> bool:
         """Return whether the bytes that are 0 in every known id are 0 in each message: one look instead of several."""
         high = group.words(place + min(_BYTES[4:]))
-        if len(self._bytes) <= 4 and high != _zeros("I", len(high)):  # noqa: PLR2004
+        if len(self._bytes) <= 4 and high != repeated(0, len(high)):  # noqa: PLR2004
             return False
         middle = group.halves(place + min(_BYTES[2:4]))
-        return len(self._bytes) > 2 or middle == _zeros("H", len(middle))  # noqa: PLR2004
-
-
-@lru_cache(maxsize=64)
-def _zeros(kind: str, count: int) -> memoryview:
-    return memoryview(array(kind, [0]) * count)
+        return len(self._bytes) > 2 or middle == repeated(0, len(middle), "H")  # noqa: PLR2004

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import struct
 import sys
-from array import array
 from collections import Counter, defaultdict
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from sender.kernel.alike import SOCKET_LEN
+from sender.kernel.alike import SOCKET_LEN, repeated
 from sender.kernel.id_codes import IdCodes
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def _heads(group: Alike) -> Iterator[tuple[int, int]]:
 def _is_everywhere(group: Alike, place: int, word: int) -> bool:
     """Return whether every message has this word at this place."""
     words = group.words(place)
-    return words == memoryview(array("I", [word]) * len(words))
+    return words == repeated(word, len(words))
 
 
 def each_attribute(attributes: bytes) -> Iterator[tuple[int, bytes]]:

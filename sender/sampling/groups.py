@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sender.items import NAMESPACES, NETNS, UNIT, UNITS
 from sender.model import KERNEL
@@ -18,32 +18,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from sender.model import Snapshot, TcpState
+    from sender.settings.schema import ServiceSettings
 
 _NOTHING: NameMemory[str] = NameMemory()
-
-
-class GroupSettings(Protocol):
-    """What the configuration says of units, and of namespaces."""
-
-    @property
-    def report(self) -> bool:
-        """Return whether they are reported."""
-
-    @property
-    def states(self) -> Sequence[TcpState]:
-        """Return the states in which they are."""
-
-    @property
-    def exclude(self) -> Sequence[str]:
-        """Return patterns of the names to leave out."""
-
-    @property
-    def limit(self) -> int:
-        """Return how many are reported at most."""
-
-    @property
-    def new_per_day(self) -> int:
-        """Return how many new ones are in any 24 hours."""
 
 
 class GroupTracker:
@@ -55,12 +32,12 @@ class GroupTracker:
     KEY: str
     MACRO: str
 
-    def __init__(self, settings: GroupSettings, memory: NameMemory[str] = _NOTHING, *, now: float = 0.0) -> None:
+    def __init__(self, settings: ServiceSettings, memory: NameMemory[str] = _NOTHING, *, now: float = 0.0) -> None:
         self._settings = settings
         self._names: NameTracker[str] = NameTracker(settings.new_per_day, memory, now=now)
         self._discovery = DueDiscovery()
 
-    def with_settings(self, settings: GroupSettings) -> Self:
+    def with_settings(self, settings: ServiceSettings) -> Self:
         """Return a tracker for other settings that knows what this one knows of each name."""
         other = copy(self)
         other._settings, other._discovery = settings, DueDiscovery()  # noqa: SLF001  its own

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from sender.clock import boottime
@@ -59,6 +60,10 @@ class Sampler:
         self._rare = RareValues()
         self._port_log, self._unit_log, self._namespace_log = LeftOutLog(), LeftOutLog(), LeftOutLog()
         self._host = ""  # of the last sample
+        self._note, self._noted = (
+            "",
+            tuple[object, ...](),
+        )  # and what it was made of, which is another when it has changed
 
     def apply(self, settings: Settings) -> None:
         """Take the next samples as these settings say."""
@@ -96,7 +101,11 @@ class Sampler:
     @property
     def note(self) -> str:
         """Return what is to be remembered over a restart."""
-        return str(self._reporting.memory)
+        memory = self._reporting.memory
+        parts = (memory.ports, memory.units, memory.namespaces)
+        if any(one is not other for one, other in zip_longest(parts, self._noted)):
+            self._note, self._noted = str(memory), parts
+        return self._note
 
     def tick(self) -> None:
         """Take and publish one sample, or log why there is none: a hole, never zeros."""

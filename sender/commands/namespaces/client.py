@@ -35,7 +35,7 @@ class Client:
 
     @property
     def count(self) -> int:
-        """How many namespaces it has."""
+        """Return how many namespaces it has."""
         return len(self._told)
 
     def hear(self) -> bool:

@@ -21,6 +21,7 @@ from lab.namespace import entered
 from sender.daemon import pipeline
 from sender.daemon.daemon import scheduler_for
 from sender.errors import DeliveryError
+from sender.settings import section
 from sender.settings.schema import Settings
 from sender.zabbix.uplink import Uplink
 
@@ -176,7 +177,7 @@ def main() -> None:
     hosts = []
     for name in given["hosts"]:
         spool = {"path": f"{given['directory']}/{name}.db"}
-        hosts.append(Host(Settings.model_validate({**given["settings"], "host": name, "spool": spool})))
+        hosts.append(Host(section.read(Settings, {**given["settings"], "host": name, "spool": spool})))
         hosts[-1].start()
     fleet = Fleet(hosts, given["settings"]["interval"], given["namespace"])
     print(json.dumps(fleet.look()), flush=True)

@@ -9,6 +9,7 @@ from typing import Any
 from sender.errors import SenderError
 from sender.kernel.sock_diag import SockDiag
 from sender.model import CountedPorts
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -40,7 +41,7 @@ class Watch:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{port}"]}))
+        self._uplink = Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{port}"]}))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.found: list[dict[str, Any]] = []

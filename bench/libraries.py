@@ -21,7 +21,6 @@ HEADINGS = ("what is loaded", "modules", "alone MB", "on top MB", "on top ms")
 DAEMON = "import sender.cli, sender.commands.run, sender.daemon.daemon, sender.daemon.pipeline"
 LOADED = {
     "APScheduler": "import apscheduler.executors.pool, apscheduler.schedulers.background",
-    "pydantic": "from pydantic import BaseModel, Field, ValidationError, field_validator",
     "PyYAML": "import yaml",
     "pyroute2.netlink": "import sender.kernel.netlink",
 }
@@ -91,7 +90,7 @@ def table() -> str:
     for name, what in LOADED.items():
         others = [other for other in LOADED.values() if other != what]
         rows.append(row(name, what, standard, "; ".join([standard, *others])))
-    rows.append(("sender itself, models of the settings", str(ours.modules), "", f"{ours.mb:.1f}", f"{ours.ms:.0f}"))
+    rows.append(("sender itself", str(ours.modules), "", f"{ours.mb:.1f}", f"{ours.ms:.0f}"))
     rows.append(("the daemon, before it begins", str(whole.modules), f"{whole.resident_mb:.1f}", "", f"{whole.ms:.0f}"))
     rows += [row(f"not loaded: {name}", what, standard, DAEMON) for name, what in NOT_LOADED.items()]
     return draw(HEADINGS, rows, words=1)

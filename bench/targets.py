@@ -152,7 +152,7 @@ TARGETS = (
     Target(text="every other way to count, x ours", limit=1.5, is_floor=True, figures=_peers),
     Target(
         text="memory of the daemon, MB",
-        limit=43,
+        limit=36,
         figures=lambda races: _each(lambda crowd: crowd.daemon_mb, [*races.crowds, races.ported, races.scattered]),
     ),
     Target(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lab import story
 from lab.program import StackError
 from sender.model import Outcome
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def uplink(zabbix: ZabbixStack) -> Uplink:
     """Return a way into the server."""
-    return Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+    return Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
 
 
 def replay(zabbix: ZabbixStack, host: str, end: int) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 
 from sender.errors import DeliveryError
 from sender.model import Item, Node
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -25,20 +26,20 @@ ISSUER, SUBJECT = "CN=CA,OU=R\\+D,O=Example\\, Inc.,DC=example,DC=com", "CN=Zabb
 def uplink(*ports: int, address: str = "127.0.0.1", **settings: Any) -> Uplink:
     """Return an uplink to these ports, as the nodes of one cluster."""
     nodes = [str(Node(address=address, port=port)) for port in ports]
-    return Uplink(Destination.model_validate({"nodes": nodes, **settings}))
+    return Uplink(section.read(Destination, {"nodes": nodes, **settings}))
 
 
 def psk(path: Path, port: int, identity: str = "web", **settings: Any) -> Uplink:
     """Return an uplink with the key in this file."""
     tls = {"connect": "psk", "psk_identity": identity, "psk_file": str(path)}
-    return Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{port}"], "tls": tls, **settings}))
+    return Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{port}"], "tls": tls, **settings}))
 
 
 def cert(pair: Pair, ca: Path, port: int, **tls: Any) -> Uplink:
     """Return an uplink with this certificate."""
     files = {"ca_file": str(ca), "cert_file": str(pair.cert), "key_file": str(pair.key)}
     return Uplink(
-        Destination.model_validate({"nodes": [f"127.0.0.1:{port}"], "tls": {"connect": "cert", **files, **tls}})
+        section.read(Destination, {"nodes": [f"127.0.0.1:{port}"], "tls": {"connect": "cert", **files, **tls}})
     )
 
 

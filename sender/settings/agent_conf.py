@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sender.model import TRAPPER_PORT, Node
 from sender.settings import host_item
 from sender.settings.agent_file import Agent, AgentFile, agents_of
-from sender.settings.values import TLS_MAY, TLS_NEEDS, shown
+from sender.settings.section import shown
+from sender.settings.values import TLS_MAY, TLS_NEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence

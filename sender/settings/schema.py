@@ -3,178 +3,169 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sender.errors import ConfigError
-from sender.model import TcpState
-from sender.settings import problems, values, yaml_file
+from sender.model import Node, TcpState
+from sender.settings import section, values, yaml_file
 from sender.settings.agent_conf import AgentConfig
-from sender.settings.fields import (
-    AbsolutePath,
-    Address,
-    DistinguishedName,
-    EphemeralAfter,
-    Frozen,
-    HostName,
-    Identity,
-    Interval,
-    KeepRejected,
-    KeyFile,
-    Limit,
-    MaxAge,
-    Metadata,
-    Name,
-    NewPerDay,
-    NodeList,
-    PatternList,
-    PortList,
-    PortRangeList,
-    Size,
-    SpoolPath,
-    StateList,
-    Timeout,
-)
 from sender.settings.files import DEFAULT_PATH
+from sender.settings.section import both, each, key
+from sender.settings.values import duration_between, flag, optional, printable, text_up_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_NAME = both(text_up_to(64), printable)
+_DISTINGUISHED_NAME = optional(text_up_to(1024))
+_KEY_FILE = optional(values.key_file)
+_PORTS = both(each(values.port), values.once_each)
+_STATES = both(each(values.state), values.filled, values.once_each)
 
-class Tls(Frozen):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
     """How a destination is spoken to, in the words of zabbix_agentd.conf's TLSConnect, TLSPSKIdentity and so on.
 
     Files are absolute paths, or names in systemd's credentials directory (LoadCredential=, systemd.exec(5)).
     """
 
-    connect: Literal["unencrypted", "psk", "cert"] = "unencrypted"
-    psk_identity: Identity | None = None
-    psk_file: KeyFile | None = None
-    ca_file: KeyFile | None = None
-    cert_file: KeyFile | None = None
-    key_file: KeyFile | None = None
-    server_cert_issuer: DistinguishedName | None = None
-    server_cert_subject: DistinguishedName | None = None
+    connect: str = key(values.word(*values.TLS_NEEDS), default="unencrypted")
+    psk_identity: str | None = key(optional(both(text_up_to(128), printable)), default=None)
+    psk_file: Path | None = key(_KEY_FILE, default=None)
+    ca_file: Path | None = key(_KEY_FILE, default=None)
+    cert_file: Path | None = key(_KEY_FILE, default=None)
+    key_file: Path | None = key(_KEY_FILE, default=None)
+    server_cert_issuer: str | None = key(_DISTINGUISHED_NAME, default=None)
+    server_cert_subject: str | None = key(_DISTINGUISHED_NAME, default=None)
 
-    @model_validator(mode="after")
-    def _has_what_it_needs(self) -> Tls:
+    def __post_init__(self) -> None:
+        """Raise CompleteError where the keys do not go together."""
         needed, allowed = values.TLS_NEEDS[self.connect], values.TLS_MAY[self.connect]
-        given = {name for name in type(self).model_fields if name != "connect" and getattr(self, name) is not None}
+        given = {name for name in section.keys(self) if name != "connect" and getattr(self, name) is not None}
         if missing := [name for name in needed if name not in given]:
             verb = "is" if len(missing) == 1 else "are"
-            raise values.CompleteError(f"{', '.join(missing)} {verb} missing (required with connect: {self.connect})")
+            raise section.CompleteError(f"{', '.join(missing)} {verb} missing (required with connect: {self.connect})")
         if useless := sorted(given.difference(needed, allowed)):
             verb = "has" if len(useless) == 1 else "have"
-            raise values.CompleteError(
+            raise section.CompleteError(
                 f"{', '.join(useless)} {verb} no effect with connect: {self.connect}; expected another `connect`, or no such key"
             )
-        return self
 
 
-class Destination(Frozen):
-    """One Zabbix server or proxy, or one HA cluster of them: `nodes` in the order in which to try them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """One Zabbix server or proxy, or one HA cluster of them: `nodes` in the order in which to try them, `timeout` in s."""
 
-    name: Name = "main"
-    nodes: NodeList
-    timeout: Timeout = 5
-    source_ip: Address | None = None
-    compression: bool = True
-    tls: Tls = Tls()
+    name: str = key(_NAME, default="main")
+    nodes: tuple[Node, ...] = key(
+        both(each(Node.parse), values.filled), missing="every destination needs at least one node"
+    )
+    timeout: int = key(duration_between("1s", "1m"), default=5)
+    source_ip: str | None = key(optional(values.address), default=None)
+    compression: bool = key(flag, default=True)
+    tls: Tls = key(partial(section.read, Tls), default=Tls())
 
     def __str__(self) -> str:
         return f"{self.name} ({', '.join(map(str, self.nodes))})"
 
 
-class PortSettings(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSettings:
     """Which ports are reported, in which states. `exclude` holds ranges, first and last port.
 
     `peaks`: look at accept queues every second. `ephemeral_after` is for how many s a port of the kernel's ephemeral range must be listened on before it is reported,
     `new_per_day` how many new ports are in any 24 hours.
     """
 
-    listening: bool = True
-    local: PortList = ()
-    remote: PortList = ()
-    exclude: PortRangeList = ()
-    states: StateList = (TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
-    limit: Limit = 50
-    ephemeral_after: EphemeralAfter = 3600
-    new_per_day: NewPerDay = 20
-    peaks: bool = True
+    listening: bool = key(flag, default=True)
+    local: tuple[int, ...] = key(_PORTS, default=())
+    remote: tuple[int, ...] = key(_PORTS, default=())
+    exclude: tuple[tuple[int, int], ...] = key(each(values.port_range), default=())
+    states: tuple[TcpState, ...] = key(
+        _STATES, default=(TcpState.ESTABLISHED, TcpState.SYN_RECV, TcpState.TIME_WAIT, TcpState.CLOSE_WAIT)
+    )
+    limit: int = key(values.limit, default=50)
+    ephemeral_after: int = key(duration_between("0s", "7d"), default=3600)
+    new_per_day: int = key(values.new_per_day, default=20)
+    peaks: bool = key(flag, default=True)
 
 
-class ServiceSettings(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
     """Which systemd units are reported, in which states. `exclude` holds patterns of their names; `new_per_day` as of ports."""
 
-    report: bool = True
-    states: StateList = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
-    exclude: PatternList = ()
-    limit: Limit = 50
-    new_per_day: NewPerDay = 20
+    report: bool = key(flag, default=True)
+    states: tuple[TcpState, ...] = key(_STATES, default=(TcpState.ESTABLISHED, TcpState.CLOSE_WAIT))
+    exclude: tuple[str, ...] = key(each(both(text_up_to(255), printable)), default=())
+    limit: int = key(values.limit, default=50)
+    new_per_day: int = key(values.new_per_day, default=20)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceSettings(ServiceSettings):
     """Which other network namespaces are reported, in which states. They are counted through the privileged helper."""
 
-    report: bool = False
+    report: bool = key(flag, default=False)
 
 
-class SpoolSettings(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolSettings:
     """Where samples are queued, and how long: s of age, bytes on the disk.
 
     `keep_rejected` is for how many s the samples of a host stay queued whose values are all rejected.
     """
 
-    path: SpoolPath = Field(default_factory=values.default_spool)
-    max_age: MaxAge = 7 * 86400
-    max_size: Size = 256 * values.MIB
-    keep_rejected: KeepRejected = 3600
+    path: str = key(both(text_up_to(4000), printable, values.spool_path), default_factory=values.default_spool)
+    max_age: int = key(duration_between("1m", "365d"), default=7 * 86400)
+    max_size: int = key(values.size, default=256 * values.MIB)
+    keep_rejected: int = key(duration_between("0s", "7d"), default=3600)
 
 
-class Autoregistration(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autoregistration:
     """What Zabbix's registration actions are told about this host."""
 
-    metadata: Metadata
+    metadata: str = key(  # as long as every version takes it
+        both(text_up_to(255), printable),
+        missing="expected what a registration action looks for, such as Linux tcp-status-sender",
+    )
 
 
-class Settings(Frozen):
+def _destinations(value: object) -> tuple[Destination, ...]:
+    """Return destinations, each with a name of its own. Raises ValueError as a check does."""
+    destinations: tuple[Destination, ...] = both(each(partial(section.read, Destination)), values.filled)(value)
+    names = [destination.name for destination in destinations]
+    for name in names:
+        if names.count(name) > 1:
+            raise section.CompleteError(f"two are named {name!r}; expected a `name` of its own for each")
+    return destinations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
     """The whole configuration; every key has a default.
 
     With `agent_config`, `host` and `destinations` are that file's where they do not stand beside it; `warnings` are lines
     about what it says that is not supported: `FILE: Parameter: what is not, and what follows`.
     """
 
-    host: HostName = Field(default_factory=socket.gethostname, validate_default=True)
-    interval: Interval = 30
-    destinations: Annotated[tuple[Destination, ...], Field(strict=False)] = (
-        Destination.model_validate({"nodes": ["127.0.0.1"]}),
-    )
-    agent_config: AbsolutePath = None
-    autoregistration: Annotated[Autoregistration | None, BeforeValidator(values.not_empty)] = None
-    ports: PortSettings = PortSettings()
-    services: ServiceSettings = ServiceSettings()
-    counters: bool = True
-    name_destinations: bool = True
-    namespaces: NamespaceSettings = NamespaceSettings()
-    spool: SpoolSettings = Field(default_factory=SpoolSettings)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    _warnings: tuple[str, ...] = PrivateAttr(())
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Return the lines of the class's description."""
-        return self._warnings
-
-    @field_validator("destinations")
-    @classmethod
-    def _have_names_of_their_own(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
-        names = [destination.name for destination in values.filled(destinations)]
-        for name in names:
-            if names.count(name) > 1:
-                raise values.CompleteError(f"two are named {name!r}; expected a `name` of its own for each")
-        return destinations
+    host: str = key(both(values.text, values.host_name), default_factory=socket.gethostname)
+    interval: int = key(duration_between("1s", "1h"), default=30)
+    destinations: tuple[Destination, ...] = key(_destinations, default=(Destination(nodes=(Node.parse("127.0.0.1"),)),))
+    agent_config: Path | None = key(values.absolute, default=None)  # can be left out, not left empty
+    autoregistration: Autoregistration | None = key(partial(section.read, Autoregistration), default=None)
+    ports: PortSettings = key(partial(section.read, PortSettings), default=PortSettings())
+    services: ServiceSettings = key(partial(section.read, ServiceSettings), default=ServiceSettings())
+    counters: bool = key(flag, default=True)
+    name_destinations: bool = key(flag, default=True)
+    namespaces: NamespaceSettings = key(partial(section.read, NamespaceSettings), default=NamespaceSettings())
+    spool: SpoolSettings = key(partial(section.read, SpoolSettings), default_factory=SpoolSettings)
+    log_level: str = key(values.word("debug", "info", "warning", "error"), default="info")
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 def load(path: Path | None = None) -> Settings:
@@ -219,37 +210,19 @@ def _is_missing(path: Path) -> bool:
 
 
 def _checked(data: Any, source: str, found: list[str], agent: AgentConfig | None = None) -> Settings:
-    if agent:
-        data = {**agent.settings, **data}
-        found += agent.problems
+    if isinstance(data, dict):
+        data = {"host": socket.gethostname(), **(agent.settings if agent else {}), **data}
+    found += agent.problems if agent else []
     try:
-        settings = Settings.model_validate(data)
-    except ValidationError as error:
-        found += [
-            f"{_place(detail['loc'], source, agent)}: {problems.problem(detail, _keys)}" for detail in error.errors()
-        ]
+        settings = section.read(Settings, data)
+    except section.InsideError as error:
+        found += [f"{_place(location, source, agent)}: {problem}" for location, problem in error.problems]
+    except ValueError as error:
+        found.append(f"{source}: the file: is {section.shown(data)}; {error}")
     if found:
         raise ConfigError(list(dict.fromkeys(found)))  # what an agent's file has once is that of each destination
-    settings._warnings = tuple(agent.warnings) if agent else ()  # noqa: SLF001  ours, and not a key for anybody else
-    return settings
-
-
-_SECTIONS: dict[str, type[Frozen]] = {
-    "autoregistration": Autoregistration,
-    "destinations": Destination,
-    "ports": PortSettings,
-    "services": ServiceSettings,
-    "namespaces": NamespaceSettings,
-    "spool": SpoolSettings,
-    "tls": Tls,
-}
+    return replace(settings, warnings=tuple(agent.warnings)) if agent else settings
 
 
 def _place(location: Sequence[str | int], source: str, agent: AgentConfig | None) -> str:
-    return (agent and agent.place(location)) or f"{source}: {problems.path(location) or 'the file'}"
-
-
-def _keys(location: Sequence[str | int]) -> list[str]:
-    """Return the keys that can stand where `location` does."""
-    owners = [part for part in location[:-1] if isinstance(part, str)]
-    return list((_SECTIONS[owners[-1]] if owners else Settings).model_fields)
+    return (agent and agent.place(location)) or f"{source}: {section.path(location)}"

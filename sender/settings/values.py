@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sender.model import PORTS, TcpState
+from sender.settings.section import CompleteError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +30,9 @@ CREDENTIALS = Path("/run/credentials/tcp-status-sender.service")
 """Where systemd puts the unit's credentials: systemd.exec(5)."""
 
 _MAX_HOST_NAME = 128  # characters; Zabbix manual: API, Host object
-_SHOWN_BITS = 128
 MOST_NAMES = 1000  # of ports, and of units
 _SIZES = {"KiB": 2**10, "MiB": MIB, "GiB": 2**30}
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # Zabbix manual: Appendix, Time suffixes
-
-
-class CompleteError(ValueError):
-    """A wrong value whose message says what was found, too."""
 
 
 def duration(value: object) -> int:
@@ -105,6 +101,50 @@ def new_per_day(value: object) -> int:
     return value
 
 
+def flag(value: object) -> bool:
+    """Return whether something is on."""
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
+
+
+def text(value: object) -> str:
+    """Return text."""
+    if not isinstance(value, str):
+        raise ValueError("expected text, in quotes where YAML takes it for something else")
+    return value
+
+
+def text_up_to(most: int) -> Callable[[object], str]:
+    """Return a check for text of so many characters, or fewer, but not none."""
+
+    def check(value: object) -> str:
+        if not (given := text(value)):
+            raise ValueError("expected at least 1 character")
+        if len(given) > most:
+            raise ValueError(f"expected at most {most} characters")
+        return given
+
+    return check
+
+
+def word(*words: str) -> Callable[[object], str]:
+    """Return a check for one of some words."""
+    *others, last = map(repr, words)
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"expected {', '.join(others)} or {last}")
+        return value
+
+    return check
+
+
+def optional(check: Callable[[object], Any]) -> Callable[[object], Any]:
+    """Return the check of a key that may be left empty, which is as if it were left out."""
+    return lambda value: None if value is None else check(value)
+
+
 def once_each(entries: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return the entries without repetitions."""
     return tuple(dict.fromkeys(entries))
@@ -134,10 +174,11 @@ def default_spool() -> str:
 def key_file(value: object) -> Path:
     """Return a file with a key or a certificate: an absolute path, or a name among systemd's credentials of the unit.
 
-    Those are where $CREDENTIALS_DIRECTORY says, and for whoever is not of the unit, `check` by hand say, where it would.
+    Those are where $CREDENTIALS_DIRECTORY says, and for a command that is not run by the unit, where it would say. An error
+    never shows the value: somebody may have put the key itself in the place of its file.
     """
     if not isinstance(value, str) or not value.isprintable() or not re.fullmatch("/.+|[^/]+", value):
-        raise ValueError("expected an absolute path, or the name of a LoadCredential= of the unit")
+        raise CompleteError("is not a path; expected an absolute path, or the name of a LoadCredential= of the unit")
     return Path(os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS)) / value
 
 
@@ -146,13 +187,6 @@ def absolute(value: object) -> Path:
     if not isinstance(value, str) or not value.isprintable() or not value.startswith("/"):
         raise ValueError("expected an absolute path, such as /etc/zabbix/zabbix_agentd.conf")
     return Path(value)
-
-
-def not_empty(value: object) -> object:
-    """Return the value of a key that turns something on: leaving the key out turns it off, an empty value is an error."""
-    if value is None:
-        raise ValueError("expected keys with values")
-    return value
 
 
 def host_name(name: str) -> str:
@@ -182,16 +216,3 @@ def address(value: object) -> str:
             continue
         return str(value)
     raise ValueError("expected an IP address of this host, such as 192.0.2.10 or 2001:db8::10")
-
-
-def shown(value: object) -> str:
-    """Return what was found, in a few words."""
-    if value is None or value == []:
-        return "empty"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
-        return "a huge number"  # of which Python refuses to make text
-    return repr(value)[:80]

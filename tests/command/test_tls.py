@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CROWD = """
 import json, sys
 from pathlib import Path
+from sender.settings import section
 from sender.settings.schema import Destination
 from lab.uplinks import ISSUER, ITEMS, KEY, SUBJECT, cert, error, psk
 from sender.errors import DeliveryError
@@ -30,7 +31,7 @@ from sender.zabbix.uplink import Uplink
 def resident():
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line)
 
-subjects = [Uplink(Destination.model_validate(each)) for each in json.loads(sys.argv[1])]
+subjects = [Uplink(section.read(Destination, each)) for each in json.loads(sys.argv[1])]
 accepted = [0] * len(subjects)
 for number in range(1200):
     try:
@@ -76,7 +77,7 @@ from sender.zabbix.uplink import Uplink
 from lab.seccomp import refuse_writable_code
 refuse_writable_code()
 tls = {"connect": "psk", "psk_identity": "web", "psk_file": sys.argv[2]}
-subject = Uplink(Destination.model_validate({"nodes": [sys.argv[1]], "tls": tls}))
+subject = Uplink(section.read(Destination, {"nodes": [sys.argv[1]], "tls": tls}))
 print(subject.send([Item(host="h", key="k", value="1", clock=1, ns=1)]))
 """
 

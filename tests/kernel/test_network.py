@@ -14,6 +14,7 @@ from lab.trapper import Trapper
 from lab.watched_daemon import wait_until
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -62,7 +63,7 @@ def namespace() -> Iterator[Namespace]:
 
 def error(namespace: Namespace, *nodes: str, items: list[Item] = ITEMS) -> str:
     """Return what a send from within that must fail says."""
-    subject = Uplink(Destination.model_validate({"nodes": nodes, "timeout": "1s", "compression": False}))
+    subject = Uplink(section.read(Destination, {"nodes": nodes, "timeout": "1s", "compression": False}))
     begin = time.monotonic()
     with pytest.raises(DeliveryError) as raised:
         namespace.call(lambda: subject.send(items))
@@ -96,7 +97,7 @@ def test_the_next_node_where_no_way_leads_to_the_first(namespace: Namespace) -> 
 
     def outcome() -> Outcome:
         with Trapper() as trapper:
-            return Uplink(Destination.model_validate({"nodes": [*nodes, trapper.node], "timeout": "1s"})).send(ITEMS)
+            return Uplink(section.read(Destination, {"nodes": [*nodes, trapper.node], "timeout": "1s"})).send(ITEMS)
 
     assert namespace.call(outcome) == Outcome(accepted=1)
 
@@ -118,7 +119,7 @@ from sender.zabbix.uplink import Uplink
 node, *source_ip = sys.argv[1:]
 settings = {"nodes": [node], "timeout": "2s"} | ({"source_ip": source_ip[0]} if source_ip else {})
 try:
-    print(Uplink(Destination.model_validate(settings)).send([Item(host="h", key="k", value="1", clock=1, ns=1)]))
+    print(Uplink(section.read(Destination, settings)).send([Item(host="h", key="k", value="1", clock=1, ns=1)]))
 except DeliveryError as error:
     print(error)
 """

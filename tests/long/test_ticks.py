@@ -20,6 +20,7 @@ from apscheduler.schedulers import base as schedulers
 from sender.clock import boottime
 from sender.daemon import daemon
 from sender.errors import ConfigError
+from sender.settings import section
 from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Service:
     """A service whose ticks do what the test wants."""
 
     def __init__(self, tick: Callable[[], None] = lambda: None, **settings: Any) -> None:
-        self.settings = Settings.model_validate({"interval": 1, **settings})
+        self.settings = section.read(Settings, {"interval": 1, **settings})
         self.sampling = cast("Sampler", SimpleNamespace(ended=time.monotonic()))
         self.tick = tick
         self.reload: Callable[[], None] = lambda: None
@@ -225,7 +226,7 @@ def test_a_reload_with_another_interval(caplog: pytest.LogCaptureFixture) -> Non
     service = Service(interval=3600)
 
     def reload() -> None:
-        service.settings = Settings.model_validate({"interval": 1, "host": "web-02"})
+        service.settings = section.read(Settings, {"interval": 1, "host": "web-02"})
 
     service.reload = reload
     service.tick = daemon.stop

@@ -16,6 +16,7 @@ from lab.zabbix_stack import ZabbixStack
 from sender.commands import template
 from sender.items import KEYS, TEMPLATE
 from sender.model import Item
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -70,7 +71,7 @@ def older(running: ZabbixStack) -> Iterator[ZabbixStack]:
 
 def accepted(zabbix: ZabbixStack, keys: list[str], value: str) -> int:
     """Send the host a value for each of these keys; return how many are accepted."""
-    uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+    uplink = Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
     return uplink.send([Item(host=HOST, key=key, value=value, clock=int(time.time()), ns=1) for key in keys]).accepted
 
 

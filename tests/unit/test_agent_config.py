@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import string
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,11 +14,10 @@ from hypothesis import strategies as st
 
 from sender.errors import ConfigError
 from sender.settings.agent_conf import AgentConfig
-from sender.settings.schema import Settings, load, sources
+from sender.settings.schema import Settings, Tls, load, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SERVER = "ServerActive=zbx\n"
 
@@ -97,13 +97,13 @@ def test_certificates(agent: Callable[..., Path]) -> None:
     tls = "TLSConnect=cert\nTLSCAFile=/ca\nTLSCertFile=/cert\nTLSKeyFile=/key\nTLSServerCertSubject=CN=Zabbix, server\n"
     path = agent(f"{SERVER}{tls}TLSPSKIdentity=x\nTLSPSKFile=/psk\n")
     (destination,) = load(path).destinations
-    assert destination.tls.model_dump(mode="json", exclude_none=True) == {
-        "connect": "cert",
-        "ca_file": "/ca",
-        "cert_file": "/cert",
-        "key_file": "/key",
-        "server_cert_subject": "CN=Zabbix, server",
-    }
+    assert destination.tls == Tls(
+        connect="cert",
+        ca_file=Path("/ca"),
+        cert_file=Path("/cert"),
+        key_file=Path("/key"),
+        server_cert_subject="CN=Zabbix, server",
+    )
     assert destination.name == "main"
 
 

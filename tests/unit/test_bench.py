@@ -24,7 +24,7 @@ def crowd(size: int) -> Crowd:
     seconds = {"floor": floor_s, "ours": floor_s * 1.05, "command": 0.2, "yardstick": 0.07, "ss": floor_s * 3}
     rows = [contender(name, each) for name, each in seconds.items()]
     parts = [contender("look", 0.0003), contender("counters", 0.0002)]
-    return Crowd(title=f"{size}", size=size, rows=rows, daemon_mb=40, parts=parts)
+    return Crowd(title=f"{size}", size=size, rows=rows, daemon_mb=35, parts=parts)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_slow_look_is_missed(races: Races, part: int, ms: tuple[float, float],
 
 
 @pytest.mark.parametrize(
-    ("small_mb", "large_mb", "words"), [(44, 44, "daemon, MB <= 43"), (38, 40, "MB more with more")]
+    ("small_mb", "large_mb", "words"), [(37, 37, "daemon, MB <= 36"), (33, 35, "MB more with more")]
 )
 def test_a_larger_daemon_is_missed(races: Races, small_mb: float, large_mb: float, words: str) -> None:
     """A daemon that is too large, or grows with the number of sockets, is told of."""

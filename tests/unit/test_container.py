@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from lab import documents
 from lab.command import unit_environment
 from lab.documents import REPOSITORY
 from sender import __version__
+from sender.settings import section
 from sender.settings.files import DEFAULT_PATH
 from sender.settings.schema import Settings
 from sender.settings.values import MIB
@@ -150,14 +152,14 @@ def test_the_map_is_a_configuration(objects: dict[str, Any]) -> None:
     """It is one that the daemon takes, under the name that it looks for; each node keeps its own name."""
     data = objects["ConfigMap"]["data"]
     assert set(data) == {DEFAULT_PATH.name}
-    settings = Settings.model_validate(yaml.safe_load(data[DEFAULT_PATH.name]))
-    assert "host" not in settings.model_fields_set
+    settings = section.read(Settings, yaml.safe_load(data[DEFAULT_PATH.name]))
+    assert settings.host == socket.gethostname()
     assert settings.autoregistration
 
 
 def test_the_spool_has_room(pod: dict[str, Any], objects: dict[str, Any]) -> None:
     """The pod is not evicted for what the daemon may keep: a whole spool, a damaged one beside it, and the journal."""
-    settings = Settings.model_validate(yaml.safe_load(objects["ConfigMap"]["data"][DEFAULT_PATH.name]))
+    settings = section.read(Settings, yaml.safe_load(objects["ConfigMap"]["data"][DEFAULT_PATH.name]))
     (spool,) = (each["emptyDir"] for each in pod["volumes"] if each["name"] == "spool")
     limit, unit = re.fullmatch(r"(\d+)([KMG]i)", spool["sizeLimit"]).groups()  # type: ignore[union-attr]
     assert int(limit) * BYTES[unit] >= 2 * (settings.spool.max_size + 4 * MIB)

@@ -14,6 +14,7 @@ from sender.sampling.guard import DAY_S, FIRST_S, ChurnGuard, GuardMemory
 from sender.sampling.memory import Memory, NameMemory
 from sender.sampling.names import LeftOut
 from sender.sampling.ports import PortTracker
+from sender.settings import section
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def sample(listening: Iterable[int]) -> Snapshot:
 
 def tracker(memory: NameMemory[int] | None = None, now: float = 0.0, **keys: object) -> PortTracker:
     """Ports as the settings `keys` say, after a start at `now`."""
-    return PortTracker(PortSettings.model_validate(keys), memory or NameMemory(), service=str, now=now)
+    return PortTracker(section.read(PortSettings, keys), memory or NameMemory(), service=str, now=now)
 
 
 def local(ports: PortTracker, now: float, *listening: int) -> list[int]:
@@ -137,7 +138,7 @@ def test_settings_that_are_taken_back_lose_nothing() -> None:
     before = local(ports, 0, *services)
     assert before == [*services]
     for changed in ({"limit": 5}, {"exclude": ["8000-8029"]}, {"listening": False}):
-        ports = ports.with_settings(PortSettings.model_validate({"new_per_day": 0, **changed}))
+        ports = ports.with_settings(section.read(PortSettings, {"new_per_day": 0, **changed}))
         assert len(local(ports, 700, *services)) < 30
         ports = ports.with_settings(PortSettings(new_per_day=0))
         assert local(ports, 730, *services) == before

@@ -10,6 +10,7 @@ from sender.commands.check import namespace as subject
 from sender.commands.check.namespace import check_namespace
 from sender.daemon import surroundings
 from sender.kernel import namespaces
+from sender.settings import section
 from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -135,6 +136,6 @@ def test_the_daemon_says_where_owners_are_hidden(
     monkeypatch.setattr("sender.daemon.surroundings.to_know_them", lambda: "Mount them.")
     monkeypatch.setattr("sender.daemon.surroundings.why_unknown", lambda: "it is a container")
     surroundings.warn(Settings())
-    surroundings.warn(Settings.model_validate({"services": {"report": False}}))
+    surroundings.warn(section.read(Settings, {"services": {"report": False}}))
     (line,) = logged()
     assert line.endswith("not reported: it is a container. Mount them.")

@@ -13,6 +13,7 @@ from sender.model import CountedPorts, Listener, Reported, Snapshot, TcpState, V
 from sender.sampling.memory import NameMemory
 from sender.sampling.names import KEEP_S
 from sender.sampling.ports import PortTracker
+from sender.settings import section
 from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ HOUR_S = 3600.0
 
 def settings(**keys: Any) -> PortSettings:
     """As `ports:` in a configuration."""
-    return PortSettings.model_validate(keys)
+    return section.read(PortSettings, keys)
 
 
 def subject(seen: Mapping[int, float] | None = None, **keys: Any) -> PortTracker:

@@ -12,6 +12,7 @@ import pytest
 from lab.trapper import MUTE, Trapper, accept, redirect
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -24,7 +25,7 @@ TAKEN = Outcome(accepted=1)
 
 def uplink(*nodes: str) -> Uplink:
     """Return an uplink to one cluster."""
-    return Uplink(Destination.model_validate({"nodes": nodes, "timeout": "1s"}))
+    return Uplink(section.read(Destination, {"nodes": nodes, "timeout": "1s"}))
 
 
 def to(trapper: Trapper | str, revision: int = 1) -> Any:

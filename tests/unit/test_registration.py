@@ -13,6 +13,7 @@ from lab.registering import KNOWN, METADATA, NOT_FOUND, REQUEST, failed, says
 from lab.trapper import MUTE, Trapper
 from sender.delivery.registration import Pace, Registration, Registrations
 from sender.model import Item
+from sender.settings import section
 from sender.settings.schema import Settings
 from sender.zabbix.uplink import Uplink
 
@@ -29,7 +30,7 @@ def settings(*ports: int, metadata: str | None = METADATA) -> Settings:
     """For host web-01, to the given ports as destinations d0, d1 and so on."""
     destinations = [{"name": f"d{n}", "nodes": [f"127.0.0.1:{port}"]} for n, port in enumerate(ports)]
     wanted = {"autoregistration": {"metadata": metadata}} if metadata else {}
-    return Settings.model_validate({"host": "web-01", "destinations": destinations, **wanted})
+    return section.read(Settings, {"host": "web-01", "destinations": destinations, **wanted})
 
 
 def registration(trapper: Trapper, pace: Pace = QUICK) -> Registration:

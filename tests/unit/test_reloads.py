@@ -19,6 +19,7 @@ from sender.daemon.deliveries import Deliveries
 from sender.delivery.delivery import Delivery
 from sender.errors import DeliveryError
 from sender.model import Item, Outcome
+from sender.settings import section
 from sender.settings.schema import Settings
 from sender.spool.spool import Spool
 
@@ -142,7 +143,7 @@ class World:
             self.most.pop((name, servers.lives[name]), None)
         self.nodes = dict(nodes)
         destinations = [{"name": name, "nodes": [node]} for name, node in nodes.items()]
-        self.deliveries.apply(Settings.model_validate({"interval": 1, "destinations": destinations}), LIMITS)
+        self.deliveries.apply(section.read(Settings, {"interval": 1, "destinations": destinations}), LIMITS)
         for name in set(before) - set(nodes):
             self._see_off(name, before[name])
 
@@ -298,7 +299,7 @@ def test_a_reload_offers_a_rejected_sample_at_once() -> None:
 
     def settings(host: str) -> Settings:
         destinations = [{"name": "d0", "nodes": ["192.0.2.1"]}]
-        return Settings.model_validate({"host": host, "interval": 1, "destinations": destinations})
+        return section.read(Settings, {"host": host, "interval": 1, "destinations": destinations})
 
     deliveries = Deliveries(spool, LIMITS, connect=lambda _: send)
     spool.append(sample(1, host="wrong"))

@@ -11,6 +11,7 @@ from sender.model import Item, Listener, Snapshot, TcpState, Vitals
 from sender.sampling.left_out import how_to_report_more
 from sender.sampling.reporting import Reporting
 from sender.sampling.sampler import Sampler
+from sender.settings import section
 from sender.settings.schema import NamespaceSettings, Settings
 from sender.settings.values import MOST_NAMES
 
@@ -143,7 +144,7 @@ def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
     clock = Clock(0.0)
     kernel = Kernel()
     subject = sampling(kernel, [], clock)
-    subject.apply(Settings.model_validate({"host": "web-01", "interval": 1800, "ports": {"limit": 1}}))
+    subject.apply(section.read(Settings, {"host": "web-01", "interval": 1800, "ports": {"limit": 1}}))
 
     def tick(ports: int) -> list[str]:
         kernel.snapshot = replace(SNAPSHOT, listeners={port: Listener(limit=1) for port in range(1, ports + 1)})
@@ -161,7 +162,7 @@ def test_ports_over_the_limit_are_said(logged: Callable[[], list[str]]) -> None:
 
 def test_the_limit_of_ports_at_its_most() -> None:
     """What cannot be raised is not advised: then ports have to be chosen."""
-    most = Settings.model_validate({"host": "web-01", "ports": {"limit": MOST_NAMES}})
+    most = section.read(Settings, {"host": "web-01", "ports": {"limit": MOST_NAMES}})
     assert "aise" not in how_to_report_more(most.ports.limit, "ports")
     assert "ports.exclude" in how_to_report_more(most.ports.limit, "ports")
 
@@ -194,7 +195,7 @@ def test_a_reload_sends_every_value_again() -> None:
 
 def test_namespaces_that_are_not_wanted_are_not_counted_again(logged: Callable[[], list[str]]) -> None:
     """A reload that turns them off after trouble is no end of the trouble, and says nothing of it."""
-    wanted = SETTINGS.model_copy(update={"namespaces": NamespaceSettings(report=True)})
+    wanted = replace(SETTINGS, namespaces=NamespaceSettings(report=True))
     trouble = replace(SNAPSHOT, namespace_trouble="gone")
     snapshots = iter([trouble, SNAPSHOT])
     sampler = Sampler(

@@ -11,6 +11,7 @@ from sender.model import Item, Snapshot, TcpState, Vitals
 from sender.sampling.reporting import Reporting
 from sender.sampling.sampler import Sampler
 from sender.sampling.services import ServiceNames
+from sender.settings import section
 from sender.settings.schema import Settings
 
 LOOKS_LIKE_NEVER_S = 20.0
@@ -56,7 +57,7 @@ def test_each_name_is_looked_up_once() -> None:
 def test_a_table_that_hangs_delays_no_sample() -> None:
     """All ports of all samples together wait for the patience at most; the names come with the first sample that has them."""
     table, published = Table(), list[tuple[Item, ...]]()
-    settings = Settings.model_validate({"host": "h", "ports": {"listening": False, "local": list(range(1, 51))}})
+    settings = section.read(Settings, {"host": "h", "ports": {"listening": False, "local": list(range(1, 51))}})
     snapshot = Snapshot(clock=1, ns=1, duration_s=0, states=dict.fromkeys(TcpState, 0))
     sampler = Sampler(
         settings,

@@ -20,6 +20,7 @@ from sender.commands.show.tables import destination_lines, local_table, unit_tab
 from sender.kernel.engines import PublishedPorts
 from sender.kernel.sockstat import SocketStat
 from sender.model import CountedPorts, EphemeralPorts, Listener, Look, Reported, Snapshot, TcpState, Usage
+from sender.settings import section
 from sender.settings.schema import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def close_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def settings() -> Settings:
     """Return settings with a port of each kind that has CLOSE."""
     ports = {"listening": False, "local": [443], "remote": [5432], "states": ["CLOSE", "LISTEN"]}
-    return Settings.model_validate({"host": "web-01", "ports": ports})
+    return section.read(Settings, {"host": "web-01", "ports": ports})
 
 
 def test_an_unknown_count_is_a_dash(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +67,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 def test_a_published_port_is_explained(published: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Its zeros are no measurement: people are told where its connections are, and programs its scope."""
-    settings = Settings.model_validate({"host": "web-01", "ports": {"listening": False, "local": [published]}})
+    settings = section.read(Settings, {"host": "web-01", "ports": {"listening": False, "local": [published]}})
     assert show.once(settings, as_json=False) == 0
     (row,) = (line for line in capsys.readouterr().out.splitlines() if "connections are in" in line)
     assert row.startswith("scope container:")
@@ -268,7 +269,7 @@ def test_owners_for_programs() -> None:
 
 def test_check_says_how_many_sockets_have_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     """And where none has one, why."""
-    settings = Settings.model_validate({"host": "web-01", "ports": {"listening": False}})
+    settings = section.read(Settings, {"host": "web-01", "ports": {"listening": False}})
     with socket.create_server(("127.0.0.1", 0)):
         sampler = TrialSampler(settings, DaemonState())
         sampler.take()

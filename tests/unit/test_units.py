@@ -14,6 +14,7 @@ from sender.sampling.left_out import LeftOutLog
 from sender.sampling.memory import Memory, NameMemory
 from sender.sampling.reporting import Reporting
 from sender.sampling.tops import TopTexts, top
+from sender.settings import section
 from sender.settings.schema import ServiceSettings, Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def running(*units: str) -> Snapshot:
 
 def tracker(**keys: object) -> UnitTracker:
     """As `services:` in a configuration."""
-    return UnitTracker(ServiceSettings.model_validate(keys))
+    return UnitTracker(section.read(ServiceSettings, keys))
 
 
 def units(subject: UnitTracker, snapshot: Snapshot, now: float = 0.0) -> list[str]:
@@ -93,7 +94,7 @@ def test_excluded_units_are_left_out() -> None:
     subject = tracker()
     names = ["getty@tty1.service", "nginx.service", "other"]
     assert units(subject, running(*names)) == names
-    subject = subject.with_settings(ServiceSettings.model_validate({"exclude": ["getty@*", "other"]}))
+    subject = subject.with_settings(section.read(ServiceSettings, {"exclude": ["getty@*", "other"]}))
     assert units(subject, running(*names)) == ["nginx.service"]
     assert units(subject, running(), 10.0) == ["nginx.service"]
 
@@ -214,11 +215,11 @@ def test_without_owners_there_is_no_text_about_them(*, is_known: bool) -> None:
 
 def test_a_reload_knows_what_was_known() -> None:
     """Ports and units stay, texts are sent anew, and what the settings say holds at once."""
-    settings = Settings.model_validate({"host": "h"})
+    settings = section.read(Settings, {"host": "h"})
     reporting = Reporting(settings, service=str)
     first = reporting.track(running("a.service"), now=0, wants_discovery=False)
     assert reporting.track(running("a.service"), now=30, wants_discovery=False).texts == {}
-    again = reporting.with_settings(Settings.model_validate({"host": "h", "services": {"states": ["LISTEN"]}}))
+    again = reporting.with_settings(section.read(Settings, {"host": "h", "services": {"states": ["LISTEN"]}}))
     second = again.track(running(), now=60, wants_discovery=False)
     assert (first.units, second.units) == (["a.service"], ["a.service"])
     assert second.unit_states == (TcpState.LISTEN,)
@@ -237,7 +238,7 @@ def test_the_helper_s_trouble_is_said_once(logged: Callable[[], list[str]]) -> N
 
 def test_namespaces_are_reported_by_name() -> None:
     """In the wanted states; one that is gone is reported in zeros, one that there was no time for is not."""
-    settings = Settings.model_validate({"host": "h", "namespaces": {"report": True, "states": ["LISTEN"]}})
+    settings = section.read(Settings, {"host": "h", "namespaces": {"report": True, "states": ["LISTEN"]}})
     reporting = Reporting(settings, service=str)
     assert reporting.wanted.namespaces
 

@@ -14,6 +14,7 @@ import pytest
 
 from sender.model import Item, Outcome
 from sender.sampling.rare import RareValues
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -122,7 +123,7 @@ class Teller:
 
     def __init__(self, zabbix: ZabbixStack) -> None:
         self._zabbix = zabbix
-        self._uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+        self._uplink = Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
         self._begin = int(time.time()) - (SAMPLES + 1) * INTERVAL
         self._rare = {story.host: RareValues() for story in STORIES}
         self.ids = {story.host: zabbix.create_host(story.host, [TEMPLATE]) for story in STORIES}

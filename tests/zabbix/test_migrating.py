@@ -20,6 +20,7 @@ from lab.command import COMMAND
 from lab.documents import REPOSITORY
 from lab.namespace import Namespace
 from sender.model import Item, Outcome
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -68,7 +69,7 @@ class Migrant:
     def send(self) -> Outcome:
         """One value for each of the old keys, as the daemon sends them."""
         self.zabbix.wait_for_items(self.name)
-        uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{self.zabbix.trapper_port}"]}))
+        uplink = Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{self.zabbix.trapper_port}"]}))
         now = int(time.time())
         return uplink.send([Item(host=self.name, key=key, value="20000", clock=now, ns=1) for key in self.ids])
 

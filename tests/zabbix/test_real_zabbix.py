@@ -19,6 +19,7 @@ from lab.trapper import Trapper
 from lab.zabbix_stack import Value
 from sender.items import DISCOVERIES
 from sender.model import Item, Outcome
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -88,7 +89,7 @@ def test_every_state_arrives_in_the_database(zabbix: ZabbixStack, host: str, tmp
     with Namespace(EVERY_STATE) as namespace:
         request = json.loads(namespace.run(COMMAND, "run", "--dry-run", "--once", "--config", settings))
         expected = namespace.report["states"]
-    destination = Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]})
+    destination = section.read(Destination, {"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]})
     sent = len(request["data"])  # in a namespace without the kernel's limits of the whole machine
     assert Uplink(destination).send([Item(**value) for value in request["data"]]) == Outcome(accepted=sent)
     values = {value.key: value.value for value in zabbix.wait_for_history(host, sent - len(DISCOVERIES))}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sender.items import UNIT, UNITS
 from sender.model import Item, Outcome
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -40,6 +41,6 @@ def test_services_have_items_of_their_name(zabbix: ZabbixStack, host: str) -> No
 
 def sent(zabbix: ZabbixStack, host: str, values: dict[str, str]) -> Outcome:
     """Send these values as the daemon would."""
-    uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+    uplink = Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
     now = int(time.time())
     return uplink.send([Item(host=host, key=key, value=value, clock=now, ns=1) for key, value in values.items()])

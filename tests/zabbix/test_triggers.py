@@ -17,6 +17,7 @@ import pytest
 from lab.program import StackError
 from sender.commands import template
 from sender.model import Item, Outcome
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.zabbix.uplink import Uplink
 
@@ -342,7 +343,7 @@ class Hosts:
 
     def __init__(self, zabbix: ZabbixStack) -> None:
         self._zabbix = zabbix
-        self._uplink = Uplink(Destination.model_validate({"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
+        self._uplink = Uplink(section.read(Destination, {"nodes": [f"127.0.0.1:{zabbix.trapper_port}"]}))
         self._now = int(time.time())
         self._ids: dict[str, str] = {}
 

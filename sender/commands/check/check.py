@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def _check_all(path: Path | None) -> list[CheckResult]:
 
 def _config(settings: Settings, path: Path | None) -> list[CheckResult]:
     source = str(path or (DEFAULT_PATH if os.path.lexists(DEFAULT_PATH) else f"the defaults: no {DEFAULT_PATH}"))
-    origin = "" if "host" in settings.model_fields_set else ", this machine's name"
+    origin = "" if settings.host != socket.gethostname() else ", this machine's name"
     found = f"{source}; host {settings.host!r}{origin}"
     return [
         CheckResult(check="config", result="ok", found=found),

@@ -69,7 +69,7 @@ def check_destination(destination: Destination, subject: Subject) -> list[CheckR
         nodes = [_as_standby(found) for found in nodes]
     results = [result for found in nodes for result in found]
     if good and subject.sample:
-        results += check_values(destination.model_copy(update={"nodes": good}), subject)
+        results += check_values(replace(destination, nodes=good), subject)
     else:
         why = "no sample to send" if good else "no node answers"
         results += [CheckResult(check=check, result="skip", found=why) for check in ("host", "keys")]
@@ -115,7 +115,7 @@ class _Steps:
 
 def _check_node(destination: Destination, node: Node) -> list[CheckResult]:
     steps, version = _Steps(node), list[CheckResult]()
-    alone = destination.model_copy(update={"nodes": (node,)})
+    alone = replace(destination, nodes=(node,))
     try:
         _expect_trapper(Uplink(alone, steps.done).ask({"request": "sender data", "data": []}))
         steps.done(Step.PROTOCOL, "a Zabbix trapper answers")

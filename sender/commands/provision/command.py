@@ -16,7 +16,8 @@ from sender.commands.provision.provision import Goal, Provision
 from sender.errors import ConfigError
 from sender.settings import files
 from sender.settings.schema import load
-from sender.settings.values import CompleteError, host_name, shown
+from sender.settings.section import CompleteError, shown
+from sender.settings.values import host_name
 
 if TYPE_CHECKING:
     import argparse

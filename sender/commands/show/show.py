@@ -57,8 +57,8 @@ class Monitor:
         self._is_all = is_all
         self._watch = ListenerWatch(SockDiag().sample, Listeners().look, has_peaks=has_peaks)
         # People see what is there, at once.
-        at_once = {"ephemeral_after": 0, "new_per_day": MOST_NAMES}
-        shown = settings.model_copy(update={"ports": settings.ports.model_copy(update=at_once)})
+        at_once = replace(settings.ports, ephemeral_after=0, new_per_day=MOST_NAMES)
+        shown = replace(settings, ports=at_once)
         self._shown = Reporting(shown, service=service_of)
         memory = daemon_state(settings.spool.path).memory
         self._is_known = (

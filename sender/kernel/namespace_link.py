@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group; unix(7)
 _ROOT = 0
-_PATIENCE_S = 0.25  # with a helper that was met just now, so that a first sample has what there is
+PATIENCE_S = 0.25  # with a helper that was met just now, so that a first sample has what there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,14 @@ class NamedNamespace:
 
 
 class NamespaceLink:
-    """What the helper has passed on, by the namespace's number. For one thread; it waits for a moment when the two have just met.
+    """What the helper has passed on, by the namespace's number. For one thread, which waits `patience_s` at most when it has just met it.
 
     `trouble` is why there is nothing, None while the helper is there.
     """
 
-    def __init__(self, path: Path = PATH) -> None:
+    def __init__(self, path: Path = PATH, *, patience_s: float = PATIENCE_S) -> None:
         self._path = path
+        self._patience_s = patience_s
         self._sock: socket.socket | None = None
         self.held: dict[str, NamedNamespace] = {}
         self.is_listed = False  # whether the helper has told of all that there are
@@ -62,7 +63,7 @@ class NamespaceLink:
         patience_s = 0.0
         if self._sock is None:
             self._connect()
-            patience_s = _PATIENCE_S
+            patience_s = self._patience_s
         deadline = time.monotonic() + patience_s
         for _ in range(_AT_ONCE):
             if self._sock is None:

@@ -64,7 +64,7 @@ class Destination:
     nodes: tuple[Node, ...] = key(
         both(each(Node.parse), values.filled), missing="every destination needs at least one node"
     )
-    timeout: int = key(duration_between("1s", "1m"), default=5)
+    timeout: float = key(duration_between("1s", "1m"), default=5)
     source_ip: str | None = key(optional(values.address), default=None)
     compression: bool = key(flag, default=True)
     tls: Tls = key(partial(section.read, Tls), default=Tls())

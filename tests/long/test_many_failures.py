@@ -25,7 +25,7 @@ def test_ten_thousand_failures_leave_nothing_open(dead_port: int) -> None:
     with Trapper() as trapper, Trapper(lambda _: MUTE) as mute, Trapper() as one, Trapper() as other:
         one.answer = lambda _: redirect(revision=1, address=other.node)
         other.answer = lambda _: redirect(revision=1, address=one.node)
-        impatient = replace(section.read(Destination, {"nodes": [mute.node]}), timeout=0.001)  # type: ignore[arg-type]  # whole seconds take hours
+        impatient = replace(section.read(Destination, {"nodes": [mute.node]}), timeout=0.001)
         subjects = [uplink(dead_port), uplink(one.port), uplink(dead_port, trapper.port), Uplink(impatient)]
         for number in range(10_000):
             trapper.answer = lambda _, number=number: answers[number // len(subjects) % len(answers)]  # type: ignore[misc]

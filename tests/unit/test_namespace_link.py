@@ -81,7 +81,7 @@ def helper(tmp_path: Path) -> Iterator[Helper]:
 def link(tmp_path: Path) -> Iterator[NamespaceLink]:
     """Yield a link to it; nothing that came through it stays open."""
     before = descriptors()
-    link = NamespaceLink(tmp_path / "helper")
+    link = NamespaceLink(tmp_path / "helper", patience_s=0.01)
     yield link
     link.close()
     assert descriptors() <= before
@@ -141,7 +141,7 @@ def test_nothing_but_a_socket_of_sock_diag_is_taken(link: NamespaceLink, helper:
 
 def test_a_helper_that_is_gone_is_looked_for_again(tmp_path: Path) -> None:
     """Its namespaces are let go, as nobody would say when they end; a new one is met at the next sample."""
-    link = NamespaceLink(tmp_path / "helper")
+    link = NamespaceLink(tmp_path / "helper", patience_s=0.01)
     link.update()
     assert "No such file" in (link.trouble or "")
     helper = Helper(tmp_path / "helper")

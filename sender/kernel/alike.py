@@ -15,9 +15,9 @@ Column: TypeAlias = bytes | bytearray  # of each message one byte
 
 
 @lru_cache(maxsize=64)
-def repeated(value: int, count: int, kind: str = "I") -> memoryview:
-    """Return so many times the same number, to be compared with `words` (kind "I") or `halves` ("H")."""
-    return memoryview(array(kind, [value]) * count)
+def repeated(value: int, count: int) -> memoryview:
+    """Return so many times the same number, to be compared with `words`."""
+    return memoryview(array("I", [value]) * count)
 
 
 class Alike(NamedTuple):
@@ -40,10 +40,6 @@ class Alike(NamedTuple):
         """Yield each message as a group of its own."""
         for begin in range(0, self.size, self.room):
             yield Alike(self.buffer[begin : begin + self.room], self.room, self.length)
-
-    def halves(self, offset: int) -> memoryview[int]:
-        """Return of each message the 16 bits at `offset`, a multiple of two."""
-        return memoryview(self.buffer)[: self.size].cast("H")[offset // 2 :: self.room // 2]
 
     def words(self, offset: int) -> memoryview[int]:
         """Return of each message the 32 bits at `offset`, a multiple of four."""

@@ -7,7 +7,6 @@ counted in C's loops, many at a time.
 from __future__ import annotations
 
 import struct
-import sys
 from functools import lru_cache
 from itertools import compress
 from socket import htons, ntohs
@@ -29,6 +28,7 @@ _STATE, _SPORT, _DPORT = 17, 20, 22
 # socket in LISTEN the last two are the accept queue's length and limit (inet_diag_msg_attrs_fill() and
 # tcp_diag_get_info(), net/ipv4).
 _ADDRESSES = "=16xBB2xHH16s16sI12xII"
+_ASKED = struct.Struct("=BH16s")  # idiag_family, idiag_dport, idiag_dst
 _SPECIAL = frozenset({TcpState.LISTEN, TcpState.SYN_SENT})
 _LOOPBACK_DEVICE = 1  # LOOPBACK_IFINDEX, include/net/flow.h: in each network namespace
 
@@ -95,8 +95,9 @@ class SocketCounts:
     def destinations(self) -> dict[str, int]:
         """Return how many sockets in SYN_SENT ask each address and port."""
         found: dict[str, int] = {}
-        for (family, key), count in self._asked.counts.items():
-            destination = with_port(family, key[2:], int.from_bytes(key[:2], sys.byteorder))
+        for key, count in self._asked.counts.items():
+            family, port, address = _ASKED.unpack(key)
+            destination = with_port(family, address, port)
             found[destination] = found.get(destination, 0) + count
         return found
 
@@ -136,7 +137,7 @@ class SocketCounts:
     ) -> None:
         if state == TcpState.SYN_SENT:
             self._hosts.add((family, dst))
-            self._asked.add([(family, dport.to_bytes(2, sys.byteorder) + dst)])
+            self._asked.add([_ASKED.pack(family, dport, dst)])
             return
         if self.ephemeral:
             self.ephemeral.usable.remove(ntohs(sport))

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 _MOST = 1024  # destinations told apart at any moment: a quarter of a MB
 # idiag_family, idiag_state, idiag_sport, idiag_dport, idiag_expires, include/uapi/linux/inet_diag.h
 _FAMILY, _STATE, _SPORT, _DPORT, _EXPIRES = 16, 17, 20, 22, 68
-_KEY = struct.Struct("=H16s16s")  # idiag_dport, idiag_src, idiag_dst
+_KEY = struct.Struct("=BH16s16s")  # idiag_family; idiag_dport, idiag_src, idiag_dst
 _TIME_WAIT_MS = 60_000  # TCP_TIMEWAIT_LEN, include/net/tcp.h
 _IS_TIME_WAIT = bytes(state == TcpState.TIME_WAIT for state in range(256))
 _NONE, _ALL, _SOME = range(3)  # of the 256 ports with one first byte
 
 
 @lru_cache(maxsize=64)
-def _keys(room: int) -> struct.Struct:
-    """Return what takes idiag_family, and those of _KEY as one, from each message."""
-    gap = _DPORT - _FAMILY - 1
-    return struct.Struct(f"={_FAMILY}xB{gap}x{_KEY.size}s{room - _DPORT - _KEY.size}x")
+def _places(room: int, count: int) -> list[slice]:
+    """Return where the keys are in so many messages: from the byte before idiag_dport on."""
+    begins = range(_DPORT - 1, count * room, room)
+    return [slice(begin, begin + _KEY.size) for begin in begins]
 
 
 class BoundedCounts:
@@ -52,10 +52,10 @@ class BoundedCounts:
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self.counts: Counter[tuple[int, bytes]] = Counter()
+        self.counts: Counter[bytes] = Counter()
         self.error = 0
 
-    def add(self, found: Iterable[tuple[int, bytes]]) -> None:
+    def add(self, found: Iterable[bytes]) -> None:
         """Count each of these once."""
         self.counts.update(found)
         if len(self.counts) > self._most:
@@ -156,8 +156,8 @@ class EphemeralCounts:
         """Return how many ports are in use towards the destination that has most of them."""
         merged: Counter[tuple[tuple[int, bytes], tuple[int, bytes], int]] = Counter()
         for counts in (self._counts, self._old):
-            for (family, key), count in counts.counts.items():
-                port, own, remote = _KEY.unpack(key)
+            for key, count in counts.counts.items():
+                family, port, own, remote = _KEY.unpack(key)
                 if counts is self._counts or not (is_loopback(family, own) or is_loopback(family, remote)):
                     merged[plain(family, own), plain(family, remote), port] += count
         if not merged:
@@ -169,7 +169,13 @@ class EphemeralCounts:
 
 
 def _add(counts: BoundedCounts, group: Alike, chosen: Column) -> None:
-    """Count those sockets of a group that are chosen."""
+    """Count those sockets of a group that are chosen.
+
+    Slices of bytes are the cheapest keys that there are, and a key is one where the family stands before the port: in a copy,
+    in the place of the local port's second byte.
+    """
     if 1 in chosen:
-        keys = _keys(group.room).iter_unpack(memoryview(group.buffer)[: group.size])
-        counts.add(compress(keys, chosen) if 0 in chosen else keys)
+        changed = bytearray(memoryview(group.buffer)[: group.size])
+        changed[_DPORT - 1 :: group.room] = group.column(_FAMILY)
+        places, copy = _places(group.room, 1 << len(chosen).bit_length()), bytes(changed)
+        counts.add([copy[place] for place in compress(places, chosen)])

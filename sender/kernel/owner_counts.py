@@ -16,14 +16,16 @@ from sender.kernel.alike import SOCKET_LEN, repeated
 from sender.kernel.id_codes import IdCodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sender.kernel.alike import Alike, Column
 
 CGROUP_ID = 21  # INET_DIAG_CGROUP_ID, include/uapi/linux/inet_diag.h
 
+_AT_ONCE = 4096  # sockets: enough that a step for each cgroup does not matter
 _FEW = 32  # ids: it takes less time to count each than to see which of them occur
 _ATTRIBUTE, _ID = struct.Struct("=HH"), struct.Struct("=Q")  # struct nlattr: length with this head, type
+_BYTES = range(8) if sys.byteorder == "little" else range(7, -1, -1)  # where the bytes of an id are, the lowest first
 _HEAD = struct.Struct("=I")  # the same as one number
 (_ID_HEAD,) = _HEAD.unpack(_ATTRIBUTE.pack(_ATTRIBUTE.size + _ID.size, CGROUP_ID))
 
@@ -31,10 +33,18 @@ _HEAD = struct.Struct("=I")  # the same as one number
 class OwnerCounts:
     """The sockets that have a cgroup, by state and its id."""
 
-    def __init__(self) -> None:
-        self.by_state: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    def __init__(self, *, at_once: int = _AT_ONCE) -> None:
+        self._at_once = at_once
+        self._counts: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._places: dict[int, int] = {}  # of the id's attribute, by the length of a message
         self._codes = IdCodes()
+        self._columns, self._states = [bytearray() for _ in _BYTES], bytearray()  # of sockets not counted yet
+
+    @property
+    def by_state(self) -> Mapping[int, Mapping[int, int]]:
+        """Return how many sockets each cgroup has, by state."""
+        self._count_collected()
+        return self._counts
 
     def count(self, group: Alike, states: Column) -> bool | None:
         """Count the sockets of a group, which are in these states; return whether they have an id, None where only some do.
@@ -44,25 +54,38 @@ class OwnerCounts:
         place = self._place(group)
         if not place:
             return None if place is None else False
-        place += _ATTRIBUTE.size
-        codes = self._codes.of(group, place)
+        buffer, size, room, begin = group.buffer, group.size, group.room, place + _ATTRIBUTE.size
+        for column, byte in zip(self._columns, _BYTES, strict=True):
+            column += buffer[begin + byte : size : room]  # noqa: PLW2901  a bytearray grows in its place
+        self._states += states
+        if len(self._states) >= self._at_once:
+            self._count_collected()
+        return True
+
+    def _count_collected(self) -> None:
+        columns, states = self._columns, self._states
+        self._columns, self._states = [bytearray() for _ in _BYTES], bytearray()
+        if not states:
+            return
+        codes = self._codes.of(columns)
         if codes is None:
-            self._count_each(group, place, states)
-            return True
+            self._count_each(columns, states)
+            return
         ids = self._codes.ids
         for state, found in _by_state(codes, states):
-            by_id = self.by_state[state]
+            by_id = self._counts[state]
             for code in ids if len(ids) <= _FEW else set(found):
                 if count := found.count(code):
                     by_id[ids[code]] += count
-        return True
 
-    def _count_each(self, group: Alike, place: int, states: Column) -> None:
-        """Count the sockets of a group one by one, and know their ids from now on."""
-        low, high = (group.words(place + half).tolist() for half in ((0, 4) if sys.byteorder == "little" else (4, 0)))
-        ids = [first | second << 32 for first, second in zip(low, high, strict=True)]
+    def _count_each(self, columns: Sequence[bytearray], states: bytearray) -> None:
+        """Count sockets one by one, and know their ids from now on."""
+        raw = bytearray(_ID.size * len(states))
+        for column, byte in zip(columns, _BYTES, strict=True):
+            raw[byte :: _ID.size] = column
+        ids = memoryview(raw).cast("Q").tolist()
         for (state, cgroup), count in Counter(zip(states, ids, strict=True)).items():
-            self.by_state[state][cgroup] += count
+            self._counts[state][cgroup] += count
         self._codes = self._codes.with_more(ids)
 
     def _place(self, group: Alike) -> int | None:

@@ -111,10 +111,10 @@ def test_counts_are_bounded_and_never_too_high(found: list[int], most: int) -> N
     """Past its limit of things the count of each is true, or too low by `error` at most; within the limit it is true."""
     counts = BoundedCounts(most)
     for each in found:
-        counts.add([(each, b"")])
+        counts.add([bytes([each])])
     assert len(counts.counts) <= most
     for each, count in Counter(found).items():
-        assert count - counts.error <= counts.counts[each, b""] <= count
+        assert count - counts.error <= counts.counts[bytes([each])] <= count
     if len(set(found)) <= most:
         assert counts.error == 0
 
@@ -123,8 +123,8 @@ def test_among_a_million_destinations_the_worst_is_exact() -> None:
     """Sockets come in the order of a hash. One destination in forty is the same, the others are ever new ones."""
     counts = BoundedCounts()
     for n in range(0, 1_000_000, 250):
-        counts.add((0, b"worst") if each % 40 == 0 else (each, b"") for each in range(n, n + 250))
-    assert counts.counts[0, b"worst"] == 25_000
+        counts.add(b"worst" if each % 40 == 0 else each.to_bytes(4, "big") for each in range(n, n + 250))
+    assert counts.counts[b"worst"] == 25_000
     assert len(counts.counts) <= 1024
 
 

@@ -196,8 +196,7 @@ def test_codes_stand_for_known_ids_alone(known: list[int], found: list[int], oth
     codes, ids = IdCodes(known), [known[place % len(known)] for place in found]
 
     def of(*ids: int) -> bytes | bytearray | None:
-        raw = b"".join(struct.pack("=Q", each) for each in ids)
-        return codes.of(Alike(raw, len(raw), 8), 0)
+        return codes.of([bytes(each >> 8 * byte & 255 for each in ids) for byte in range(8)])
 
     if codes.ids:
         assert [codes.ids[code] for code in of(*ids) or b""] == ids

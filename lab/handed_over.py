@@ -25,6 +25,7 @@ class HandedOver:
         self.sockets: dict[int, socket] = {}
         self.names: dict[int, str] = {}
         self.containers: dict[int, str] = {}
+        self.on_host: dict[str, str] = {}  # names of containers on the host's network, by id
         self.said: list[dict[str, Any]] = []
         try:
             self.connection.connect(str(path))
@@ -52,6 +53,11 @@ class HandedOver:
             assert inode not in self.sockets
             self.sockets[inode] = socket(fileno=descriptors[0])
             self.names[inode], self.containers[inode] = said["name"], said["container"]
+        elif "container" in said:
+            assert said["container"] not in self.on_host
+            self.on_host[said["container"]] = said["name"]
+        elif "gone" in said and said["gone"] in self.on_host:
+            del self.on_host[said["gone"]]
         elif "gone" in said:
             inode = int(said["gone"])
             self.sockets.pop(inode).close()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from sender.kernel.container_ids import container_of
 from sender.kernel.namespaces import container
 from sender.kernel.unit_names import owner_of
 from sender.model import OTHER
@@ -29,24 +30,38 @@ _TO_SEE_THEM = (
 )
 
 
+class _Owner(NamedTuple):
+    """Whose the sockets of a cgroup are, and the id of the container that it is, "" where it is none."""
+
+    name: str
+    container: str
+
+    def named(self, container_names: Mapping[str, str]) -> str:
+        name = container_names.get(self.container)
+        return f"container {name}" if name else self.name
+
+
+_OTHER = _Owner(OTHER, "")
+
+
 class CgroupNames:
     """Whose the sockets of each cgroup are, below the first of `roots` that is the machine's cgroup2."""
 
     def __init__(self, roots: Sequence[Path] = ROOTS) -> None:
         self._roots = roots
-        self._names: dict[int, str] | None = None
+        self._known: dict[int, _Owner] | None = None
 
-    def owners(self, ids: AbstractSet[int]) -> Mapping[int, str] | None:
-        """Return the owner of each cgroup; None where the machine's cgroups cannot be seen."""
-        if self._names is None or not ids <= self._names.keys():
+    def owners(self, ids: AbstractSet[int], container_names: Mapping[str, str]) -> Mapping[int, str] | None:
+        """Return the owner of each cgroup; None where the machine's cgroups cannot be seen. Names of containers are by their id."""
+        if self._known is None or not ids <= self._known.keys():
             root = find_root(self._roots)
             if root is None:
                 return None
-            tree, known = dict(_tree(root)), self._names or {}
+            tree, known = dict(_tree(root)), self._known or {}
             # On a machine of 32 bits a directory's number is half of the id.
-            found = {each: tree.get(each) or tree.get(each & _LOW) or known.get(each, OTHER) for each in ids}
-            self._names = {**tree, **found}
-        return self._names
+            found = {each: tree.get(each) or tree.get(each & _LOW) or known.get(each, _OTHER) for each in ids}
+            self._known = {**tree, **found}
+        return {each: self._known[each].named(container_names) for each in ids}
 
 
 def find_root(roots: Sequence[Path] = ROOTS) -> Path | None:
@@ -83,9 +98,9 @@ def _has_directories(place: Path) -> bool:
     return False
 
 
-def _tree(root: Path) -> Iterator[tuple[int, str]]:
+def _tree(root: Path) -> Iterator[tuple[int, _Owner]]:
     """Yield id and owner of every cgroup."""
-    yield _ROOT_ID, OTHER
+    yield _ROOT_ID, _OTHER
     below = [(str(root), "")]
     while below:
         directory, path = below.pop()
@@ -94,4 +109,5 @@ def _tree(root: Path) -> Iterator[tuple[int, str]]:
                 if entry.is_dir(follow_symlinks=False):
                     within = f"{path}/{entry.name}"
                     below.append((entry.path, within))
-                    yield entry.inode(), owner_of(within)
+                    container = container_of(f"0::{within}")
+                    yield entry.inode(), _Owner(owner_of(within), container.id if container else "")

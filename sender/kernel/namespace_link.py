@@ -31,6 +31,7 @@ _MOST = 512  # namespaces, as the helper has it: half of the descriptors that sy
 _AT_ONCE = 2000  # packets read at once: a helper that talks without end delays no sample
 _NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,20}")
+_CONTAINER = re.compile(r"[0-9a-f]{64}")
 _CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group; unix(7)
 _ROOT = 0
 PATIENCE_S = 0.25  # with a helper that was met just now, so that a first sample has what there is
@@ -55,6 +56,7 @@ class NamespaceLink:
         self._patience_s = patience_s
         self._sock: socket.socket | None = None
         self.held: dict[str, NamedNamespace] = {}
+        self.container_names: dict[str, str] = {}  # of those on the host's network, by id
         self.is_listed = False  # whether the helper has told of all that there are
         self.trouble: str | None = None
 
@@ -98,6 +100,7 @@ class NamespaceLink:
             self.trouble = f"{self._path} is not root's"
             return
         self._sock, self.trouble = sock, None
+        self.container_names.clear()  # until here the last ones are the best that there are
 
     def _receive(self, link: socket.socket) -> bool:
         """Take in one packet; return whether there may be more."""
@@ -125,25 +128,39 @@ class NamespaceLink:
     def _take_in(self, packet: bytes, socks: list[socket.socket]) -> bool:
         """Take in what a packet says; return whether it is understood."""
         said = _said(packet)
-        number, gone, listed = said.get("namespace"), said.get("gone"), said.get("listed")
-        if isinstance(gone, str):
-            if gone in self.held:
-                self.held.pop(gone).sock.close()
-            return True
-        if isinstance(listed, int):
+        name, number, container = said.get("name"), said.get("namespace"), said.get("container")
+        if isinstance(gone := said.get("gone"), str):
+            self._let_go(gone)
+        elif isinstance(said.get("listed"), int):
             self.is_listed = True
-            return True
-        name = said.get("name")
-        if not (
-            isinstance(number, str) and isinstance(name, str) and _NUMBER.fullmatch(number) and _NAME.fullmatch(name)
-        ):
+        elif not (isinstance(name, str) and _NAME.fullmatch(name)):
             return False
-        if number in self.held:
-            self.held.pop(number).sock.close()
-        if len(socks) != 1 or not _is_sock_diag(socks[0]) or len(self.held) >= _MOST:
-            return False
-        self.held[number] = NamedNamespace(name, socks[0])
+        elif isinstance(number, str):
+            return self._hold(number, name, socks)
+        else:
+            return isinstance(container, str) and self._call(container, name)
         return True
+
+    def _let_go(self, gone: str) -> None:
+        """Let go of a namespace or of a container's name."""
+        if gone in self.held:
+            self.held.pop(gone).sock.close()
+        self.container_names.pop(gone, None)
+
+    def _hold(self, number: str, name: str, socks: list[socket.socket]) -> bool:
+        """Hold a namespace; return whether it is one."""
+        self._let_go(number)
+        is_one = _NUMBER.fullmatch(number) and len(socks) == 1 and _is_sock_diag(socks[0]) and len(self.held) < _MOST
+        if is_one:
+            self.held[number] = NamedNamespace(name, socks[0])
+        return bool(is_one)
+
+    def _call(self, container: str, name: str) -> bool:
+        """Note a container's name; return whether it is one."""
+        is_one = _CONTAINER.fullmatch(container) and len(self.container_names) < _MOST
+        if is_one:
+            self.container_names[container] = name
+        return bool(is_one)
 
 
 def _sockets(descriptors: Iterable[int]) -> Iterator[socket.socket]:

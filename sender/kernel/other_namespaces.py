@@ -42,6 +42,11 @@ class OtherNamespaces:
         """Return why no namespace is counted, None while they are."""
         return self._link.trouble or (None if self._link.is_listed else "the helper has not said which there are")
 
+    @property
+    def container_names(self) -> Mapping[str, str]:
+        """Return the names of the containers on the host's own network, by id."""
+        return self._link.container_names
+
     def count(self) -> tuple[dict[str, Mapping[TcpState, int]] | None, frozenset[str]]:
         """Return the sockets of each namespace by state, those of one name together, and the names that could not be counted.
 

@@ -43,7 +43,8 @@ _ATTEMPTS = 3
 class SockDiag:
     """Counts the sockets of the calling thread's network namespace; needs no privilege. For one thread at a time.
 
-    `ways` are tried in order until the kernel accepts one; `time_ns` is the wall clock. `exchange` asks it.
+    `ways` are tried in order until the kernel accepts one; `time_ns` is the wall clock. `exchange` asks it, `others` counts the
+    machine's other network namespaces.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class SockDiag:
         *,
         time_ns: Callable[[], int] = time.time_ns,
         exchange: Exchange | None = None,
+        others: OtherNamespaces | None = None,
     ) -> None:
         self._ways = ways
         self._time_ns = time_ns
@@ -61,7 +63,7 @@ class SockDiag:
         )
         self._published = PublishedPorts()
         self._cgroups = CgroupNames()
-        self._others = OtherNamespaces()
+        self._others = others or OtherNamespaces()
 
     def sample(self, wanted: CountedPorts | None = None) -> Snapshot:
         """Count every TCP socket by state and, for ports that are `wanted`, by port, and return the counts.
@@ -77,10 +79,10 @@ class SockDiag:
         wanted = wanted or CountedPorts()
         bound = self._bound.latest(stat.of_machine)
         listed, counts = by_best_way(self._ways, partial(self._whole, wanted=wanted))
-        found = self._with_owners(_with_bound(listed, bound, wanted), counts, bound)
+        found = self._with_others(_with_bound(listed, bound, wanted), is_wanted=wanted.namespaces)
+        found = self._with_owners(found, counts, bound)
         mptcp = None if stat.mptcp is None else self._mptcp(stat.mptcp)
         found = replace(found, time_wait_sockets=stat.time_wait, unhashed=stat.unhashed, mptcp=mptcp)
-        found = self._with_others(found, is_wanted=wanted.namespaces)
         if not wanted.counters:
             return found
         orphans, memory = usage(stat)
@@ -89,7 +91,7 @@ class SockDiag:
     def _with_owners(self, snapshot: Snapshot, counts: SocketCounts, bound: SocketCounts | None) -> Snapshot:
         """Return the snapshot with the owners of its sockets, where they are wanted and can be known."""
         ids, of_bound = cgroups_of(counts), cgroups_of(bound) if bound else None
-        names = None if ids is None else self._cgroups.owners(ids | (of_bound or set()))
+        names = None if ids is None else self._cgroups.owners(ids | (of_bound or set()), self._others.container_names)
         if names is None:
             return snapshot
         owner_of_port = port_owners(counts.cgroups, names)

@@ -19,7 +19,10 @@ from lab.command import COMMAND, tcp_status_sender, until
 from lab.handed_over import HandedOver, network_namespace
 from lab.namespace import LOOPBACK, Namespace
 from lab.program import POLL_S
-from sender.model import TcpState
+from sender.kernel.namespace_link import NamespaceLink
+from sender.kernel.other_namespaces import OtherNamespaces
+from sender.kernel.sock_diag import SockDiag
+from sender.model import CountedPorts, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,6 +190,40 @@ def test_what_a_namespace_is_called(served: Served) -> None:
         assert {"gone": str(container)} in client.said
         served.run("rm", file)
         wait_for(lambda: served.told(client).get(container) == f"docker-{ID[:12]}", "the name without the file")
+
+
+CLOSE_WAIT = """
+import json, socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+clients = [socket.create_connection(server.getsockname()) for _ in range(7)]
+accepted = [server.accept()[0] for _ in clients]
+for each in clients:
+    each.close()
+print(json.dumps({}), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_container_on_the_host_s_network_is_named(served: Served) -> None:
+    """Its sockets are among the host's own, and its name is in the place of its engine's."""
+    write = 'mkdir -p "/var/lib/docker/containers/$1" && printf %s "$2" >"/var/lib/docker/containers/$1/config.v2.json"'
+    served.run("sh", "-c", write, "sh", ID, '{"Name": "/shop"}')
+    others = OtherNamespaces(NamespaceLink(served.path))
+    kernel, wanted = SockDiag(others=others), CountedPorts(owners=True, namespaces=True)
+    with Cgroup() as cgroup:
+        place = entering(cgroup.make(f"docker-{ID}.scope"), sys.executable, "-c", CLOSE_WAIT)
+        with subprocess.Popen(place, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout
+            assert holder.stdout.readline()
+
+            def of_shop() -> int:
+                owners = kernel.sample(wanted).owners
+                assert owners is not None
+                return owners[TcpState.CLOSE_WAIT].get("container shop", 0)
+
+            wait_for(lambda: of_shop() == 7, "the helper has told its name")
+            holder.communicate()
+    others.close()
 
 
 def test_a_namespace_without_processes(served: Served) -> None:

@@ -32,7 +32,7 @@ OWNERS = {
     "rich": {"commands/show/show", "commands/show/tables"},
 }
 PURE = {
-    "commands/namespaces/container_ids",
+    "kernel/container_ids",
     "commands/namespaces/packets",
     "commands/provision/uuids",
     "commands/show/events",

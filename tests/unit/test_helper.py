@@ -16,7 +16,7 @@ import pytest
 from lab.handed_over import HandedOver
 from sender.commands.namespaces import command, listening, packets
 from sender.commands.namespaces import helper as subject
-from sender.commands.namespaces.finder import Found
+from sender.commands.namespaces.finder import Found, Sight
 from sender.commands.namespaces.helper import FULL_S, MOST_CLIENTS, MOST_NAMESPACES, Helper
 from sender.errors import SenderError
 
@@ -37,6 +37,7 @@ class Stage:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.found: dict[int, Found] = {}
+        self.containers: dict[str, str] = {}
         self.now = 0.0
         self.users = {os.getuid()}
         self.looks = 0
@@ -46,10 +47,10 @@ class Stage:
             self.place, may_have=lambda user: user in self.users, find=self.find, monotonic=lambda: self.now
         )
 
-    def find(self) -> dict[int, Found]:
+    def find(self) -> Sight:
         """Return what there is now."""
         self.looks += 1
-        return self.found
+        return Sight(namespaces=self.found, containers=self.containers)
 
     def turn(self, seconds: float = 0.0) -> None:
         """Let time go by, and the helper do what there is to do. One that is to have a client never waits here."""
@@ -91,6 +92,7 @@ def test_packets_are_as_documented() -> None:
     """One JSON object each, and none is longer than 4096 bytes, whatever a name is."""
     assert packets.handed_over(4026532177, "web", "") == b'{"namespace": "4026532177", "name": "web", "container": ""}'
     assert packets.gone(4026532177) == b'{"gone": "4026532177"}'
+    assert packets.named("ab" * 32, "web") == b'{"container": "%s", "name": "web"}' % (b"ab" * 32)
     assert packets.listed(3) == b'{"listed": 3}'
     assert len(packets.handed_over(2**64, "/" * 64, "a" * 64)) <= packets.MOST_SAID
 
@@ -107,6 +109,19 @@ def test_a_client_gets_the_list_and_then_what_changes(stage: Stage) -> None:
     stage.turn(1)
     assert client.hear_all().names == {8: "db-1", 9: "new"}
     assert client.said[3:5] == [{"gone": "7"}, {"gone": "8"}]
+
+
+def test_containers_on_the_host_s_network_have_names(stage: Stage) -> None:
+    """They come without a socket, ahead of the list; one that is gone, or has another name, is told."""
+    web, db = "ab" * 32, "cd" * 32
+    stage.containers = {web: "web", db: "db"}
+    client = stage.client().hear_list()
+    assert client.on_host == {web: "web", db: "db"}
+    stage.containers = {db: "db-1"}
+    stage.turn(10)
+    assert client.hear_all().on_host == {db: "db-1"}
+    stage.turn(10)
+    assert len(client.hear_all().said) == 6
 
 
 def test_what_does_not_change_is_not_said(stage: Stage) -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.commands.namespaces.container_ids import Container, container_of, fit
 from sender.commands.namespaces.container_names import ContainerNames
-from sender.commands.namespaces.finder import Finder
+from sender.commands.namespaces.finder import Finder, Sight
 from sender.errors import KernelError
+from sender.kernel.container_ids import Container, container_of, fit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,8 +167,11 @@ class Machine:
 
     def found(self) -> list[tuple[int, str, str]]:
         """Return inode, name and container of what is found, in its order."""
-        finder = Finder(ContainerNames(self.root), proc=self.proc, mounts=self.mounts)
-        return [(each.inode, each.name, each.container) for each in finder.find().values()]
+        return [(each.inode, each.name, each.container) for each in self.sight().namespaces.values()]
+
+    def sight(self) -> Sight:
+        """Return all that is found."""
+        return Finder(ContainerNames(self.root), proc=self.proc, mounts=self.mounts).find()
 
 
 @pytest.fixture
@@ -194,6 +197,15 @@ def test_a_namespace_is_called_by_its_container(machine: Machine) -> None:
     machine.process(10, 11, f"/system.slice/docker-{ID}.scope", started=2)
     machine.process(11, 12, f"/system.slice/docker-{OTHER}.scope", started=3)
     assert machine.found() == [(11, "web", ID), (12, f"docker-{OTHER[:12]}", OTHER)]
+
+
+def test_containers_on_the_host_s_network_have_names(machine: Machine) -> None:
+    """By their engine's files, whatever process it is; what has no name there is left to its cgroup."""
+    machine.process(10, FIRST, f"/system.slice/docker-{ID}.scope")
+    machine.process(11, OWN, f"/system.slice/docker-{ID}.scope/worker")
+    machine.process(12, FIRST, f"/system.slice/docker-{OTHER}.scope")
+    machine.process(13, FIRST, "/system.slice/nginx.service")
+    assert machine.sight() == Sight(namespaces={}, containers={ID: "web"})
 
 
 def test_a_namespace_is_called_by_its_oldest_process(machine: Machine) -> None:

@@ -106,6 +106,34 @@ def test_what_is_passed_on_is_held(link: NamespaceLink, helper: Helper) -> None:
     assert (names(link), link.is_listed, link.trouble) == ({"2": "shop/db-0"}, True, None)
 
 
+def test_containers_on_the_host_s_network_have_names(tmp_path: Path, link: NamespaceLink, helper: Helper) -> None:
+    """Until the helper says that one is gone; a helper that ends leaves the last names, the next one has its own."""
+    web, db = "ab" * 32, "cd" * 32
+    helper.meet(link)
+    helper.say({"container": web, "name": "web"})
+    helper.say({"container": db, "name": "db"})
+    helper.say({"gone": web})
+    assert (names(link), link.container_names, link.trouble) == ({}, {db: "db"}, None)
+    helper.leave()
+    assert (names(link), link.container_names) == ({}, {db: "db"})
+    (tmp_path / "helper").unlink()
+    again = Helper(tmp_path / "helper")
+    again.meet(link)
+    assert link.container_names == {}
+    again.leave()
+
+
+def test_no_more_names_are_kept_than_a_helper_has(link: NamespaceLink, helper: Helper) -> None:
+    """Names without end are no helper's."""
+    helper.meet(link)
+    for number in range(513):
+        link.update()
+        helper.say({"container": f"{number:064x}", "name": "web"})
+    link.update()
+    assert len(link.container_names) == 512
+    assert "nobody understands" in (link.trouble or "")
+
+
 GARBAGE = [
     b"\xff\xfe",
     b"[" * 4000,
@@ -117,6 +145,10 @@ GARBAGE = [
     {"namespace": "5", "name": "x" * 65},
     {"namespace": "../5", "name": "web"},
     {"listed": "5"},
+    {"container": "5", "name": "web"},
+    {"container": 5, "name": "web"},
+    {"container": "ab" * 32, "name": "a,b"},
+    {"container": "ab" * 32},
 ]
 
 

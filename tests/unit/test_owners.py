@@ -153,6 +153,24 @@ def test_a_path_says_whose_it_is(path: str, owner: str) -> None:
     assert owner_of(path) == owner
 
 
+def test_a_container_s_sockets_are_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On the host's network, by the name that the helper has told; without one, they are its engine's."""
+    known, unknown = "ab" * 32, "cd" * 32
+    places = [
+        f"system.slice/docker-{known}.scope",
+        f"system.slice/docker-{unknown}.scope",
+        "system.slice/nginx.service",
+    ]
+    for place in places:
+        (tmp_path / place).mkdir(parents=True)
+    ids = [(tmp_path / place).stat().st_ino for place in places]
+    monkeypatch.setattr("sender.kernel.cgroups.find_root", lambda _: tmp_path)  # its number is not that of a machine's
+    names = CgroupNames()
+    assert names.owners(set(ids), {}) == dict(zip(ids, ["docker", "docker", "nginx.service"], strict=True))
+    told = names.owners(set(ids), {known: "web"})
+    assert told == dict(zip(ids, ["container web", "docker", "nginx.service"], strict=True))
+
+
 def test_where_there_are_no_cgroups_it_says_why(tmp_path: Path) -> None:
     """Cgroup v1 alone has nothing to tell; a tree whose root is not the machine's is a container's own."""
     (tmp_path / "v1" / "memory").mkdir(parents=True)
@@ -161,7 +179,7 @@ def test_where_there_are_no_cgroups_it_says_why(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "cgroup.controllers").touch()
     assert "container" in (why_unknown([tmp_path / "own"]) or "")
-    assert CgroupNames([tmp_path / "v1", tmp_path / "own"]).owners({1}) is None
+    assert CgroupNames([tmp_path / "v1", tmp_path / "own"]).owners({1}, {}) is None
     (tmp_path / "none").mkdir()
     assert "no cgroups are mounted" in (why_unknown([tmp_path / "none", tmp_path / "missing"]) or "")
 

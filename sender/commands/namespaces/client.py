@@ -10,7 +10,7 @@ from sender.commands.namespaces import packets
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sender.commands.namespaces.finder import Found
+    from sender.commands.namespaces.finder import Found, Sight
 
 
 class Client:
@@ -32,6 +32,7 @@ class Client:
         self.has_list = False
         self._make_socket, self._monotonic = make_socket, monotonic
         self._told: dict[int, Found] = {}
+        self._named: dict[str, str] = {}
 
     @property
     def count(self) -> int:
@@ -48,13 +49,23 @@ class Client:
             return False
         return not flags & MSG_TRUNC and packets.is_sound(heard)
 
-    def tell(self, found: Mapping[int, Found]) -> None:
+    def tell(self, sight: Sight) -> None:
         """Tell what has changed, as far as the connection takes it. Raises OSError where nobody is there any more."""
         try:
-            self._tell(found)
+            self._name(sight.containers)
+            self._tell(sight.namespaces)
         except BlockingIOError:
             if self.full_since is None:
                 self.full_since = self._monotonic()
+
+    def _name(self, containers: Mapping[str, str]) -> None:
+        for container in [each for each, name in self._named.items() if containers.get(each) != name]:
+            self._send(packets.gone(container))
+            del self._named[container]
+        for container, name in containers.items():
+            if container not in self._named:
+                self._send(packets.named(container, name))
+                self._named[container] = name
 
     def _tell(self, found: Mapping[int, Found]) -> None:
         for inode in [inode for inode, each in self._told.items() if found.get(inode) != each]:

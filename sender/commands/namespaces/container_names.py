@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sender.commands.namespaces.container_ids import Container
+    from sender.kernel.container_ids import Container
 
 _MOST_BYTES = 8_000_000  # of a file
 _MOST_KEPT = 4096

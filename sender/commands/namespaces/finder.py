@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sender.commands.namespaces.container_ids import container_of, fit
 from sender.errors import KernelError
+from sender.kernel.container_ids import container_of, fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +36,14 @@ class Found:
     container: str = ""
     path: str = field(compare=False)
     rank: tuple[bool, bool, int] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What there is: network namespaces by inode, in the order of their `rank`; names of containers on the host's network, by id."""
+
+    namespaces: Mapping[int, Found]
+    containers: Mapping[str, str]
 
 
 class Finder:
@@ -60,11 +68,13 @@ class Finder:
                 return self._namespace_of("2")
             raise
 
-    def find(self) -> Mapping[int, Found]:
-        """Return the namespaces by inode, those that the administrator or an engine has made first, then the older ones."""
+    def find(self) -> Sight:
+        """Return what there is: namespaces that the administrator or an engine has made first, then the older ones."""
         mounted, inside = self._mounted(), self._inside()
+        ours = [process for inode in self._ours for process in inside.pop(inode, ())]
         found = [self._describe(inode, mounted.get(inode, ""), inside.get(inode, ())) for inode in mounted | inside]
-        return {each.inode: each for each in sorted(filter(None, found), key=lambda each: each.rank)}
+        ranked = sorted(filter(None, found), key=lambda each: each.rank)
+        return Sight(namespaces={each.inode: each for each in ranked}, containers=self._named(ours))
 
     def _mounted(self) -> dict[int, str]:
         """Return what `ip netns` calls the namespaces that it has mounted."""
@@ -78,12 +88,11 @@ class Finder:
         return found
 
     def _inside(self) -> dict[int, list[str]]:
-        """Return the processes in each namespace that is not ours."""
+        """Return the processes in each namespace, ours among them."""
         found: dict[int, list[str]] = {}
         for process in filter(str.isdigit, os.listdir(self._proc)):  # noqa: PTH208
             with suppress(OSError):  # it has ended
-                if (inode := self._namespace_of(process)) not in self._ours:
-                    found.setdefault(inode, []).append(process)
+                found.setdefault(self._namespace_of(process), []).append(process)
         return found
 
     def _namespace_of(self, process: str) -> int:
@@ -108,6 +117,12 @@ class Finder:
             path=f"{self._mounts}/{mount}" if mount else f"{self._proc}/{process}/ns/net",
             rank=(not mount, not container, started),
         )
+
+    def _named(self, processes: Sequence[str]) -> dict[str, str]:
+        """Return the names of the containers that these processes are in, by id; of a container without a name nothing."""
+        containers = set(filter(None, (container_of(self._text(process, "cgroup")) for process in processes)))
+        names = {each.id: self._names.name_of(each) for each in sorted(containers)}
+        return {container: fit(name) for container, name in names.items() if name}
 
     def _starts(self, processes: Sequence[str]) -> Iterator[tuple[int, str]]:
         """Yield when each process that is still there was started, in ticks since the machine was: proc_pid_stat(5)."""

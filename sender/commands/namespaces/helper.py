@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from sender.commands.namespaces.client import Client
 from sender.commands.namespaces.entering import socket_in
+from sender.commands.namespaces.finder import Sight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sender.commands.namespaces.finder import Found
 
@@ -44,14 +45,14 @@ class Helper:
         listening: socket,
         *,
         may_have: Callable[[int], bool],
-        find: Callable[[], Mapping[int, Found]],
+        find: Callable[[], Sight],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._listening, self._may_have, self._find, self._monotonic = listening, may_have, find, monotonic
         self._selector = DefaultSelector()
         self._selector.register(listening, EVENT_READ)
         self._clients: list[Client] = []
-        self._found: Mapping[int, Found] = {}
+        self._sight = Sight(namespaces={}, containers={})
         self._last_look = self._due = float("-inf")
         self._refused = 0
         self._seldom = _Seldom(monotonic)
@@ -126,9 +127,12 @@ class Helper:
     def _look(self) -> None:
         """Find what there is, and tell it."""
         found = self._find()
-        if len(found) > MOST_NAMESPACES and self._seldom.may("find"):
-            _LOG.warning("there are %d network namespaces; %d of them are handed over", len(found), MOST_NAMESPACES)
-        self._found = dict(islice(found.items(), MOST_NAMESPACES))
+        if (count := len(found.namespaces)) > MOST_NAMESPACES and self._seldom.may("find"):
+            _LOG.warning("there are %d network namespaces; %d of them are handed over", count, MOST_NAMESPACES)
+        self._sight = Sight(
+            namespaces=dict(islice(found.namespaces.items(), MOST_NAMESPACES)),
+            containers=dict(islice(found.containers.items(), MOST_NAMESPACES)),
+        )
         self._last_look = self._monotonic()
         self._due = self._last_look + PERIOD_S
         for client in list(self._clients):
@@ -137,7 +141,7 @@ class Helper:
     def _tell(self, client: Client) -> None:
         had_list = client.has_list
         try:
-            client.tell(self._found)
+            client.tell(self._sight)
         except OSError:
             self._end(client, "it has ended")
             return

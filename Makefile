@@ -39,7 +39,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb image soak soak-faults soak-inputs clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb image soak soak-faults soak-inputs soak-namespaces clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -132,6 +132,10 @@ soak-faults: $(NEWEST)/installed ## as root: random faults around a sample every
 soak-inputs: $(NEWEST)/installed ## as root: trouble made for real raises its problem at a real Zabbix, and ends it; half an hour
 	@.ci/packages $(TEST_PACKAGES)
 	$(NEWEST)/bin/pytest -s tests/soak/test_inputs.py
+
+soak-namespaces: $(NEWEST)/installed ## as root: 200 network namespaces come and go beside a sample every second for 5 minutes, or MINUTES=
+	@.ci/packages iproute2 util-linux
+	$(NEWEST)/bin/pytest -s tests/soak/test_many_namespaces.py
 
 bench-disturbance: $(NEWEST)/installed ## as root: how long connect() takes while the sockets are counted; CONNECTIONS= for more than 88,000
 	@.ci/packages python3-venv iproute2 util-linux

@@ -109,12 +109,14 @@ def in_process(stack: ExitStack, expected: Mapping[str, int], name: str = "ours"
 
 
 def parts(stack: ExitStack) -> list[Contender]:
-    """Enter what the daemon does beside the dump: a look at the listeners, and the kernel's counters."""
+    """Enter what the daemon does beside the dump: a look at the listeners, the kernel's counters, another network namespace."""
     look = Sampler(stack, {"LISTEN": LISTENING}, "look")
+    other = Sampler(stack, {"namespaces": 1}, "namespace")
     counters = Sampler(stack, {"counters": len(TCP_COUNTERS) + len(TCP_EXT_COUNTERS), "usage": 2}, "counters")
     return [
         Contender("ours: a look at the listeners", "look", lambda: look.take("look"), lambda: look.peak("look")),
         Contender("ours: the counters", "read", lambda: counters.take("counters"), lambda: counters.peak("counters")),
+        Contender("ours: another namespace", "dump", lambda: other.take("namespace"), lambda: other.peak("namespace")),
     ]
 
 

@@ -19,6 +19,7 @@ NOTES = (
     "first line: also a whole command, until its first line of output.",
     "all of it: with owners, ports that are listened on, ephemeral ports and counters, as the daemon samples by default.",
     "look: the listening sockets alone, once a second between two samples. read: the kernel's counters, with each sample.",
+    "dump: another network namespace, which is empty, with each sample where namespaces are reported.",
     "scrape: one HTTP request to a running exporter.",
     "Python: import asyncio: how long a Python takes to start on this machine, whatever it then does.",
     "Rounds are interleaved, ratios are medians of those within a round, and the slow sit out most rounds.",
@@ -31,7 +32,7 @@ LOOK, COUNTERS = range(2)  # its parts
 class Crowd:
     """A crowd of `size` sockets, who counted it, and the memory of a daemon that lived with it.
 
-    `parts` are what our daemon does beside the count: a look at the listeners, and the counters.
+    `parts` are what our daemon does beside the count: a look at the listeners, the counters, another network namespace.
     """
 
     title: str

@@ -7,7 +7,9 @@ JSON: the seconds that it took, those of the processor, and the counts by state.
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -107,6 +109,26 @@ def counters() -> Sampler:
     return read
 
 
+def namespace() -> Sampler:
+    """Count one other network namespace as the daemon does, through a socket that was made there; nobody else has sockets in it."""
+    link, others = import_module("sender.kernel.namespace_link"), import_module("sender.kernel.other_namespaces")
+    socket_in = import_module("sender.commands.namespaces.entering").socket_in
+    process = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE)
+    path, home = f"/proc/{process.pid}/ns/net", os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116  of the namespace
+    while (inode := os.stat(path).st_ino) == home:  # noqa: PTH116
+        time.sleep(0.001)
+
+    class Link:
+        held = {"1": link.NamedNamespace("web", socket_in(path, inode))}  # noqa: RUF012
+        is_listed, trouble = True, None
+
+        def update(self) -> None:
+            """Say nothing new: it is the count that is measured."""
+
+    subject = others.OtherNamespaces(Link(), budget_s=60)
+    return lambda: {"namespaces": len(subject.count().states)}
+
+
 def pyroute2() -> Sampler:
     """Count in the library's own way: an object for each socket, a dump for each family."""
     library = import_module("pyroute2")
@@ -121,7 +143,7 @@ def pyroute2() -> Sampler:
 
 def main() -> None:
     """One sample for each line, until standard input closes."""
-    makers = (floor, ours, ports, everything, look, counters, pyroute2)
+    makers = (floor, ours, ports, everything, look, counters, namespace, pyroute2)
     samplers = {maker.__name__: maker() for maker in makers if maker.__name__ in sys.argv[1:]}
     for line in sys.stdin:
         begin, begin_cpu = time.perf_counter(), time.process_time()

@@ -35,7 +35,7 @@ def _known(figure: int | None) -> str | None:
 # The low-level discovery macros that stand in a prototype's key for what it is of.
 PORT, UNIT, NETNS = "{#PORT}", "{#UNIT}", "{#NETNS}"
 LOCAL, REMOTE, UNITS = "tcp.port.discovery", "tcp.remote.discovery", "tcp.service.discovery"
-NAMESPACES = "tcp.netns.discovery"
+NAMESPACES, NETNS_DROPS = "tcp.netns.discovery", f"tcp.netns.listen.drops[{NETNS}]"
 
 TCP_COUNTERS = (
     *("ActiveOpens", "PassiveOpens", "AttemptFails", "EstabResets", "InSegs", "OutSegs", "RetransSegs", "InErrs"),
@@ -109,7 +109,7 @@ QUEUE_KEYS: Mapping[str, Callable[[Listener], str | None]] = {
 WHOLE = "tcp.status[TOTAL]"  # every sample has it
 _RARE = (
     *("tcp.limit[", "tcp.sender.version", "tcp.sender.dropped", "tcp.sender.rejected", "tcp.listen.queue.max["),
-    *("tcp.listen.drops[", *(f"tcp.counter[{name}]" for name in TCP_EXT_COUNTERS)),
+    *("tcp.listen.drops[", "tcp.netns.listen.drops[", *(f"tcp.counter[{name}]" for name in TCP_EXT_COUNTERS)),
 )
 
 
@@ -122,14 +122,17 @@ DISCOVERIES: Mapping[str, Sequence[str]] = {
     LOCAL: (*(f"tcp.status[{state.name},{PORT}]" for state in TcpState), *QUEUE_KEYS),
     REMOTE: tuple(f"tcp.remote.status[{state.name},{PORT}]" for state in TcpState),
     UNITS: tuple(f"tcp.service.status[{state.name},{UNIT}]" for state in TcpState),
-    NAMESPACES: tuple(f"tcp.netns.status[{state.name},{NETNS}]" for state in TcpState if state != TcpState.CLOSE),
+    NAMESPACES: (
+        *(f"tcp.netns.status[{state.name},{NETNS}]" for state in TcpState if state != TcpState.CLOSE),
+        NETNS_DROPS,
+    ),
 }
 """The keys that carry low-level discovery, and those that are sent for each port or unit which they name."""
 
 _OF_PORT = re.compile(
     r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.(?:queue(?:\.max|\.pused|\.peak)?|drops)\[)([0-9]+)\]"
 )
-_OF_UNIT = re.compile(r"tcp\.(?:service|(netns))\.status\[[A-Z_0-9]+,([^]]+)\]")
+_OF_UNIT = re.compile(r"tcp\.(?:service|(netns))\.(?:status\[[A-Z_0-9]+,|listen\.drops\[)([^]]+)\]")
 _KINDS = ("remote ", "netns ")  # what stands before a remote port and a namespace, as `port_of` gives them
 _UNIT = re.compile(r"[^],\0-\x1f]*[^],\d\0-\x1f][^],\0-\x1f]*")  # what a key and a list of names can hold, and no port
 
@@ -213,6 +216,7 @@ def _namespace_values(snapshot: Snapshot, tracked: Reported) -> Iterator[tuple[s
                 yield f"tcp.netns.status[{state.name},{name}]", _known(counts.get(state))
             elif name not in snapshot.uncounted and state != TcpState.CLOSE:  # it is gone
                 yield f"tcp.netns.status[{state.name},{name}]", "0"
+        yield NETNS_DROPS.replace(NETNS, name), _known(snapshot.namespace_drops.get(name))
 
 
 def to_request(items: Sequence[Item]) -> dict[str, Any]:

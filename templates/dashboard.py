@@ -148,6 +148,7 @@ PAGES = (
             3,
             "TCP namespace {#NETNS}: Connections",
             "TCP namespace {#NETNS}: Problem states",
+            "TCP namespace {#NETNS}: Drops",
         ),
     ),
     Page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sender.model import TcpState
 from templates.counters import SHARE, rate
-from templates.listeners import RATE
+from templates.listeners import NETNS_DROPS_RATE, RATE
 from templates.model import Graph, Line
 from templates.states import COLOURS
 
@@ -23,6 +23,7 @@ OTHER_COLOURS = {
     "tcp.listen.queue[{#PORT}]": "FDBA74",
     "tcp.listen.queue.peak[{#PORT}]": "7F1D1D",
     RATE: "BE123C",
+    NETNS_DROPS_RATE: "9F1239",
     "tcp.orphans.pused": "A16207",
     "tcp.memory.pused": "4338CA",
     "tcp.ephemeral.pused": "4D7C0F",
@@ -150,4 +151,5 @@ SERVICE_GRAPHS = (
 NAMESPACE_GRAPHS = (
     Graph(name="TCP namespace {#NETNS}: Connections", lines=_stacked(TcpState.ESTABLISHED, key=_NETNS)),
     Graph(name="TCP namespace {#NETNS}: Problem states", lines=_peaks(TcpState.CLOSE_WAIT, key=_NETNS)),
+    Graph(name="TCP namespace {#NETNS}: Drops", lines=(_line(NETNS_DROPS_RATE, draw="FILLED_REGION"),)),
 )

@@ -7,6 +7,7 @@ from templates.model import Item, Trigger, growth, lasting, watched
 
 PORT = "TCP port {#NAME}"
 RATE = "tcp.listen.drops.rate[{#PORT}]"
+NETNS_DROPS_RATE = "tcp.netns.listen.drops.rate[{#NETNS}]"
 
 ITEMS = {
     "tcp.listen.queue[{#PORT}]": Item(

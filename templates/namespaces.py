@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sender.items import NAMESPACES, NETNS
+from sender.items import NAMESPACES, NETNS, NETNS_DROPS
 from sender.model import TcpState
 from templates.graphs import NAMESPACE_GRAPHS
-from templates.model import Rule
+from templates.listeners import NETNS_DROPS_RATE
+from templates.model import Item, Rule
 from templates.states import prototypes
 
+NAMESPACE = "TCP namespace {#NETNS}"
 SENT_BY_DEFAULT = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
 """`namespaces.states` of the daemon's configuration, where it says nothing."""
 
@@ -24,14 +26,36 @@ NETWORK_NAMESPACES = Rule(
     macro=NETNS,
     application="TCP network namespaces",
     filters=((NETNS, "{$TCP.NETNS"),),
-    items=prototypes(
-        "tcp.netns.status[{},{{#NETNS}}]",
-        "TCP namespace {#NETNS}",
-        "Sockets of the network namespace {#NETNS}.",
-        SENT_BY_DEFAULT,
-        "namespaces.states",
-        without=(TcpState.CLOSE,),
-    ),
+    items={
+        **prototypes(
+            "tcp.netns.status[{},{{#NETNS}}]",
+            NAMESPACE,
+            "Sockets of the network namespace {#NETNS}.",
+            SENT_BY_DEFAULT,
+            "namespaces.states",
+            without=(TcpState.CLOSE,),
+        ),
+        NETNS_DROPS: Item(
+            name=f"{NAMESPACE}: Requests dropped, counter",
+            description=(
+                "Requests for connections that the kernel dropped at the listeners in the network namespace {#NETNS}, since "
+                "they began to listen. It begins anew when one of them does. Normally it does not grow."
+            ),
+            component="network",
+            has_trends=False,
+        ),
+        NETNS_DROPS_RATE: Item(
+            name=f"{NAMESPACE}: Requests dropped per second",
+            description=(
+                "Requests for connections that the kernel dropped at the listeners in the network namespace {#NETNS}. Each is a "
+                "client that waits for seconds, or does not get through. Normally 0."
+            ),
+            component="network",
+            value_type="FLOAT",
+            units="/s",
+            rate_of=NETNS_DROPS,
+        ),
+    },
     triggers=(),  # what is too many in a container, only you know
     graphs=NAMESPACE_GRAPHS,
 )

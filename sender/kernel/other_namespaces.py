@@ -1,4 +1,4 @@
-"""Sockets by state in the machine's other network namespaces, each in its turn, within a time that is bounded.
+"""Sockets by state, and requests dropped, in the machine's other network namespaces, each in its turn, within a bounded time.
 
 A namespace that there was no time for, or whose dump failed, has no figure in this sample, and comes first in the next one.
 """
@@ -7,19 +7,32 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sender.errors import KernelError
 from sender.kernel.counts import SocketCounts
 from sender.kernel.exchange import HeldExchange, by_best_way
+from sender.kernel.listeners import ListenerLooks
 from sender.kernel.namespace_link import NamedNamespace, NamespaceLink
-from sender.kernel.requests import WAYS
+from sender.kernel.requests import LISTENER_WAYS, WAYS
 from sender.model import TcpState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 BUDGET_S = 0.5  # of a sample for all of them; half of the shortest interval
+
+
+class NamespaceCounts(NamedTuple):
+    """What is in the namespaces of each name, together.
+
+    `states` has sockets by state, None where nobody passes namespaces on; `uncounted` are names of which not every namespace
+    could be counted, and `drops` the requests that the kernel has dropped at their listeners, where it says.
+    """
+
+    states: Mapping[str, Mapping[TcpState, int]] | None
+    uncounted: frozenset[str] = frozenset()
+    drops: Mapping[str, int] = {}
 
 
 class OtherNamespaces:
@@ -47,17 +60,13 @@ class OtherNamespaces:
         """Return the names of the containers on the host's own network, by id."""
         return self._link.container_names
 
-    def count(self) -> tuple[dict[str, Mapping[TcpState, int]] | None, frozenset[str]]:
-        """Return the sockets of each namespace by state, those of one name together, and the names that could not be counted.
-
-        None where nobody passes namespaces on.
-
-        CLOSE is not among the states: listing such sockets delays connections.
-        """
+    def count(self) -> NamespaceCounts:
+        """Count them. CLOSE is not among the states: listing such sockets delays connections."""
         self._link.update()
         if not self._link.is_listed:
-            return None, frozenset()
+            return NamespaceCounts(None)
         found: dict[str, Counter[TcpState]] = {}
+        drops: dict[str, list[int | None]] = {}
         lacking: set[str] = set()  # names of which not every namespace was counted: their sum would be wrong
         began, held = self._monotonic(), self._link.held
         order = [number for number in dict.fromkeys([*self._order, *held]) if number in held]
@@ -70,22 +79,32 @@ class OtherNamespaces:
                 lacking.add(held[number].name)
             else:
                 counted.append(number)
-                found.setdefault(held[number].name, Counter()).update(counts)
+                found.setdefault(held[number].name, Counter()).update(counts[0])
+                drops.setdefault(held[number].name, []).append(counts[1])
         self._order = waiting + counted
-        return {name: states for name, states in found.items() if name not in lacking}, frozenset(lacking)
+        states = {name: states for name, states in found.items() if name not in lacking}
+        known = {name: each for name in states if (each := _total(drops[name])) is not None}
+        return NamespaceCounts(states, frozenset(lacking), known)
 
     def close(self) -> None:
         """Let go of every namespace."""
         self._link.close()
 
 
-def _counts(namespace: NamedNamespace, within_s: float) -> dict[TcpState, int] | None:
-    """Return the sockets of a namespace by state; None where the kernel gives no whole answer in time."""
+def _counts(namespace: NamedNamespace, within_s: float) -> tuple[dict[TcpState, int], int | None] | None:
+    """Return the sockets of a namespace by state, and the requests dropped; None where the kernel gives no whole answer in time."""
     exchange = HeldExchange(namespace.sock, endless_s=within_s)
     try:
         counts = by_best_way(WAYS, lambda way: exchange.dump_all(way, SocketCounts()))
+        looks = by_best_way(LISTENER_WAYS, lambda way: exchange.dump_all(way, ListenerLooks()))
     except (KernelError, OSError):
         return None
     states = dict(zip(TcpState, counts.states[1:], strict=False))
     del states[TcpState.CLOSE]
-    return states
+    return states, _total(look.drops for look in looks.by_port.values())
+
+
+def _total(figures: Iterable[int | None]) -> int | None:
+    """Return the sum of figures; None where one of them is unknown."""
+    known = list(figures)
+    return None if None in known else sum(each for each in known if each is not None)

@@ -107,8 +107,14 @@ class SockDiag:
         if not is_wanted:
             self._others.close()
             return snapshot
-        found, uncounted = self._others.count()
-        return replace(snapshot, namespaces=found, uncounted=uncounted, namespace_trouble=self._others.trouble)
+        found = self._others.count()
+        return replace(
+            snapshot,
+            namespaces=found.states,
+            namespace_drops=found.drops,
+            uncounted=found.uncounted,
+            namespace_trouble=self._others.trouble,
+        )
 
     def _mptcp(self, sockets: int) -> dict[TcpState, int] | None:
         """Return MPTCP's own sockets by state, of which there are so many; None where the kernel does not list them.

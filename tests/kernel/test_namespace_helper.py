@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import pytest
 from lab.cgroups import Cgroup, entering
 from lab.command import COMMAND, tcp_status_sender, until
 from lab.handed_over import HandedOver, network_namespace
+from lab.many_namespaces import links, many
 from lab.namespace import LOOPBACK, Namespace
 from lab.program import POLL_S
 from sender.kernel.namespace_link import NamespaceLink
@@ -341,33 +342,6 @@ def test_a_client_that_stays_and_says_nothing(served: Served) -> None:
         with HandedOver(served.path) as fifth:
             assert fifth.is_closed
             assert fifth.said == []
-
-
-@contextmanager
-def many(outer: Namespace, count: int) -> Iterator[list[int]]:
-    """Yield the inodes of so many namespaces, each with one end of a pair of interfaces, whose other end is in `outer`.
-
-    When such a namespace ends, so do both ends: no other trace is left of one that has no process.
-    """
-    holders: list[subprocess.Popen[bytes]] = []
-    try:
-        for _ in range(count):
-            holders.append(subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE))  # noqa: PERF401
-        own = network_namespace()
-        for each in holders:
-            wait_for(lambda each=each: network_namespace(each.pid) != own, "a new namespace")  # type: ignore[misc]
-        pairs = [f"link add v{number} type veth peer name w netns {each.pid}" for number, each in enumerate(holders)]
-        command = outer.inside("ip", "-batch", "-")
-        subprocess.run(command, input="\n".join(pairs), text=True, check=True)
-        yield [network_namespace(each.pid) for each in holders]
-    finally:
-        for each in holders:
-            each.communicate()
-
-
-def links(outer: Namespace) -> int:
-    """Return how many of the pairs are left."""
-    return len(re.findall(r"^\d+: v\d+@", outer.run("ip", "-oneline", "link"), re.MULTILINE))
 
 
 def test_namespaces_come_and_go(served: Served) -> None:

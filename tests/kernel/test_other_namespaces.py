@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from lab.command import COMMAND
 from lab.namespace import Namespace
 from lab.watched_daemon import wait_until
 from sender.kernel.namespace_link import NamespaceLink
-from sender.kernel.other_namespaces import OtherNamespaces
+from sender.kernel.other_namespaces import NamespaceCounts, OtherNamespaces
 from sender.model import TcpState
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def helper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         helper.terminate()
 
 
-def counted(others: OtherNamespaces, *names: str) -> dict[str, Mapping[TcpState, int]]:
+def counted(others: OtherNamespaces, *names: str) -> Mapping[str, Mapping[TcpState, int]]:
     """Return what is counted, as soon as these names are among it."""
-    found: dict[str, Mapping[TcpState, int]] = {}
+    found: Mapping[str, Mapping[TcpState, int]] = {}
 
     def are_there() -> bool:
         nonlocal found
@@ -80,8 +81,44 @@ def test_each_namespace_has_its_own_sockets(helper: subprocess.Popen[bytes], tmp
             assert TcpState.CLOSE not in found[name]
         helper.send_signal(signal.SIGKILL)
         helper.wait()
-        assert others.count() == (None, frozenset())
+        assert others.count() == NamespaceCounts(None)
         assert others.trouble
+    others.close()
+
+
+DROP = """
+import json, os, socket, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+servers = [socket.create_server(("127.0.0.1", port), backlog=1) for port in (80, 81)]
+clients = [socket.socket() for _ in range(12)]
+for number, client in enumerate(clients):
+    client.setblocking(False)
+    client.connect_ex(servers[number % 3 == 0].getsockname())
+open("/proc/self/comm", "w").write("nsdrops")
+print(json.dumps({"pid": os.getpid()}), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_requests_dropped_in_a_namespace(helper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """They are those of all its listeners together, as `ss` has them."""
+    assert helper.poll() is None
+    others = OtherNamespaces(NamespaceLink(tmp_path / "helper"), budget_s=20)
+    with Namespace((sys.executable, "-c", DROP)) as namespace:
+        counted(others, "nsdrops")
+        within = ["nsenter", f"--net=/proc/{namespace.report['pid']}/ns/net", "ss", "-Hltnm"]
+
+        def dropped() -> int:
+            said = subprocess.run(within, check=True, capture_output=True, text=True).stdout
+            each = [int(number) for number in re.findall(r"skmem:\(\S*,d(\d+)\)", said)]
+            assert len(each) == 2
+            return sum(each)
+
+        def is_as_ss_says() -> bool:  # clients ask again meanwhile
+            before, found, after = dropped(), others.count().drops["nsdrops"], dropped()
+            return before == found == after > 0
+
+        wait_until(is_as_ss_says, "the figure is that of ss")
     others.close()
 
 
@@ -94,7 +131,7 @@ def test_a_namespace_that_ends_is_let_go(helper: subprocess.Popen[bytes], tmp_pa
         assert "nsends" in counted(others, "nsends")
 
     def is_gone() -> bool:
-        found, _ = others.count()
+        found = others.count().states
         return found is not None and "nsends" not in found
 
     wait_until(is_gone, "the helper says that it is gone")

@@ -34,11 +34,11 @@ SEVEN = 7  # items of a local port: four states, three of the accept queue
 # What both formats make, whatever the version: a part that an import leaves out is left out without a word.
 COUNTS = {
     "item": 75,
-    "itemprototype": 49,
+    "itemprototype": 51,
     "trigger": 26,
     "triggerprototype": 11,
     "graph": 14,
-    "graphprototype": 11,
+    "graphprototype": 12,
     "discoveryrule": 4,
     "usermacro": 43,
 }

@@ -17,7 +17,7 @@ from sender.errors import KernelError
 from sender.kernel import other_namespaces
 from sender.kernel.namespace_link import NamedNamespace, NamespaceLink
 from sender.kernel.netlink import NETLINK_SOCK_DIAG
-from sender.kernel.other_namespaces import OtherNamespaces
+from sender.kernel.other_namespaces import NamespaceCounts, OtherNamespaces
 from sender.model import TcpState
 
 if TYPE_CHECKING:
@@ -208,10 +208,10 @@ def test_a_helper_that_says_nothing_is_no_silent_hole(link: NamespaceLink, helpe
     """It is connected, and nobody knows what there is: that is trouble to be logged, until it has listed."""
     others = OtherNamespaces(link)
     helper.meet(link)
-    assert others.count() == (None, frozenset())
+    assert others.count() == NamespaceCounts(None)
     assert "has not said" in (others.trouble or "")
     helper.say({"listed": 0})
-    assert others.count() == ({}, frozenset())
+    assert others.count() == NamespaceCounts({})
     assert others.trouble is None
 
 
@@ -244,15 +244,15 @@ def test_namespaces_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """With time for two of five in a sample, each is counted in every third one; who has no figure is named."""
     clock, counted = [0], list[str]()
 
-    def count(namespace: NamedNamespace, within_s: float) -> dict[TcpState, int]:
+    def count(namespace: NamedNamespace, within_s: float) -> tuple[dict[TcpState, int], int]:
         assert within_s > 0
         counted.append(namespace.name)
         clock[0] += 3
-        return {TcpState.ESTABLISHED: 1}
+        return {TcpState.ESTABLISHED: 1}, 0
 
     monkeypatch.setattr(other_namespaces, "_counts", count)
     subject = OtherNamespaces(Held({n: n for n in "abcde"}), budget_s=5, monotonic=lambda: clock[0])  # type: ignore[arg-type]
-    first, uncounted = subject.count()
+    first, uncounted, _ = subject.count()
     assert (list(first or {}), uncounted) == (["a", "b"], frozenset("cde"))
     for _ in range(4):
         subject.count()
@@ -261,14 +261,16 @@ def test_namespaces_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_namespaces_of_one_name_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their sockets are added up; where one of them cannot be counted, the sum is unknown, not smaller."""
-    held = {"1": "web", "2": "web", "3": "db"}
-    monkeypatch.setattr(other_namespaces, "_counts", lambda of, _: {TcpState.LISTEN: 2 if of.name == "web" else 5})
-    found, _ = OtherNamespaces(Held(held)).count()  # type: ignore[arg-type]
-    assert found == {"web": {TcpState.LISTEN: 4}, "db": {TcpState.LISTEN: 5}}
-    answers = iter([{TcpState.LISTEN: 2}, None, {TcpState.LISTEN: 5}])
-    monkeypatch.setattr(other_namespaces, "_counts", lambda *_: next(answers))
-    found, uncounted = OtherNamespaces(Held(held)).count()  # type: ignore[arg-type]
-    assert (found, uncounted) == ({"db": {TcpState.LISTEN: 5}}, frozenset({"web"}))
+
+    def counted(*answers: tuple[int, int | None] | None) -> NamespaceCounts:
+        told = iter([answer and ({TcpState.LISTEN: answer[0]}, answer[1]) for answer in answers])
+        monkeypatch.setattr(other_namespaces, "_counts", lambda *_: next(told))
+        return OtherNamespaces(Held({"1": "web", "2": "web", "3": "db"})).count()  # type: ignore[arg-type]
+
+    web, db = {TcpState.LISTEN: 4}, {TcpState.LISTEN: 5}
+    assert counted((2, 7), (2, 1), (5, 0)) == NamespaceCounts({"web": web, "db": db}, drops={"web": 8, "db": 0})
+    assert counted((2, 7), (2, None), (5, 0)) == NamespaceCounts({"web": web, "db": db}, drops={"db": 0})
+    assert counted((2, 7), None, (5, 0)) == NamespaceCounts({"db": db}, frozenset({"web"}), {"db": 0})
 
 
 def test_a_refusal_is_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:

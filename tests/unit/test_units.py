@@ -244,10 +244,13 @@ def test_namespaces_are_reported_by_name() -> None:
 
     def values(now: float, uncounted: frozenset[str] = frozenset(), **found: int) -> dict[str, str]:
         namespaces = {name: {TcpState.LISTEN: count} for name, count in found.items()}
-        snapshot = sample(None, namespaces=namespaces, uncounted=uncounted)
+        snapshot = sample(None, namespaces=namespaces, uncounted=uncounted, namespace_drops={"web": 9})
         tracked = reporting.track(snapshot, now=now, wants_discovery=False)
         items = to_items(snapshot, Vitals(), host="h", tracked=tracked)
-        return {item.port: item.value for item in items if item.port}
+        assert {item.key: item.value for item in items if "drops" in item.key} == (
+            {"tcp.netns.listen.drops[web]": "9"} if "web" in found else {}
+        )
+        return {item.port: item.value for item in items if item.port and "drops" not in item.key}
 
     assert values(0, web=3, db=4) == {"netns db": "4", "netns web": "3"}
     assert values(30, web=5) == {"netns db": "0", "netns web": "5"}

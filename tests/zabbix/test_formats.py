@@ -25,11 +25,11 @@ STEPS = {"selectPreprocessing": ["type", "params"]}
 WHOLE = {"expandExpression": True, "selectDependencies": ["description"]}
 OBJECTS: dict[str, tuple[int, dict[str, Any]]] = {
     "item": (75, {"output": [*ITEM, "status"], **STEPS, "selectValueMap": ["name", "mappings"]}),
-    "itemprototype": (49, {"output": ITEM, **STEPS}),
+    "itemprototype": (51, {"output": ITEM, **STEPS}),
     "trigger": (26, {"output": TRIGGER, **WHOLE}),
     "triggerprototype": (11, {"output": TRIGGER, **WHOLE}),
     "graph": (14, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
-    "graphprototype": (11, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
+    "graphprototype": (12, {"output": GRAPH, "selectGraphItems": LINE, "selectItems": ["key_"]}),
     "discoveryrule": (4, {"output": ["name", "key_", "lifetime", "description"], "selectFilter": "extend"}),
     "usermacro": (43, {"output": ["macro", "value"]}),
     "templatedashboard": (1, {"output": ["name"]}),

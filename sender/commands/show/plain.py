@@ -35,7 +35,10 @@ def plain(host: str, snapshot: Snapshot, tracked: Reported) -> dict[str, object]
         and {state.name: dict(snapshot.owners[state]) for state in STATES if state in snapshot.owners},
         "namespaces": snapshot.namespaces
         and {
-            name: {state.name: counts[state] for state in STATES if state in counts}
+            name: {
+                "drops": snapshot.namespace_drops.get(name),
+                **{state.name: counts[state] for state in STATES if state in counts},
+            }
             for name, counts in snapshot.namespaces.items()
         },
         "syn_sent_destinations": dict(snapshot.destinations),

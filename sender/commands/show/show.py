@@ -121,7 +121,7 @@ class Monitor:
             page += [Text(), unit_table(snapshot.owners, columns)]
         page += [Text(), *lines] if (lines := destination_lines(snapshot)) else []
         if snapshot.namespaces:
-            page += [Text(), namespace_table(snapshot.namespaces)]
+            page += [Text(), namespace_table(snapshot.namespaces, snapshot.namespace_drops)]
         elif self._is_all:
             why = snapshot.namespace_trouble or "there is none"
             page += [Text(), Text(f"no other network namespace is counted: {why}")]

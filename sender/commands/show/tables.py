@@ -146,12 +146,13 @@ def unit_table(owners: Mapping[TcpState, Mapping[str, int]], columns: int) -> Ta
     return table
 
 
-def namespace_table(namespaces: Mapping[str, Mapping[TcpState, int]]) -> Table:
-    """Return the sockets of other network namespaces, those with most of them first."""
+def namespace_table(namespaces: Mapping[str, Mapping[TcpState, int]], drops: Mapping[str, int]) -> Table:
+    """Return the sockets of other network namespaces, those with most of them first, and the requests dropped there."""
     states = [state for state in _INTEREST if any(counts.get(state) for counts in namespaces.values())]
-    table = _table("NAMESPACE", ">SOCKETS", *(f">{state.name}" for state in states))
+    table = _table("NAMESPACE", ">SOCKETS", *(f">{state.name}" for state in states), ">DROPPED")
     for name, counts in sorted(namespaces.items(), key=lambda item: (-sum(item[1].values()), item[0])):
-        table.add_row(name, _figure(sum(counts.values())), *(_figure(counts.get(state)) for state in states))
+        figures = (sum(counts.values()), *(counts.get(state) for state in states), drops.get(name))
+        table.add_row(name, *map(_figure, figures))
     return table
 
 

@@ -29,7 +29,7 @@ DEB_PACKAGES := python3-venv debhelper
 TEST_PACKAGES := $(DEB_PACKAGES) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent zabbix-agent2 chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
-IMAGE_PACKAGES := buildah podman crun docker-compose
+IMAGE_PACKAGES := buildah podman crun docker-compose docker.io busybox-static
 DEMO_PACKAGES := $(filter-out debhelper e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter

@@ -39,7 +39,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb image soak soak-faults soak-inputs soak-namespaces clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb image soak soak-faults soak-inputs soak-namespaces clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -81,6 +81,10 @@ test-installed: $(filter-out $(NEWEST)/oldest,$(firstword $(VERSIONS:%=.venv/%/o
 test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ## as root: the template and the daemon with Zabbix 5.0, 6.0 and 7.0; .matrix/ keeps them (1.7 GB)
 	@.ci/packages $(TEST_PACKAGES)
 	$(NEWEST)/bin/pytest $(MATRIX)
+
+test-upgrade: $(NEWEST)/installed ## as root: from what was before 1.0.0, built from this repository's history, beside a real Zabbix
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest tests/upgrade
 
 test-image: $(NEWEST)/installed .matrix/image/trixie ## as root: the container image, built and run beside a real Zabbix; .matrix/ keeps its base (0.3 GB)
 	@.ci/packages $(TEST_PACKAGES) $(IMAGE_PACKAGES)

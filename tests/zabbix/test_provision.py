@@ -17,6 +17,7 @@ from lab.command import COMMAND, bare_environment
 from lab.documents import shell
 from lab.https import Https
 from lab.keys import STORED
+from lab.tokens import new_token
 from sender.commands import template
 from sender.items import TEMPLATE
 
@@ -115,12 +116,6 @@ def without_template(zabbix: ZabbixStack) -> Iterator[None]:
     zabbix.api.template.delete(the_template(zabbix)["templateid"])
     yield
     zabbix.import_template(template.text("6.0"))
-
-
-def new_token(zabbix: ZabbixStack, user_id: str) -> str:
-    """Return an API token of this user."""
-    made = zabbix.api.token.create(name=f"of user {user_id}", userid=user_id)
-    return str(zabbix.api.token.generate(made["tokenids"])[0]["token"])
 
 
 def the_template(zabbix: ZabbixStack) -> Any:

@@ -1,9 +1,9 @@
 """An hour in which a web server goes wrong, as the daemon would have sampled it. Pure: the same end, the same hour.
 
 Users come and go on port 443. From minute 12 on a batch job opens and closes short connections to a database elsewhere,
-which stay in TIME_WAIT. From minute 20 on the application on port 8080 no longer closes what its clients have closed:
+which stay in TIME_WAIT and take up most local ports towards it. From minute 20 on the application on port 8080 no longer closes what its clients have closed:
 CLOSE_WAIT. In the end it no longer accepts connections either, and its accept queue fills. It is backend.service, and the
-batch job is reports.service.
+batch job is reports.service. Of two containers one has clients, of whom its program keeps some waiting from minute 35 on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from sender import __version__
-from sender.items import EPHEMERAL_TOP, TCP_COUNTERS, TCP_EXT_COUNTERS, TOPS, UNIT
+from sender.items import EPHEMERAL_TOP, NAMESPACES, NETNS, TCP_COUNTERS, TCP_EXT_COUNTERS, TOPS, UNIT
 from sender.model import KERNEL, OTHER, Item, TcpState
 from sender.sampling.tops import top
 
@@ -31,7 +31,9 @@ LOOPBACK = {6379}
 BACKLOG = {443: 511, 6379: 511, 8080: 128}
 DATABASE, DATABASE_ADDRESS, OWN_ADDRESS = 5432, "192.0.2.20", "192.0.2.10"  # a remote port
 POOL = 24  # connections that the application keeps open to it
-LOCAL_PORTS = 4096  # net.ipv4.ip_local_port_range, as narrow as a firewall wants it
+LOCAL_PORTS = 1060  # net.ipv4.ip_local_port_range, as narrow as a firewall wants it
+SHOP, MAIL = "shop", "mail"  # containers
+PAUSES = 35  # the minute in which the shop begins to pause
 NGINX, REDIS, BACKEND, REPORTS = "nginx.service", "redis-server.service", "backend.service", "reports.service"
 EXPORTER, SSH = "prometheus-node-exporter.service", "ssh.service"
 UNITS = (BACKEND, NGINX, OTHER, EXPORTER, REDIS, REPORTS, SSH)
@@ -66,7 +68,13 @@ def discoveries(host: str, clock: int) -> tuple[Item, ...]:
     ]
     remote = [{"{#PORT}": str(DATABASE), "{#SERVICE}": "postgresql", "{#NAME}": f"{DATABASE} postgresql"}]
     units = [{UNIT: unit} for unit in UNITS]
-    lists = {"tcp.port.discovery": local, "tcp.remote.discovery": remote, "tcp.service.discovery": units}
+    containers = [{NETNS: name} for name in (MAIL, SHOP)]
+    lists = {
+        "tcp.port.discovery": local,
+        "tcp.remote.discovery": remote,
+        "tcp.service.discovery": units,
+        NAMESPACES: containers,
+    }
     return tuple(Item(host=host, key=key, value=json.dumps(ports), clock=clock, ns=1) for key, ports in lists.items())
 
 
@@ -94,6 +102,7 @@ def _values(minute: float, chance: Random) -> dict[str, str | int]:
         **values,
         **_owners(ports, database, rest),
         **_local_ports(database),
+        **_containers(minute, chance),
         "tcp.syn_sent.hosts": min(states[TcpState.SYN_SENT], 1),
         "tcp.sockets.time_wait": states[TcpState.TIME_WAIT] + states[TcpState.FIN_WAIT2],
         "tcp.sockets.unhashed": states[TcpState.CLOSE] + chance.randint(0, 3),
@@ -172,6 +181,19 @@ def _local_ports(database: Counter[TcpState]) -> dict[str, str | int]:
         "tcp.ephemeral.used": used,
         "tcp.ephemeral.pused": f"{used * 100 / LOCAL_PORTS:.2f}",
         EPHEMERAL_TOP: f"{DATABASE_ADDRESS}:{DATABASE} from {OWN_ADDRESS}",
+    }
+
+
+def _containers(minute: float, chance: Random) -> dict[str, str | int]:
+    """Return what the sockets in the containers do."""
+    pauses = max(0.0, minute - PAUSES)
+    return {
+        f"tcp.netns.status[ESTABLISHED,{SHOP}]": int(140 + 40 * math.sin(minute / 7) + chance.uniform(-8, 8)),
+        f"tcp.netns.status[CLOSE_WAIT,{SHOP}]": int(min(pauses, 10) * chance.uniform(0.5, 1.5)),
+        f"tcp.netns.listen.drops[{SHOP}]": int(pauses * 12),
+        f"tcp.netns.status[ESTABLISHED,{MAIL}]": 22 + chance.randint(0, 5),
+        f"tcp.netns.status[CLOSE_WAIT,{MAIL}]": 0,
+        f"tcp.netns.listen.drops[{MAIL}]": 0,
     }
 
 

@@ -179,6 +179,13 @@ def test_the_dashboard_has_every_port(frontend: Frontend, pictures: Path) -> Non
     assert [title for title, widget in remote.items() if widget.graph] == [
         f"TCP remote port {story.DATABASE} postgresql: {what}" for what in ("Connections", "Problem states")
     ]
+    containers = frontend.dashboard(STORY, "Containers")
+    take_picture(frontend, pictures / "containers.png", 830)
+    assert {title for title, widget in containers.items() if widget.graph} == {
+        f"TCP namespace {name}: {what}"
+        for name in (story.MAIL, story.SHOP)
+        for what in ("Connections", "Problem states", "Drops")
+    }
     assert frontend.dashboard(STORY, "Sender")["Uptime"].text == "3 days, 01:00:00"
 
 

@@ -116,10 +116,9 @@ bench: $(NEWEST)/installed ## as root: compare with what it replaces, and fail w
 	@.ci/packages $(BENCH_PACKAGES)
 	$(NEWEST)/bin/python -m bench $(if $(SOCKETS),--sockets $(SOCKETS))
 
-deb: ## build the Debian package for this machine's release into dist/; as root, where debhelper is missing
+deb: ## build the Debian package into dist/, for this machine's release or FOR=; as root, where debhelper is missing
 	@.ci/packages $(DEB_PACKAGES)
-	rm -f dist/*.deb
-	packaging/debian/build dist
+	packaging/debian/build dist $(FOR)
 
 image: ## as root: build the container image with buildah, from python:3.13-slim or from BASE=
 	@.ci/packages buildah

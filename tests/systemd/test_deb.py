@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import re
-import shutil
-import time
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import yaml
+import pytest
 
 from lab.documents import REPOSITORY, shell
-from lab.handed_over import HandedOver
 from lab.namespace import entered
-from lab.program import POLL_S, finish
+from lab.packages import (
+    CONFIG,
+    KEY,
+    NAME,
+    NEXT,
+    SPOOL,
+    assert_runs_as_its_user,
+    assert_stopped,
+    built,
+    cloned,
+    configured,
+    helper_turned_on,
+    made_next,
+    upgraded_while_away,
+)
+from lab.program import StackError, finish
 from lab.systemd import System
-from lab.trapper import RESET, Trapper, accept
+from lab.trapper import Trapper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-NAME = "tcp-status-sender"
-CONFIG = f"/etc/{NAME}/config.yaml"
-SPOOL = f"/var/lib/{NAME}/spool.db"
 PLACES = (
     f"/etc/{NAME}",
     f"/lib/systemd/system/{NAME}.service",
@@ -36,42 +43,20 @@ PLACES = (
     f"/usr/bin/{NAME}",
     f"/usr/lib/sysusers.d/{NAME}.conf",
 )
-HELPER = f"{NAME}-namespaces"
-NEXT = "9.8.7"
-NOT_CLONED = (".git", ".venv", ".matrix", "dist", ".*_cache", ".hypothesis", ".coverage*")
-
-
-def built(clone: Path, command: str) -> Path:
-    """Build the package in a clone of this repository, packed in a hurry, and return where it is."""
-    shutil.copytree(REPOSITORY, clone, ignore=shutil.ignore_patterns(*NOT_CLONED))
-    finish(["env", "--chdir", str(clone), "DPKG_DEB_COMPRESSOR_TYPE=none", "MAKEFLAGS=", "sh", "-euc", command])
-    (package,) = clone.glob("dist/*.deb")
-    return package
 
 
 def its_next(package: Path, folder: Path) -> Path:
     """Return the same as version 9.8.7, as it says in what it sends; the example configuration has changed, too."""
     finish(["dpkg-deb", "--raw-extract", str(package), str(folder)])
     (module,) = folder.glob("usr/lib/*/lib/python3*/site-packages/sender/__init__.py")
-    for file, old, new in (
-        (folder / "DEBIAN/control", r"(?m)^Version: .*", f"Version: {NEXT}-1"),
-        (folder / f"etc/{NAME}/config.yaml", r"\A", "# New words.\n"),
-        (module, r'__version__ = ".*"', f'__version__ = "{NEXT}"'),
-    ):
-        text, count = re.subn(old, new, file.read_text())
-        assert count == 1
-        file.write_text(text)
+    made_next(module, folder / f"etc/{NAME}/config.yaml")
+    control = folder / "DEBIAN/control"
+    text, count = re.subn(r"(?m)^(Version: )[^-]*", rf"\g<1>{NEXT}", control.read_text())
+    assert count == 1
+    control.write_text(text)
     upgrade = folder.with_suffix(".deb")
     finish(["dpkg-deb", "-Znone", "--root-owner-group", "--build", str(folder), str(upgrade)])
     return upgrade
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(POLL_S)
 
 
 def dpkg(system: System, *arguments: str) -> str:
@@ -98,16 +83,19 @@ def left(system: System) -> list[str]:
     return places + system.run("sh", "-c", f"getent passwd {NAME}; getent group {NAME}; true").splitlines()
 
 
-def samples(trapper: Trapper) -> list[int]:
-    """Return the moments of the samples that came since it was configured."""
-    wanted = ("web-01", "tcp.status[TOTAL]")
-    return [value["clock"] for value in trapper.values if (value["host"], value["key"]) == wanted]
+def test_an_unknown_release(tmp_path: Path) -> None:
+    """A release whose Python is not known is an error that names those that are."""
+    with pytest.raises(StackError, match=r"debian99 .* Take one of debian12, debian13, ubuntu22\.04, ubuntu24\.04"):
+        built(cloned(tmp_path / "clone"), "make deb FOR=debian99")
 
 
 def test_the_life_of_the_package(tmp_path: Path) -> None:
     """It runs when it is installed, as its own user; an upgrade keeps configuration, key and all samples; purged, it is gone."""
     build, install = shell("README.md", "Quick start")[0].splitlines()
-    package = built(tmp_path / "clone", build)
+    package = built(cloned(tmp_path / "clone"), build)
+    # For this machine's release, which its version says, and for the Python of that.
+    assert re.fullmatch(rf"{NAME}_[\d.]+-1\+debian12_[a-z0-9]+\.deb", package.name)
+    assert "python3 (>= 3.11~), python3 (<< 3.12~)" in finish(["dpkg-deb", "--field", str(package), "Depends"])
     upgrade = its_next(package, tmp_path / "next")
     with System(tmp_path) as system, entered(system.pid):
         trapper = Trapper()
@@ -127,53 +115,15 @@ def life(system: System, trapper: Trapper, upgrade: Path) -> None:
     system.path("/run/json.py").write_text("raise SystemExit('not json')")
     assert system.run("env", "PYTHONPATH=/run", f"/usr/bin/{NAME}", "--version").startswith(NAME)
     assert list(system.path(f"/usr/lib/{NAME}").rglob("sender/commands/__pycache__/run.*.pyc"))
-    owner = system.run("id", "--user", NAME).strip()
-    assert system.run("stat", "--format=%u %a", f"/var/lib/{NAME}/.", SPOOL).splitlines() == [
-        f"{owner} 700",
-        f"{owner} 600",
-    ]
-    process = system.show(NAME, "MainPID")
-    assert system.run("stat", "--format=%u", f"/proc/{process}").strip() == owner
-
-    # Configured, it delivers.
-    config = {"host": "web-01", "interval": "1s", "destinations": [{"nodes": [f"127.0.0.1:{trapper.port}"]}]}
-    system.path(CONFIG).write_text(yaml.safe_dump(config))
-    system.path(f"/etc/{NAME}/psk").write_text("00" * 32)
-    system.run("systemctl", "reload", NAME)
-    until(lambda: len(samples(trapper)) > 1, "samples that are delivered")
-
-    # The helper for network namespaces is off, until it is turned on.
-    assert system.show(f"{HELPER}.socket", "UnitFileState") == "disabled"
-    assert system.show(f"{HELPER}.socket", "ActiveState") == "inactive"
-    system.run("systemctl", "enable", "--now", f"{HELPER}.socket")
-    system.run("ip", "netns", "add", "vpn")
-    with HandedOver(system.path(f"/run/{HELPER}.sock")) as client:
-        assert "vpn" in client.hear_list().names.values()
-    system.run("ip", "netns", "del", "vpn")
-    helper = system.show(HELPER, "MainPID")
-
-    # Upgraded while Zabbix is away, it is another process of the new version, with the old configuration and spool.
-    trapper.answer = lambda _: RESET
-    last = max(samples(trapper))
-    until(lambda: time.time() > last + 3, "samples that wait")
-    said = upgraded(system, upgrade)
-    assert "Configuration file" in said
-    assert yaml.safe_load(system.path(CONFIG).read_text()) == config
-    assert system.show(NAME, "MainPID") != process
-    assert system.show(HELPER, "MainPID") not in {helper, "0"}
-    assert system.show(f"{HELPER}.socket", "ActiveState") == "active"
-    trapper.answer = accept
-    until(lambda: NEXT in {value["value"] for value in trapper.values}, "the new version's samples")
-    moments = sorted(set(samples(trapper)))
-    assert {last + 1, last + 2} <= set(moments)
-    gaps = [after - before for before, after in pairwise(moments) if after - before > 1]
-    assert len(gaps) <= 1, moments  # while one had stopped, and the other had not begun
+    assert_runs_as_its_user(system)
+    configured(system, trapper)
+    helper_turned_on(system)
+    assert "Configuration file" in upgraded_while_away(system, trapper, lambda: upgraded(system, upgrade))
 
     # Removed, it has stopped, and its configuration and spool wait for it to come back.
     dpkg(system, "--remove", NAME)
-    assert [system.show(each, "ActiveState") for each in (NAME, HELPER, f"{HELPER}.socket")] == ["inactive"] * 3
-    assert not system.path(f"/usr/lib/{NAME}").exists()
-    assert system.run("ls", CONFIG, f"/etc/{NAME}/psk", SPOOL)
+    assert_stopped(system)
+    assert system.run("ls", CONFIG, KEY, SPOOL)
 
     dpkg(system, "--purge", NAME)
     assert left(system) == []

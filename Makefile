@@ -19,27 +19,28 @@ NOT_HEAVY := -m "not heavy"  # on all but the newest Python
 # From one Python to the next: beside the unit tests on the oldest, alone on those between.
 UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_psk.py tests/unit/test_uplink.py \
 	tests/command/test_tls.py tests/command/test_dry_run.py tests/long/test_timeouts.py
-REAL := -n 6 tests/kernel tests/disk tests/systemd
+REAL := -n 6 --dist loadgroup tests/kernel tests/disk tests/systemd
 ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
 RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
 DEB_PACKAGES := python3-venv debhelper
+RPM_PACKAGES := python3-venv rpm
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; both agents; a real
 # systemd; ip, ss, unshare, nsenter and setpriv.
-TEST_PACKAGES := $(DEB_PACKAGES) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
+TEST_PACKAGES := $(DEB_PACKAGES) $(RPM_PACKAGES) rpmlint iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent zabbix-agent2 chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
 IMAGE_PACKAGES := buildah podman crun docker-compose docker.io busybox-static
-DEMO_PACKAGES := $(filter-out debhelper e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
+DEMO_PACKAGES := $(filter-out debhelper rpm rpmlint e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(filter-out debhelper zabbix-agent2 chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out debhelper rpm rpmlint zabbix-agent2 chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 # In a network namespace: no other program's sockets are counted.
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb image soak soak-faults soak-inputs soak-namespaces clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb rpm image soak soak-faults soak-inputs soak-namespaces clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -119,6 +120,10 @@ bench: $(NEWEST)/installed ## as root: compare with what it replaces, and fail w
 deb: ## build the Debian package into dist/, for this machine's release or FOR=; as root, where debhelper is missing
 	@.ci/packages $(DEB_PACKAGES)
 	packaging/debian/build dist $(FOR)
+
+rpm: ## build the RPM for Enterprise Linux into dist/, for its Python 3.12 or PYTHON=; as root, where rpm is missing
+	@.ci/packages $(RPM_PACKAGES)
+	packaging/rpm/build dist $(PYTHON)
 
 image: ## as root: build the container image with buildah, from python:3.13-slim or from BASE=
 	@.ci/packages buildah

@@ -40,7 +40,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb rpm image soak soak-faults soak-inputs soak-namespaces clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image test-releases check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb rpm image soak soak-faults soak-inputs soak-namespaces clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -90,6 +90,10 @@ test-upgrade: $(NEWEST)/installed ## as root: from what was before 1.0.0, built 
 test-image: $(NEWEST)/installed .matrix/image/trixie ## as root: the container image, built and run beside a real Zabbix; .matrix/ keeps its base (0.3 GB)
 	@.ci/packages $(TEST_PACKAGES) $(IMAGE_PACKAGES)
 	$(NEWEST)/bin/pytest tests/image
+
+test-releases: $(NEWEST)/installed .matrix/release/trixie ## as root: each package on the Python of its release; .matrix/ keeps a Debian 13 (0.3 GB)
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest tests/releases
 
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check
@@ -174,6 +178,10 @@ clean: ## remove what the targets made
 .matrix/image/trixie:
 	@.ci/packages debootstrap
 	.ci/debian-root $@ python3-venv ca-certificates
+
+.matrix/release/trixie:
+	@.ci/packages debootstrap
+	.ci/debian-root $@ python3 systemd
 
 .matrix/%:
 	@.ci/packages debootstrap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from lab.overlay import Overlay
     from lab.systemd import System
 
 NAME = "tcp-status-sender"
@@ -126,3 +128,14 @@ def assert_stopped(system: System) -> None:
     """Fail unless daemon and helper have stopped, and no library is left."""
     assert [system.show(each, "ActiveState") for each in (NAME, HELPER, f"{HELPER}.socket")] == ["inactive"] * 3
     assert not system.path(f"/usr/lib/{NAME}").exists()
+
+
+def delivered(folder: Overlay, trapper: Trapper, user: str = "root") -> None:
+    """Take one sample in a folder where the package is, and deliver it."""
+    settings = {"host": "web-01", "destinations": [{"nodes": [trapper.node]}], "spool": {"path": "/srv/state/spool.db"}}
+    folder.path("/srv/config.yaml").write_text(json.dumps(settings))
+    folder.inside("install", "--directory", f"--owner={user}", "/srv/state")
+    came = len(trapper.requests)
+    folder.inside(f"/usr/bin/{NAME}", "run", "--once", "--config", "/srv/config.yaml", user=f"{user}:{user}")
+    values = [value for request in trapper.requests[came:] for value in request["data"]]
+    assert ("web-01", "tcp.status[LISTEN]") in {(value["host"], value["key"]) for value in values}

@@ -6,7 +6,6 @@ file says to have.
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from lab.packages import (
     built,
     cloned,
     configured,
+    delivered,
     helper_turned_on,
     made_next,
     upgraded_while_away,
@@ -196,21 +196,10 @@ def test_in_a_folder(tmp_path: Path, package: Path, upgrade: Path, host: Path) -
         for version in (package, upgrade):
             folder.beside(*into, "--upgrade", "--replacepkgs", str(version))
             assert folder.beside(*into, "--verify", NAME) == ""
-            delivered(folder, trapper)
+            delivered(folder, trapper, user=NAME)
         assert NEXT in {value["value"] for value in trapper.values}
         folder.beside(*into, "--erase", NAME)
         changed = {each for each in set(folder.written()) ^ set(before) if not each.startswith("/var/lib/rpm/")}
         users = {f"/etc/{file}{old}" for file in ("passwd", "group", "shadow", "gshadow") for old in ("", "-")}
         assert changed == users | {"/etc/.pwd.lock", "/srv/config.yaml"}
         assert folder.inside("getent", "passwd", NAME)
-
-
-def delivered(folder: Overlay, trapper: Trapper) -> None:
-    """Take one sample as the package's user, and deliver it."""
-    settings = {"host": "web-01", "destinations": [{"nodes": [trapper.node]}], "spool": {"path": "/srv/state/spool.db"}}
-    folder.path("/srv/config.yaml").write_text(json.dumps(settings))
-    folder.inside("install", "-d", "-o", NAME, "/srv/state")
-    came = len(trapper.requests)
-    folder.inside(f"/usr/bin/{NAME}", "run", "--once", "--config", "/srv/config.yaml", user=f"{NAME}:{NAME}")
-    assert len(trapper.requests) > came
-    assert ("web-01", "tcp.status[LISTEN]") in {(value["host"], value["key"]) for value in trapper.values}

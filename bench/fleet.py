@@ -26,17 +26,13 @@ from bench.fleet_hosts import SHARE, resident_mb
 from bench.fleet_report import Run, report
 from bench.fleet_server import SETTINGS, Watch
 from lab.command import unit_environment
-from lab.keys import STEADY
 from lab.namespace import Namespace, entered
 from lab.relay import Relay
 from lab.zabbix_stack import ZabbixStack
-from sender.items import QUEUE_KEYS, is_rare
-from sender.settings.schema import PortSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PER_PORT = sum(not is_rare(key) for key in QUEUE_KEYS) + len(PortSettings().states)
 CALM = 0.9  # of an interval after which what was sampled at its beginning has been delivered; half is the latest
 REAL = "fleet-real"
 NEW_S = 1_800  # for Zabbix to make the items of the ports
@@ -44,10 +40,10 @@ STORED_S = 120
 LOGIN = {"ZABBIX_USER": "Admin", "ZABBIX_PASSWORD": "zabbix"}
 # Of each item of each host: its rows, and how many different moments are in them.
 ROWS = """
-select host, key_, count(clock), count(distinct (clock, ns))
+select host, key_, count(clock), count(distinct (clock, ns)) filter (where clock is not null)
 from hosts join items using (hostid) left join
   (select itemid, clock, ns from history union all select itemid, clock, ns from history_uint
-   union all select itemid, clock, ns from history_str) as stored using (itemid)
+   union all select itemid, clock, ns from history_str union all select itemid, clock, ns from history_text) as stored using (itemid)
 where host ~ '^fleet-[0-9]' and items.flags in (0, 4) group by host, key_
 """
 ONCE_A_DAY = "tcp.sender.version"  # the template drops what has not changed
@@ -144,7 +140,7 @@ def measure(options: argparse.Namespace, zabbix: ZabbixStack, directory: Path, r
         with entered(pid):
             relay = Relay(zabbix.trapper_port)
         stack.enter_context(relay)
-        ports = {"exclude": [relay.port]}
+        ports = {"exclude": [relay.port], "ephemeral_after": "0s"}  # the crowd's ports are of that range
         settings = {"interval": options.interval, "ports": ports, "destinations": [nodes(zabbix.trapper_port)]}
         given = {"settings": settings, "namespace": pid, "directory": str(directory)}
         shares = [names[first : first + SHARE] for first in range(0, len(names), SHARE)]
@@ -159,7 +155,7 @@ def measure(options: argparse.Namespace, zabbix: ZabbixStack, directory: Path, r
             window(options, zabbix, workers, (real_pid, pid), run)
         answers = ask(workers, "stop")
         run.end = answers
-        run.samples = dict(chain.from_iterable(answer["hosts"].items() for answer in answers))
+        run.sent = dict(chain.from_iterable(answer["hosts"].items() for answer in answers))
         run.exchanges = [(len(exchange.request), len(exchange.answer)) for exchange in relay.answered]
     say("every sample is delivered; counting what is in the database")
     count(zabbix, run)
@@ -172,11 +168,12 @@ def nodes(port: int) -> dict[str, Any]:
 
 def settle(workers: Sequence[Worker], relay: Relay, options: argparse.Namespace, run: Run) -> None:
     """Until no host waits for Zabbix to make the items of its ports, the real daemon neither."""
-    began, whole = time.monotonic(), len(STEADY) + PER_PORT * options.ports
+    began = time.monotonic()
     while True:
         wait_for_calm(options.interval)
         new = sum(answer["new"] for answer in ask(workers, "look"))
-        new += not relay.answered or len(relay.answered[-1].values) < whole
+        last = [value["key"] for value in relay.answered[-1].values] if relay.answered else []
+        new += sum(key.startswith("tcp.listen.queue[") for key in last) < options.ports
         run.settle_s = time.monotonic() - began
         if not new:
             return
@@ -217,7 +214,7 @@ def count(zabbix: ZabbixStack, run: Run) -> None:
         run.lost = run.double = run.rows = 0
         items: dict[str, int] = {}
         for host, key, rows, moments in zabbix.query(ROWS):
-            expected = 1 if key == ONCE_A_DAY else run.samples[host]
+            expected = 1 if key == ONCE_A_DAY else run.sent[host].get(key, 0)  # none of what Zabbix makes itself
             run.rows += int(rows)
             run.lost += max(0, expected - int(moments))
             run.double += int(rows) - int(moments)

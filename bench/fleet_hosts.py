@@ -14,6 +14,7 @@ import resource
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,11 +79,13 @@ class Host(pipeline.Pipeline):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, load=lambda: settings)
         self.samples = self.values = 0
+        self.sent: Counter[str] = Counter()  # values by key: not every sample has each of them
         self.late_ms = 0.0  # the last sample, after the moment at which it was due
 
     def _publish(self, items: Sequence[Item]) -> None:
         self.samples += 1
         self.values += len(items)
+        self.sent.update(item.key for item in items)
         self.late_ms = (items[0].clock % self.settings.interval + items[0].ns / 1e9) * 1e3
         super()._publish(items)
 
@@ -147,7 +150,7 @@ class Fleet:
         }
 
     def stop(self) -> dict[str, Any]:
-        """Take no more samples, and deliver what waits; how many samples each host took."""
+        """Take no more samples, and deliver what waits; how many values of each key each host took."""
         self._scheduler.shutdown(wait=False)
         with self._idle:
             deadline = time.monotonic() + LAST_S
@@ -156,7 +159,7 @@ class Fleet:
         figures = self.look()
         for host in self._hosts:
             host.close(within_s=5)
-        return {**figures, "hosts": {host.settings.host: host.samples for host in self._hosts}}
+        return {**figures, "hosts": {host.settings.host: host.sent for host in self._hosts}}
 
 
 def resident_mb(pid: int) -> float:

@@ -45,7 +45,7 @@ class Run:
     wire_bytes: int = 0
     exchanges: list[tuple[int, int]] = field(default_factory=list)  # of the daemon: bytes of a request, of its answer
     watch: Watch | None = None
-    samples: dict[str, int] = field(default_factory=dict)  # by host
+    sent: dict[str, dict[str, int]] = field(default_factory=dict)  # values, by host and key
     items: list[int] = field(default_factory=list)  # each number of items that a host has in Zabbix
     rows: int = 0
     lost: int = 0

@@ -135,7 +135,8 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
 
     tests/systemd/test_deb.py installs the package.
     """
-    _package, install, provision, check, service, leak = shell("README.md", "Quick start")
+    (install,) = shell("docs/installing.md", "With pip")
+    _package, provision, check, service, leak = shell("README.md", "Quick start")
     (settings,) = blocks("README.md", "Quick start", "yaml")
 
     machine.run_online(install)

@@ -236,10 +236,10 @@ class ZabbixStack:
         """Return the rows of one SQL statement, each value as PostgreSQL prints it, NULL as an empty string."""
         return self._postgres.query(sql)
 
-    def import_template(self, xml: str) -> None:
-        """Import all that `xml` holds: what is missing is created, what exists is updated, nothing is deleted."""
-        rules = import_rules(self.version)
-        self._call("configuration.import", {"format": "xml", "source": xml, "rules": rules})
+    def import_template(self, source: str) -> None:
+        """Import all that an export, XML or YAML, holds: what is missing is created, what exists is updated, nothing is deleted."""
+        form = "xml" if source.startswith("<") else "yaml"
+        self._call("configuration.import", {"format": form, "source": source, "rules": import_rules(self.version)})
 
     def create_host(self, name: str, templates: Sequence[str], **settings: Any) -> str:
         """Create a host with these templates, given by their technical names, and API properties; return its id."""

@@ -1,1 +1,1 @@
-"""The bundled Zabbix template: one source for both of its export formats and for its page in docs/."""
+"""The bundled Zabbix template: one source for each of its export formats and for its page in docs/."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from sender.items import DISCOVERIES, KEYS, TEXTS
-from templates import dashboard, ephemeral, event_triggers, flood_triggers, sender_triggers, triggers
+from templates import boards, dashboard, ephemeral, event_triggers, flood_triggers, sender_triggers, triggers
 from templates.counters import DERIVED
 from templates.graphs import GRAPHS
 from templates.items import ITEMS, VALUE_MAPS
@@ -48,6 +48,7 @@ def template() -> Template:
         graphs=GRAPHS,
         dashboard=dashboard.NAME,
         pages=dashboard.PAGES,
+        boards=boards.BOARDS,
         macros=MACROS,
         value_maps=VALUE_MAPS,
     )

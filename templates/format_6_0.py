@@ -28,19 +28,21 @@ _SMALL = "20"  # percent of an ITEM widget's height, for a text: it is cut off a
 
 def write(template: Template) -> str:
     """Return the whole file."""
+    return document({"version": "6.0", "groups": groups(), "templates": [_template(template)], **beside(template)})
+
+
+def groups() -> list[Tree]:
+    """Return the template's groups."""
     group, group_uuid = GROUP
-    triggers = [_trigger(t, template.triggers) for t in template.triggers if len(t.keys) > 1]
-    return document(
-        without_empty(
-            {
-                "version": "6.0",
-                "groups": [{"uuid": group_uuid, "name": group}],
-                "templates": [_template(template)],
-                "triggers": triggers,
-                "graphs": [_graph(graph) for graph in template.graphs],
-            }
-        )
-    )
+    return [{"uuid": group_uuid, "name": group}]
+
+
+def beside(template: Template) -> Tree:
+    """Return what an export has beside the template: triggers on several items, and graphs."""
+    return {
+        "triggers": [_trigger(t, template.triggers) for t in template.triggers if len(t.keys) > 1],
+        "graphs": [_graph(graph) for graph in template.graphs],
+    }
 
 
 def identity(what: str) -> str:
@@ -79,26 +81,59 @@ def _first_name(name: str) -> str:
 
 def _template(template: Template) -> Tree:
     return {
+        **head(template),
+        "groups": [{"name": GROUP[0]}],
+        **objects(template),
+        "macros": macros(template),
+        **dashboard(template, [_page(page) for page in template.pages]),
+        **value_maps(template),
+    }
+
+
+def head(template: Template) -> Tree:
+    """Return what the template is called, and what it is for."""
+    return {
         "uuid": identity(TEMPLATE),
         "template": TEMPLATE,
         "name": TEMPLATE,
         "description": template.description,
-        "groups": [{"name": GROUP[0]}],
+    }
+
+
+def objects(template: Template) -> Tree:
+    """Return the template's items and discovery rules, and its tags."""
+    return {
         "items": [_item(key, item, template.triggers) for key, item in template.items.items()],
         "discovery_rules": [_rule(rule, template.triggers) for rule in template.rules],
         "tags": [_tag("class", "os"), _tag("target", "linux")],
-        "macros": [
-            {"macro": macro, "value": default.value, "description": default.description}
-            for macro, default in sorted(template.macros.items())
-        ],
+    }
+
+
+def macros(template: Template) -> list[Tree]:
+    """Return the template's macros."""
+    return [
+        {"macro": macro, "value": default.value, "description": default.description}
+        for macro, default in sorted(template.macros.items())
+    ]
+
+
+def dashboard(template: Template, pages: Sequence[Tree]) -> Tree:
+    """Return the template's dashboard with these pages."""
+    return {
         "dashboards": [
             {
                 "uuid": identity(f"dashboard {template.dashboard}"),
                 "name": template.dashboard,
                 "auto_start": "NO",
-                "pages": [_page(page) for page in template.pages],
+                "pages": pages,
             }
-        ],
+        ]
+    }
+
+
+def value_maps(template: Template) -> Tree:
+    """Return the template's value maps."""
+    return {
         "valuemaps": [
             {
                 "uuid": identity(f"value map {name}"),

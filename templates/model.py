@@ -140,11 +140,51 @@ class Page:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Field:
+    """One setting of a tile. `value` is the key of an item, the name of a graph, or else the value itself."""
+
+    kind: str  # INTEGER, STRING, ITEM, GRAPH_PROTOTYPE
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One widget of the dashboard from 7.0 on, in a grid of 72 columns."""
+
+    kind: str  # item, gauge, honeycomb, svggraph, graphprototype, itemhistory
+    title: str
+    x: int
+    y: int
+    width: int
+    height: int
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One page of that dashboard."""
+
+    name: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How the host wizard, from 7.4 on, asks for a macro's value: in which section, and what fits."""
+
+    section: str
+    label: str
+    fits: str  # a regular expression
+
+
+@dataclass(frozen=True, kw_only=True)
 class Macro:
     """A user macro's default, and what it is for."""
 
     value: str
     description: str
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +198,7 @@ class Template:
     graphs: tuple[Graph, ...]
     dashboard: str
     pages: tuple[Page, ...]
+    boards: tuple[Board, ...]
     macros: dict[str, Macro]
     value_maps: dict[str, dict[str, str]] = field(default_factory=dict)
 

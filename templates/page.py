@@ -11,7 +11,7 @@ from templates.model import calls
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from templates.model import Item, Rule, Template, Trigger
+    from templates.model import Item, Rule, Template, Tile, Trigger
 
 _HEAD = f"""\
 # The template
@@ -20,19 +20,28 @@ _HEAD = f"""\
 
 | Zabbix | command | file |
 |---|---|---|
-| 6.0, 6.4, 7.x | `tcp-status-sender template` | `templates/tcp_states_template.xml` |
+| 7.0 and later | `tcp-status-sender template --format 7.0` | `templates/tcp_states_template_7.0.yaml` |
+| 6.0 and later | `tcp-status-sender template` | `templates/tcp_states_template.xml` |
 | 3.4 to 5.4 | `tcp-status-sender template --format 3.4` | `templates/tcp_states_template_3.4.xml` |
 
-The older file has the same items, triggers and graphs. What Zabbix did not know then is different:
+All have the same items, triggers and graphs. `provision` takes the newest that the server imports. Format 7.0 differs from 6.0 in
+what Zabbix did not know before:
+
+- [The dashboard](#dashboard-from-70-on) has colours by threshold, gauges, a cell for each port, and a history of the texts.
+- The list of templates shows vendor and version.
+- Items that discovery no longer finds stay enabled until they are deleted after 7 days. This is as before 7.0, but 7.0 has
+  another default.
+
+Format 3.4 differs in what Zabbix did not know then:
 
 - It has applications instead of tags, and a screen instead of the dashboard.
 - Prototypes that are not created as shipped are created disabled.
 - Event names, operational data and the descriptions of macros are missing.
 
-After an upgrade of the server to 6.0 or later, bring the newer file over the older one: items, triggers and graphs keep their
-ids, and items their history.
+After an upgrade of the server, bring the newer file over the older one: items, triggers and graphs keep their ids, items their
+history, and hosts their macros.
 
-- `tcp-status-sender provision --template-only` does it in every version, and keeps what you have added to the template.
+- `tcp-status-sender provision --template-only` does it in every version from 6.0 on, and keeps what you have added to the template.
 - By hand, tick *Create new* and *Update existing* for everything in the import's dialog. *Delete missing*, which the dialog ticks
   by default from 6.4 on, deletes what you have added to the template: untick it to keep that.
 - If the import by hand says that a trigger already exists, the template is of another version, or the upgrade of the server has
@@ -50,6 +59,28 @@ These are the descriptions of the triggers. Zabbix shows them beside a problem.
 - **In messages**, such as mail, `{EVENT.OPDATA}` is the same. The messages of a new Zabbix have it. To have the runbook there, too,
   add `{TRIGGER.DESCRIPTION}` to the message template of the media type.
 """
+
+_BOARDS = """\
+## Dashboard from 7.0 on
+
+Format 7.0 has the same pages, made of newer widgets. They have the colour of the severity of a trigger: yellow for warning, orange
+for average, red for high.
+
+- **The thresholds are the macros' defaults.** A widget takes numbers only. If you change a macro, the triggers follow and the colours do
+  not: change them in the template's dashboard, too. The next import sets them back.
+- **Graphs are shaded** for as long as a problem of their items was open. Dashed lines are the thresholds of triggers that look at one
+  figure alone.
+- **Cells, and graphs by port or service, have all that discovery has found.** A page without any is empty, such as
+  *Containers* where no network namespaces are reported.
+"""
+_KINDS = {
+    "item": "",
+    "gauge": " (gauge)",
+    "honeycomb": " (cells)",
+    "svggraph": " (graph)",
+    "graphprototype": " (graphs)",
+    "itemhistory": " (history)",
+}
 
 
 def write(template: Template) -> str:
@@ -74,8 +105,17 @@ def write(template: Template) -> str:
             ("page", "shows"),
             ((page.name, "; ".join(_code(w.shows) for w in page.widgets)) for page in template.pages),
         ),
+        _BOARDS,
+        _table(
+            ("page", "shows"),
+            ((board.name, "; ".join(_tile(tile) for tile in board.tiles)) for board in template.boards),
+        ),
     ]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _tile(tile: Tile) -> str:
+    return f"{tile.title}{_KINDS[tile.kind]}"
 
 
 def _code(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The little of XML that both formats need."""
+"""The little of XML that formats 3.4 and 6.0 need."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pytest
 
 from lab.command import COMMAND, tcp_status_sender
 from sender import __version__
+from sender.commands.template import FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,10 +68,10 @@ def test_help_and_version() -> None:
 
 def test_the_template_is_the_one_in_the_repository() -> None:
     """The installed wheel prints the very file that the repository offers for import."""
-    bundled = (REPOSITORY / "templates" / "tcp_states_template.xml").read_text(encoding="utf-8")
-    for arguments in (["template"], ["template", "--format", "6.0"]):
-        done = tcp_status_sender(*arguments)
-        assert (done.returncode, done.stdout) == (0, bundled)
+    files = {form: (REPOSITORY / "templates" / name).read_text(encoding="utf-8") for form, name in FORMATS.items()}
+    for arguments in ([], *(["--format", form] for form in FORMATS)):
+        done = tcp_status_sender("template", *arguments)
+        assert (done.returncode, done.stdout) == (0, files[arguments[-1] if arguments else "6.0"])
 
 
 @pytest.mark.parametrize("arguments", [["run", "--dry-run", "--once"], ["template"]])

@@ -10,6 +10,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from sender.commands import template
+
 REPOSITORY = Path(__file__).parents[2]
 DATA = {
     "share/tcp-status-sender/config.example.yaml": "config.example.yaml",
@@ -20,7 +22,7 @@ DATA = {
     },
     "share/man/man1/tcp-status-sender.1": "packaging/tcp-status-sender.1",
 }
-TEMPLATES = ("tcp_states_template.xml", "tcp_states_template_3.4.xml")
+TEMPLATES = template.FORMATS.values()
 
 
 def built(source: Path, into: Path, *targets: str) -> Path:
@@ -40,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_is_complete(folder: Path) -> None:
-    """Beside the package and both templates it holds the example configuration, the unit and the manual page, as they are."""
+    """Beside the package and all templates it holds the example configuration, the unit and the manual page, as they are."""
     with ZipFile(next(folder.glob("*.whl"))) as wheel:
         held = {name.partition(".data/data/")[2] or name: wheel.read(name) for name in wheel.namelist()}
     expected = {name: (REPOSITORY / source).read_bytes() for name, source in DATA.items()}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from sender.commands import template
 from sender.commands.provision.uuids import with_their_uuids
+from sender.settings import yaml_file
 
 OURS = template.text("6.0")
+TODAY = json.dumps(yaml_file.parsed(template.text("7.0")))
 UUID = re.compile("<uuid>([0-9a-f]{32})</uuid>")
+UUID_OF_TODAY = re.compile('"uuid": "([0-9a-f]{32})"')
 TRIGGER = "<trigger><uuid>{}</uuid><expression>{}</expression><name>{}</name></trigger>"
 A, B, C = (letter * 32 for letter in "abc")
 
@@ -26,6 +30,15 @@ def test_every_object_gets_its_own() -> None:
     done = UUID.findall(with_their_uuids(OURS, theirs))
     group, *others = UUID.findall(OURS)
     assert done == [group, *(each[::-1] for each in others)]
+
+
+def test_every_object_gets_its_own_in_today_s_form_too() -> None:
+    """It has the same objects: each is found, whatever its uuid is, and nothing else is exchanged."""
+    done = with_their_uuids(TODAY, with_other_uuids(OURS))
+    group, *others = UUID_OF_TODAY.findall(TODAY)
+    assert UUID_OF_TODAY.findall(done) == [group, *(each[::-1] for each in others)]
+    assert UUID_OF_TODAY.sub("", done) == UUID_OF_TODAY.sub("", TODAY)
+    assert with_their_uuids(TODAY, OURS) == TODAY
 
 
 def test_only_uuids_are_exchanged() -> None:

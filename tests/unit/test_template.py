@@ -1,4 +1,4 @@
-"""The template: the daemon's keys, no more and no fewer, in both formats; every trigger with a runbook and defaults."""
+"""The template: the daemon's keys, no more and no fewer, in every format; every trigger with a runbook and defaults."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import hashlib
 import re
 import uuid
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 
 from sender.commands import template
 from sender.items import (
@@ -36,6 +37,7 @@ BY_DEFAULT = {
     "services.states": {"ESTABLISHED", "CLOSE_WAIT"},
     "namespaces.states": {"ESTABLISHED", "CLOSE_WAIT"},
 }
+SINGULARS = {"dependencies": "dependency", "preprocessing": "step"}
 SETTINGS = {"service": "services.states", "netns": "namespaces.states"}
 
 
@@ -43,8 +45,24 @@ WHOLE_TEXT = '{{ITEM.LASTVALUE2}.regsub("(.*)", "\\1")}'  # bare, the frontend w
 
 
 def parsed(version: str) -> ET.Element:
-    """Return the bundled template in this format, as installed."""
-    return ET.fromstring(template.text(version))  # noqa: S314  our own file
+    """Return the bundled template in this format, as installed; YAML as the same in XML."""
+    text = template.text(version)
+    if text.startswith("<"):
+        return ET.fromstring(text)  # noqa: S314  our own file
+    (whole,) = yaml.safe_load(text).values()
+    return element("zabbix_export", whole)
+
+
+def element(tag: str, value: Any) -> ET.Element:
+    """Return a part of YAML as XML: each of several has a name of its own there."""
+    made = ET.Element(tag)
+    if isinstance(value, dict):
+        made.extend([element(name, part) for name, part in value.items()])
+    elif isinstance(value, list):
+        made.extend([element(SINGULARS.get(tag, tag.removesuffix("s")), part) for part in value])
+    else:
+        made.text = value
+    return made
 
 
 @pytest.fixture(scope="module", params=sorted(template.FORMATS))
@@ -53,10 +71,10 @@ def either(request: pytest.FixtureRequest) -> ET.Element:
     return parsed(request.param)
 
 
-@pytest.fixture(scope="module")
-def root() -> ET.Element:
-    """Return the template in format 6.0."""
-    return parsed("6.0")
+@pytest.fixture(scope="module", params=sorted(set(template.FORMATS) - {"3.4"}))
+def root(request: pytest.FixtureRequest) -> ET.Element:
+    """Return the template in each of the formats that are not the oldest."""
+    return parsed(request.param)
 
 
 def texts(root: ET.Element, path: str) -> list[str]:
@@ -349,8 +367,9 @@ def test_graphs_begin_at_zero(either: ET.Element) -> None:
     assert {graph.findtext("ymin_type_1") for graph in graphs} <= {"FIXED", "1"}
 
 
-def test_the_dashboard_shows_every_graph_and_fits(root: ET.Element) -> None:
+def test_the_dashboard_shows_every_graph_and_fits() -> None:
     """Every graph is on it, widgets stay within 24 columns and do not overlap, and their types exist in 6.0 and 7."""
+    root = parsed("6.0")
     graphs = set(texts(root, ".//graphs/graph/name")) | set(texts(root, ".//graph_prototype/name"))
     assert set(texts(root, ".//widget/fields/field/value/name")) == graphs
     for page in root.iter("page"):

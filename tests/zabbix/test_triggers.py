@@ -515,7 +515,7 @@ def test_every_trigger_has_its_case(zabbix: ZabbixStack) -> None:
 
 
 @pytest.mark.parametrize("is_told", [True, False], ids=["told", "never told"])
-@pytest.mark.parametrize("form", sorted(template.FORMATS))
+@pytest.mark.parametrize("form", ["3.4", "6.0"])  # those that this Zabbix imports
 def test_a_problem_says_whose_it_is(zabbix: ZabbixStack, form: str, *, is_told: bool) -> None:
     """In either form the trigger's description says it, in the newer the problem too. Where nobody tells, it fires as well."""
     name = TEMPLATE if form == "6.0" else OLDER

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from sender.commands import template
 from sender.commands.provision.uuids import with_their_uuids
 from sender.errors import ApiError
 from sender.items import TEMPLATE
+from sender.settings import yaml_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,14 +27,18 @@ class TemplateImport:
         """Ask the Zabbix whose API is `call`. Raises ApiError."""
         self._call = call
         self._version = version
-        self.params = {"format": "xml", "source": self._source(), "rules": self._rules()}
+        source = self._source()
+        form = "xml" if source.startswith("<") else "json"
+        self.params = {"format": form, "source": source, "rules": self._rules()}
         compared = call("configuration.importcompare", self.params)
         self.changes = tuple(_changes(compared))
         self.is_new = bool(self.changes) and "added" in compared.get("templates", {})
 
     def _source(self) -> str:
         """Return the template as it is to be imported: over one that is there, with the uuids of what that has."""
-        ours = template.text("6.0")
+        ours = template.text(template.newest(self._version))
+        if not ours.startswith("<"):  # YAML, in which the import takes JSON alike
+            ours = json.dumps(yaml_file.parsed(ours), ensure_ascii=False)
         if not (found := self._call("template.get", {"output": ["templateid"], "filter": {"host": [TEMPLATE]}})):
             return ours
         ids = [each["templateid"] for each in found]

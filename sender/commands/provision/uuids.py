@@ -7,8 +7,10 @@ imports that, or when it is upgraded.
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ _NAMED_BY = {
 
 
 def with_their_uuids(source: str, exported: str) -> str:
-    """Return the XML `source` with the uuids that the same objects have in the XML `exported`.
+    """Return `source`, XML or JSON, with the uuids that the same objects have in the XML `exported`.
 
     What has its uuid there already, or no counterpart or several, keeps it. Raises ValueError where `exported` is no XML.
     """
@@ -40,12 +42,31 @@ def with_their_uuids(source: str, exported: str) -> str:
         raise ValueError(f"no XML: {error}") from error
     known = {uuid for _, _, uuid in theirs}
     exchanged = {}
-    for name, expression, uuid in _identified(ET.fromstring(source)):  # noqa: S314  our own file
+    for name, expression, uuid in _identified(_parsed(source)):
         same = [each for each in theirs if each[0] == name]
         exact = [each for each in same if each[1] == expression] or same
         if uuid not in known and len(exact) == 1:
             exchanged[uuid] = exact[0][2]
-    return re.sub(r"(?<=<uuid>)[0-9a-f]{32}(?=</uuid>)", lambda found: exchanged.get(found[0], found[0]), source)
+    return re.sub(r"\b[0-9a-f]{32}\b", lambda found: exchanged.get(found[0], found[0]), source)
+
+
+def _parsed(source: str) -> ET.Element:
+    """Return our own file as XML."""
+    if source.startswith("<"):
+        return ET.fromstring(source)  # noqa: S314  our own
+    return _element("export", json.loads(source))
+
+
+def _element(tag: str, value: Any) -> ET.Element:
+    """Return what JSON holds as the same in XML, where each of several has the name of one."""
+    element = ET.Element(tag)
+    if isinstance(value, Mapping):
+        element.extend([_element(name, part) for name, part in value.items()])
+    elif isinstance(value, list):
+        element.extend([_element(tag.removesuffix("s"), part) for part in value])
+    else:
+        element.text = value
+    return element
 
 
 def _identified(element: ET.Element, rule: str = "") -> Iterator[tuple[_Name, str, str]]:

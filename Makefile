@@ -22,7 +22,7 @@ UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_psk.py tests/unit/test_upl
 REAL := -n 6 --dist loadgroup tests/kernel tests/disk tests/systemd
 ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
-RELEASES := bullseye trixie  # of Debian, with Zabbix 5.0 and 7.0; this machine's own has 6.0
+RELEASES := bullseye trixie zabbix/forky  # of Debian, with Zabbix 5.0 and 7.0, and a later point release of that; this machine's own has 6.0
 DEB_PACKAGES := python3-venv debhelper
 RPM_PACKAGES := python3-venv rpm
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; both agents; a real
@@ -79,7 +79,7 @@ test-installed: $(filter-out $(NEWEST)/oldest,$(firstword $(VERSIONS:%=.venv/%/o
 	$(NEWEST)/bin/pytest $(REAL)
 	$(NEWEST)/bin/pytest $(ZABBIX)
 
-test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ## as root: the template and the daemon with Zabbix 5.0, 6.0 and 7.0; .matrix/ keeps them (1.7 GB)
+test-matrix: $(NEWEST)/installed $(RELEASES:%=.matrix/%) .matrix/zabbix-proxy ## as root: the template and the daemon with Zabbix 5.0, 6.0 and 7.0; .matrix/ keeps them (2.4 GB)
 	@.ci/packages $(TEST_PACKAGES)
 	$(NEWEST)/bin/pytest $(MATRIX)
 
@@ -113,9 +113,10 @@ template: $(NEWEST)/installed ## write the template in each format, and docs/tem
 manual: $(NEWEST)/installed ## write the manual page, packaging/tcp-status-sender.1, anew
 	$(NEWEST)/bin/python packaging/manual.py
 
-screenshots: $(NEWEST)/installed ## as root: take the pictures in docs/images anew, from a real Zabbix in a real browser
+screenshots: $(NEWEST)/installed .matrix/trixie ## as root: take the pictures in docs/images anew, from real Zabbixes in a real browser
 	@.ci/packages $(TEST_PACKAGES)
 	$(NEWEST)/bin/pytest tests/browser --screenshots docs/images
+	$(NEWEST)/bin/pytest tests/matrix/test_boards.py -k trixie --screenshots docs/images
 
 bench: $(NEWEST)/installed ## as root: compare with what it replaces, and fail where a target is missed; SOCKETS=1000000 for more than 100,000
 	@.ci/packages $(BENCH_PACKAGES)

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,21 @@ from sender.spool.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --screenshots, which `make screenshots` uses."""
+    parser.addoption("--screenshots", type=Path, metavar="DIR", help="write the pictures of the documentation there")
+
+
+@pytest.fixture(scope="session")
+def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory for pictures: a temporary one, unless asked for otherwise."""
+    chosen: Path | None = request.config.getoption("--screenshots")
+    if not chosen:
+        return tmp_path_factory.mktemp("pictures")
+    chosen.mkdir(parents=True, exist_ok=True)
+    return chosen
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
     from lab.browser import Browser
+    from lab.zabbix_stack import ZabbixStack
 
 DIALOG = "(//div[@role='dialog'])[last()]"
 FOOTER = f"{DIALOG}//div[contains(@class,'overlay-dialogue-footer')]"
@@ -30,6 +31,15 @@ class Widget:
     text: str
     is_cut: bool
     graph: WebElement | None
+
+
+def complaints(zabbix: ZabbixStack) -> list[str]:
+    """Return what PHP has to say against the frontend's pages, such as a graph that it could not draw."""
+    # That it starts, and that two requests of one page wrote their session at one moment, says nothing of a page; of the
+    # latter 7.0 then makes two more lines.
+    usual = (" Development Server (", "Failed to write session data", "/debug/CProfiler.php")
+    lines = [line for line in zabbix.web_log.splitlines() if "PHP " in line]
+    return [line for line in lines if not any(words in line for words in usual)]
 
 
 def button(name: str) -> str:

@@ -75,8 +75,8 @@ BOARDS = (
         Row(
             7,
             (
-                lines("ESTABLISHED by service", "TCP service *: ESTABLISHED", _GREEN, is_stacked=True),
-                lines("CLOSE_WAIT by service", "TCP service *: CLOSE_WAIT", _RED),
+                lines("Services: ESTABLISHED", "TCP service *: ESTABLISHED", _GREEN, is_stacked=True),
+                lines("Services: CLOSE_WAIT", "TCP service *: CLOSE_WAIT", _RED),
             ),
         ),
         Row(
@@ -99,8 +99,8 @@ BOARDS = (
         Row(
             6,
             (
-                lines("ESTABLISHED by port", "TCP port *: ESTABLISHED", _GREEN, is_stacked=True),
-                lines("CLOSE_WAIT by port", "TCP port *: CLOSE_WAIT", _RED),
+                lines("Ports: ESTABLISHED", "TCP port *: ESTABLISHED", _GREEN, is_stacked=True),
+                lines("Ports: CLOSE_WAIT", "TCP port *: CLOSE_WAIT", _RED),
             ),
         ),
         Row(
@@ -117,8 +117,8 @@ BOARDS = (
         Row(
             6,
             (
-                lines("Accept queue by port", "TCP port *: Accept queue in %", _ORANGE),
-                lines("Requests dropped by port", "TCP port *: Requests dropped per second", _PINK),
+                lines("Ports: Accept queue in %", "TCP port *: Accept queue in %", _ORANGE),
+                lines("Ports: Requests dropped per second", "TCP port *: Requests dropped per second", _PINK),
             ),
         ),
         Row(
@@ -153,8 +153,8 @@ BOARDS = (
         Row(
             7,
             (
-                lines("ESTABLISHED by namespace", "TCP namespace *: ESTABLISHED", _GREEN, is_stacked=True),
-                lines("CLOSE_WAIT by namespace", "TCP namespace *: CLOSE_WAIT", _RED),
+                lines("Namespaces: ESTABLISHED", "TCP namespace *: ESTABLISHED", _GREEN, is_stacked=True),
+                lines("Namespaces: CLOSE_WAIT", "TCP namespace *: CLOSE_WAIT", _RED),
             ),
         ),
     ),

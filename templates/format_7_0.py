@@ -108,8 +108,8 @@ def _field(field: Field) -> Tree:
 
 
 def _order(field: Tree) -> list[tuple[int, str]]:
-    """Return what to sort by: 2 comes before 10."""
-    parts = re.split(r"(\d+)", str(field["name"]))
+    """Return what to sort by, as an export does: 2 comes before 10, and _ behind the letters."""
+    parts = re.split(r"(\d+)", str(field["name"]).upper())
     return [(int(part) if part.isdigit() else 0, part) for part in parts]
 
 

@@ -63,8 +63,12 @@ These are the descriptions of the triggers. Zabbix shows them beside a problem.
 _BOARDS = """\
 ## Dashboard from 7.0 on
 
-Format 7.0 has the same pages, made of newer widgets. They have the colour of the severity of a trigger: yellow for warning, orange
-for average, red for high.
+Format 7.0 has the same pages, made of newer widgets.
+
+![The page Overview in Zabbix 7.0: CLOSE_WAIT is yellow, the accept queue of port 8080 red](images/dashboard-7.0.png)
+
+[The page Who](images/who-7.0.png) of the same hour has whose the sockets are. Widgets have the colour of the severity of a trigger:
+yellow for warning, orange for average, red for high.
 
 - **The thresholds are the macros' defaults.** A widget takes numbers only. If you change a macro, the triggers follow and the colours do
   not: change them in the template's dashboard, too. The next import sets them back.

@@ -1,4 +1,4 @@
-"""An export as YAML, laid out as Zabbix itself writes it. Every value is a text: its import takes nothing else."""
+"""An export as YAML, indented as Zabbix does it. Every value is a text: its import takes nothing else."""
 
 from __future__ import annotations
 

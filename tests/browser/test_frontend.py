@@ -20,7 +20,7 @@ import pytest
 from lab import story
 from lab.browser import Browser
 from lab.command import COMMAND, tcp_status_sender
-from lab.frontend import Frontend
+from lab.frontend import Frontend, complaints
 from lab.namespace import LOOPBACK, Namespace, entered
 from lab.passing_on import passing_on
 from lab.storyteller import replay
@@ -64,14 +64,6 @@ def frontend(zabbix: ZabbixStack, tmp_path_factory: pytest.TempPathFactory) -> I
         zabbix.api.settings.update(work_period="1-7,00:00-24:00")  # else half of each picture is grey, by the hour
         yield frontend
     assert complaints(zabbix) == []
-
-
-def complaints(zabbix: ZabbixStack) -> list[str]:
-    """Return what PHP has to say against the frontend's pages, such as a graph that it could not draw."""
-    # That it starts, and that two requests of one page wrote their session at one moment, says nothing of a page.
-    usual = (" Development Server (", "Failed to write session data")
-    lines = [line for line in zabbix.web_log.splitlines() if "PHP " in line]
-    return [line for line in lines if not any(words in line for words in usual)]
 
 
 @pytest.fixture(scope="module")

@@ -1,42 +1,23 @@
-"""What a host's dashboard (before 5.2: screen) shows in every version's own frontend, in a real browser."""
+"""What a host's dashboard (before 5.2: screen) of the older forms shows in every version's own frontend, in a real browser."""
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.browser import Browser
-from lab.frontend import Frontend
-from lab.storyteller import replay
+from lab.matrix import grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from selenium.webdriver.remote.webelement import WebElement
 
+    from lab.browser import Browser
     from lab.zabbix_stack import ZabbixStack
 
 FIGURES = ("ESTABLISHED", "TIME_WAIT", "CLOSE_WAIT", "SYN_RECV", "SYN_SENT")
 FIGURE = "//div[@class='dashboard-grid-widget'][.//h4[.='{}']]//div[contains(@class,'item-value-content')]"
 GRAPH = "//main//img[contains(@src,'chart')]"
 GRAPHS = 4  # on the first page
-
-
-@pytest.fixture
-def told(zabbix: ZabbixStack, host: str) -> dict[str, str]:
-    """Return an hour in which a web server goes wrong is in the database; the last value of each key."""
-    return replay(zabbix, host, int(time.time()))
-
-
-@pytest.fixture
-def browser(zabbix: ZabbixStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Yield a browser in which Admin is logged in; the frontend had nothing to complain about."""
-    with Browser(tmp_path_factory.mktemp("browser") / "state", zabbix.web_url) as browser:
-        Frontend(browser).log_in("Admin", "zabbix")
-        yield browser
-    assert [line for line in zabbix.web_log.splitlines() if "PHP " in line and not line.endswith(" started")] == []
 
 
 def page(zabbix: ZabbixStack, host: str) -> str:
@@ -55,6 +36,7 @@ def colour(zabbix: ZabbixStack, host: str, key: str) -> str:
     return next(str(line["color"]) for line in graph["gitems"] if line["itemid"] == item["itemid"])
 
 
+@pytest.mark.parametrize("imported", grouped("3.4", "6.0"), indirect=True)  # today's: test_boards.py
 def test_the_dashboard_shows_the_story(imported: Any, host: str, told: dict[str, str], browser: Browser) -> None:
     """Every graph is drawn, every figure is the last value, and the page has no error to show."""
     zabbix = imported.zabbix

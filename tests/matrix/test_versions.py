@@ -31,7 +31,7 @@ TEMPLATE = "TCP states by Zabbix trapper"
 FIELDS = ("key", "value", "clock", "ns")
 VERSION = "tcp.sender.version"
 SEVEN = 7  # items of a local port: four states, three of the accept queue
-# What both formats make, whatever the version: a part that an import leaves out is left out without a word.
+# What every format makes, whatever the version: a part that an import leaves out is left out without a word.
 COUNTS = {
     "item": 75,
     "itemprototype": 51,
@@ -135,7 +135,7 @@ def test_the_import_can_be_repeated(imported: Any) -> None:
     """Importing the same file again changes nothing: what Zabbix exports stays the same."""
     before = exported(imported.zabbix)
     assert "tcp.status[ESTABLISHED]" in before
-    imported.zabbix.import_template(imported.xml)
+    imported.zabbix.import_template(imported.source)
     assert exported(imported.zabbix) == before
 
 

@@ -119,9 +119,10 @@ def test_what_discovery_no_longer_finds_stays_enabled(ours: dict[str, Any]) -> N
 
 
 def test_widgets_fit_and_do_not_overlap(pages: list[dict[str, Any]]) -> None:
-    """Each page is 72 columns wide, all of them used, and no widget covers another."""
+    """Each page is 72 columns wide, all of them used, and no widget covers another, or is called as another."""
     assert len({page["name"] for page in pages}) == len(pages) == 8
     for page in pages:
+        assert len({widget["name"] for widget in page["widgets"]}) == len(page["widgets"])
         taken: set[tuple[int, int]] = set()
         for widget in page["widgets"]:
             x, y, width = (int(widget.get(name, 0)) for name in ("x", "y", "width"))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from templates import format_3_4, format_6_0, format_7_0, page
+from templates import format_3_4, format_6_0, format_7_0, format_7_4, page
 from templates.content import template
 
 REPOSITORY = Path(__file__).parents[1]
@@ -14,6 +14,7 @@ OUTPUTS = {
     "templates/tcp_states_template.xml": format_6_0.write,
     "templates/tcp_states_template_3.4.xml": format_3_4.write,
     "templates/tcp_states_template_7.0.yaml": format_7_0.write,
+    "templates/tcp_states_template_7.4.yaml": format_7_4.write,
     "docs/template.md": page.write,
 }
 

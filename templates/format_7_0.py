@@ -34,33 +34,36 @@ def write(template: Template) -> str:
         {
             "version": "7.0",
             "template_groups": format_6_0.groups(),
-            "templates": [_template(template)],
-            **_today(format_6_0.beside(template)),
+            "templates": [
+                {
+                    **format_6_0.head(template),
+                    "vendor": vendor("7.0"),
+                    "groups": [{"name": GROUP[0]}],
+                    **today(format_6_0.objects(template)),
+                    "macros": format_6_0.macros(template),
+                    **format_6_0.dashboard(template, pages(template)),
+                    **format_6_0.value_maps(template),
+                }
+            ],
+            **today(format_6_0.beside(template)),
         }
     )
 
 
-def _template(template: Template) -> Tree:
-    return {
-        **format_6_0.head(template),
-        "vendor": {"name": _VENDOR, "version": f"7.0-{__version__}"},
-        "groups": [{"name": GROUP[0]}],
-        **_today(format_6_0.objects(template)),
-        "macros": format_6_0.macros(template),
-        **format_6_0.dashboard(template, _pages(template)),
-        **format_6_0.value_maps(template),
-    }
+def vendor(version: str) -> Tree:
+    """Return whose the template is, and which: the Zabbix that it is for, and the daemon's version."""
+    return {"name": _VENDOR, "version": f"{version}-{__version__}"}
 
 
-def _today(old: Any) -> Any:
+def today(old: Any) -> Any:
     """Return a part of format 6.0 as it is now."""
     if isinstance(old, str):
         return old
     if not isinstance(old, Mapping):
-        return [_today(one) for one in old]
+        return [today(one) for one in old]
     if old.keys() == {"parameter"}:  # in XML the one of several
         return [old["parameter"]]
-    return {tag: _today(inside) for tag, inside in _entries(old)}
+    return {tag: today(inside) for tag, inside in _entries(old)}
 
 
 def _entries(old: Tree) -> Iterator[tuple[str, Any]]:
@@ -73,7 +76,8 @@ def _entries(old: Tree) -> Iterator[tuple[str, Any]]:
             yield tag, inside
 
 
-def _pages(template: Template) -> list[Tree]:
+def pages(template: Template) -> list[Tree]:
+    """Return the pages of the dashboard."""
     numbers = count()
     return [_page(board, numbers) for board in template.boards]
 

@@ -170,21 +170,11 @@ class Board:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """How the host wizard, from 7.4 on, asks for a macro's value: in which section, and what fits."""
-
-    section: str
-    label: str
-    fits: str  # a regular expression
-
-
-@dataclass(frozen=True, kw_only=True)
 class Macro:
     """A user macro's default, and what it is for."""
 
     value: str
     description: str
-    asked: Asked | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sender.items import TEMPLATE
 from templates.format_6_0 import event_name
 from templates.model import calls
+from templates.wizard import ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ _HEAD = f"""\
 
 | Zabbix | command | file |
 |---|---|---|
+| 7.4 and later | `tcp-status-sender template --format 7.4` | `templates/tcp_states_template_7.4.yaml` |
 | 7.0 and later | `tcp-status-sender template --format 7.0` | `templates/tcp_states_template_7.0.yaml` |
 | 6.0 and later | `tcp-status-sender template` | `templates/tcp_states_template.xml` |
 | 3.4 to 5.4 | `tcp-status-sender template --format 3.4` | `templates/tcp_states_template_3.4.xml` |
@@ -31,6 +33,16 @@ what Zabbix did not know before:
 - The list of templates shows vendor and version.
 - Items that discovery no longer finds stay enabled until they are deleted after 7 days. This is as before 7.0, but 7.0 has
   another default.
+
+Format 7.4 is format 7.0 with what the host wizard shows: how to set up the host, and questions for
+[the macros that people change](#the-host-wizard-from-74-on). Zabbix 8.0 imports it as it is.
+
+What was run, and what was not:
+
+- The tests import formats 3.4, 6.0 and 7.0 into real servers, and look at the dashboard in a real browser. Format 7.0 goes into 7.0.22,
+  also over formats 3.4 and 6.0, and into 7.0.29, also over format 6.0.
+- Of 7.4 and 8.0 no server is packaged. A test compares format 7.4 with the rules that the public sources of both have for an import. It
+  was in no server.
 
 Format 3.4 differs in what Zabbix did not know then:
 
@@ -44,6 +56,8 @@ history, and hosts their macros.
 - `tcp-status-sender provision --template-only` does it in every version from 6.0 on, and keeps what you have added to the template.
 - By hand, tick *Create new* and *Update existing* for everything in the import's dialog. *Delete missing*, which the dialog ticks
   by default from 6.4 on, deletes what you have added to the template: untick it to keep that.
+- If the server came from 5.0 or older with format 3.4 in it, use `provision`. That upgrade has written seven expressions in a way of its
+  own: an import by hand makes these triggers a second time.
 - If the import by hand says that a trigger already exists, the template is of another version, or the upgrade of the server has
   given other uuids to its triggers. Use `provision`, or tick *Delete missing* for triggers: they are made anew, and their open
   problems end. Items keep their history.
@@ -60,6 +74,11 @@ These are the descriptions of the triggers. Zabbix shows them beside a problem.
   add `{TRIGGER.DESCRIPTION}` to the message template of the media type.
 """
 
+_WIZARD = """\
+## The host wizard from 7.4 on
+
+It asks for these, with the template's default as the answer. The others are on the host's tab *Macros*.
+"""
 _BOARDS = """\
 ## Dashboard from 7.0 on
 
@@ -103,6 +122,11 @@ def write(template: Template) -> str:
         _table(
             ("macro", "default", "meaning"),
             ((f"`{macro}`", f"`{default.value}`", default.description) for macro, default in template.macros.items()),
+        ),
+        _WIZARD,
+        _table(
+            ("section", "asks for", "macro"),
+            ((asked.section, asked.label, _code(macro)) for macro, asked in ASKED.items()),
         ),
         "## Dashboard\n\nOn the host: *Monitoring > Hosts > Dashboards*. A state has the same colour everywhere.\n",
         _table(

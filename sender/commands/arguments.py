@@ -142,8 +142,8 @@ _NAMESPACES = (
 )
 _TEMPLATE = (
     f"Prints the template '{TEMPLATE}' for import into Zabbix (Configuration or Data collection > "
-    "Templates > Import). Format 7.0, in YAML and with a newer dashboard, suits 7.0 and later, format 6.0 those from 6.0 on, "
-    "format 3.4 the versions from 3.4 to 5.4."
+    "Templates > Import). Formats 7.4 and 7.0, in YAML and with a newer dashboard, suit these versions and later ones, format 6.0 "
+    "those from 6.0 on, format 3.4 those from 3.4 to 5.4."
 )
 
 _PROVISION = (

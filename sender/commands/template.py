@@ -6,6 +6,7 @@ from importlib.resources import files
 
 GROUP = "Templates/Operating systems"  # the template's; every Zabbix has it from the beginning
 FORMATS = {
+    "7.4": "tcp_states_template_7.4.yaml",
     "7.0": "tcp_states_template_7.0.yaml",
     "6.0": "tcp_states_template.xml",
     "3.4": "tcp_states_template_3.4.xml",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -197,6 +198,24 @@ def test_what_is_there_keeps_its_uuids() -> None:
         lines(zabbix, is_template_kept=False)
         (compared,) = [params for method, params in zabbix.asked if method == "configuration.importcompare"]
         assert compared["source"].count(theirs) == uuids
+
+
+@pytest.mark.parametrize(
+    ("version", "form"),
+    [((6, 0), "xml 6.0"), ((6, 4), "xml 6.0"), ((7, 0), "7.0"), ((7, 2), "7.0"), ((7, 4), "7.4"), ((8, 0), "7.4")],
+)
+def test_a_zabbix_gets_the_newest_form_that_it_imports(version: tuple[int, int], form: str) -> None:
+    """Of two that it takes, the one with today's dashboard and, where it has one, with what the host wizard asks."""
+    zabbix = Zabbix(template_get=[], configuration_importcompare={"templates": {}})
+    lines(zabbix, version=version, is_template_kept=False)
+    (compared,) = [params for method, params in zabbix.asked if method == "configuration.importcompare"]
+    if compared["format"] == "xml":
+        assert form == "xml 6.0"
+        assert "<version>6.0</version>" in compared["source"]
+    else:
+        export = json.loads(compared["source"])["zabbix_export"]
+        assert (compared["format"], export["version"]) == ("json", form)
+        assert ("readme" in export["templates"][0]) == (form == "7.4")
 
 
 def test_an_export_that_is_none() -> None:

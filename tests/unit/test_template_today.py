@@ -11,11 +11,13 @@ import yaml
 
 from sender.commands import template
 from sender.items import TEMPLATE
-from templates import format_7_0
+from templates import format_7_0, format_7_4
 from templates.content import template as content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from templates.model import Template
 
 FORMS = sorted(form for form in template.FORMATS if template.FORMATS[form].endswith(".yaml"))
 COLUMNS, ROWS = 72, 64
@@ -71,9 +73,10 @@ def names(ours: dict[str, Any]) -> dict[str, str]:
     return {item["key"]: item["name"] for item in items}
 
 
-def test_it_is_written_the_same_again() -> None:
+@pytest.mark.parametrize(("form", "write"), [("7.0", format_7_0.write), ("7.4", format_7_4.write)])
+def test_it_is_written_the_same_again(form: str, write: Callable[[Template], str]) -> None:
     """The file is what the source says, to the letter, whenever it is made."""
-    assert format_7_0.write(content()) == format_7_0.write(content()) == template.text("7.0")
+    assert write(content()) == write(content()) == template.text(form)
 
 
 def test_every_value_is_a_text(export: dict[str, Any]) -> None:

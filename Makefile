@@ -107,7 +107,7 @@ format: $(NEWEST)/installed ## bring the code into its format
 	$(NEWEST)/bin/ruff format
 	$(NEWEST)/bin/ruff check --fix
 
-template: $(NEWEST)/installed ## write the template in each format, and docs/template.md, anew
+template: $(NEWEST)/installed ## write the template in each format, and its pages, anew
 	$(NEWEST)/bin/python -m templates
 
 manual: $(NEWEST)/installed ## write the manual page, packaging/tcp-status-sender.1, anew

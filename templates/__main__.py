@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from templates import format_3_4, format_6_0, format_7_0, format_7_4, page
+from templates import community, format_3_4, format_6_0, format_7_0, format_7_4, page
 from templates.content import template
 
 REPOSITORY = Path(__file__).parents[1]
@@ -16,6 +16,8 @@ OUTPUTS = {
     "templates/tcp_states_template_7.0.yaml": format_7_0.write,
     "templates/tcp_states_template_7.4.yaml": format_7_4.write,
     "docs/template.md": page.write,
+    f"{community.FOLDER}/7.0/README.md": community.write_7_0,
+    f"{community.FOLDER}/7.4/README.md": community.write_7_4,
 }
 
 
@@ -33,7 +35,7 @@ def main() -> int:
         if check:
             stale.append(name)
         else:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     for name in stale:
         print(f"{name} is stale: run `make template`", file=sys.stderr)

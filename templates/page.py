@@ -44,6 +44,9 @@ What was run, and what was not:
 - Of 7.4 and 8.0 no server is packaged. A test compares format 7.4 with the rules that the public sources of both have for an import. It
   was in no server.
 
+`packaging/zabbix-community-templates` has formats 7.0 and 7.4 as zabbix/community-templates wants them, each with its page. The
+templates are links there: `cp -rL` copies what is behind them.
+
 Format 3.4 differs in what Zabbix did not know then:
 
 - It has applications instead of tags, and a screen instead of the dashboard.
@@ -119,22 +122,22 @@ def write(template: Template) -> str:
         _RUNBOOKS,
         *(_runbook(trigger) for trigger in template.all_triggers()),
         "## Macros\n",
-        _table(
+        table(
             ("macro", "default", "meaning"),
             ((f"`{macro}`", f"`{default.value}`", default.description) for macro, default in template.macros.items()),
         ),
         _WIZARD,
-        _table(
+        table(
             ("section", "asks for", "macro"),
             ((asked.section, asked.label, _code(macro)) for macro, asked in ASKED.items()),
         ),
         "## Dashboard\n\nOn the host: *Monitoring > Hosts > Dashboards*. A state has the same colour everywhere.\n",
-        _table(
+        table(
             ("page", "shows"),
             ((page.name, "; ".join(_code(w.shows) for w in page.widgets)) for page in template.pages),
         ),
         _BOARDS,
-        _table(
+        table(
             ("page", "shows"),
             ((board.name, "; ".join(_tile(tile) for tile in board.tiles)) for board in template.boards),
         ),
@@ -150,7 +153,8 @@ def _code(text: str) -> str:
     return f"`{text}`"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(
         "| " + " | ".join(cell.replace("|", "\\|").replace("\n\n", " ") for cell in line) + " |\n" for line in lines
@@ -158,7 +162,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _items(items: dict[str, Item]) -> str:
-    return _table(
+    return table(
         ("key", "name", "unit", "meaning"),
         ((_code(key), item.name, item.units, item.description) for key, item in items.items()),
     )
@@ -169,7 +173,7 @@ def _rule(rule: Rule) -> str:
 
 
 def _triggers(triggers: Sequence[Trigger]) -> str:
-    return _table(
+    return table(
         ("problem", "severity", "depends on"),
         (
             (

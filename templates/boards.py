@@ -155,6 +155,7 @@ BOARDS = (
             (
                 lines("Namespaces: ESTABLISHED", "TCP namespace *: ESTABLISHED", _GREEN, is_stacked=True),
                 lines("Namespaces: CLOSE_WAIT", "TCP namespace *: CLOSE_WAIT", _RED),
+                lines("Namespaces: Requests dropped per second", "TCP namespace *: Requests dropped per second", _PINK),
             ),
         ),
     ),

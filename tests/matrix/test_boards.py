@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import TYPE_CHECKING
@@ -10,9 +11,9 @@ import pytest
 
 from lab import boards, story
 from lab.matrix import grouped
-from lab.storyteller import replay
-from sender.items import EPHEMERAL_TOP, TEMPLATE, TOPS
-from sender.model import TcpState
+from lab.storyteller import replay, uplink
+from sender.items import EPHEMERAL_TOP, NAMESPACES, NETNS, TEMPLATE, TOPS
+from sender.model import Item, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,15 @@ STORY = "web-01"
 FINE, WARNING, HIGH = "7EC49D", "FFC859", "E97659"
 PORTS = {port: f"{port} {service}" for port, service in story.SERVICES.items()}
 FULL = PORTS[story.STALLED]
-HEIGHTS = {"Overview": 1400, "Who": 2150, "Ports": 2150, "Accept queues": 2150, "Events": 2600, "Sender": 900}
+HEIGHTS = {
+    "Overview": 1400,
+    "Who": 2150,
+    "Ports": 2150,
+    "Accept queues": 2150,
+    "Events": 2600,
+    "Containers": 1000,
+    "Sender": 900,
+}
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +150,28 @@ def test_events_and_the_daemon(seen: Seer) -> None:
     assert sender["Uptime"].text == "3 days, 01:00:00"
     assert sender["Values rejected"].text == "none (0)"
     assert not [title for title, widget in sender.items() if widget.is_cut or widget.colour]
+
+
+def test_containers_appear(zabbix: ZabbixStack, seen: Seer) -> None:
+    """Once a network namespace is discovered, its page has a cell and lines of it."""
+    now = int(time.time())
+    found = json.dumps([{NETNS: name} for name in ("shop", "cart")])
+    lists = [Item(host=STORY, key=NAMESPACES, value=found, clock=now, ns=1)]
+    assert uplink(zabbix).send(lists).accepted == 1
+    keys = [f"tcp.netns.status[{state},{name}]" for name in ("shop", "cart") for state in ("ESTABLISHED", "CLOSE_WAIT")]
+    known = {"host": STORY, "search": {"key_": "tcp.netns.status["}, "output": ["key_"]}
+    zabbix.wait_until(lambda: len(zabbix.api.item.get(**known)) == len(keys), "discovery makes the items", 60)
+    zabbix.wait_for_items(STORY)
+    for ago in (60, 30, 0):
+        values = {key: "250" if "CLOSE_WAIT,shop" in key else "5" for key in keys}
+        sent = [Item(host=STORY, key=key, value=value, clock=now - ago, ns=2) for key, value in values.items()]
+        assert uplink(zabbix).send(sent).accepted == len(keys)
+
+    def stored() -> bool:
+        return sum(value.key in keys for value in zabbix.history(STORY)) == 3 * len(keys)
+
+    zabbix.wait_until(stored, "the values are stored", 30)
+    widgets = seen("Containers")
+    assert cells(widgets["CLOSE_WAIT of each namespace"]) == {"cart": ("5", FINE), "shop": ("250", WARNING)}
+    for title in ("Namespaces: ESTABLISHED", "Namespaces: CLOSE_WAIT"):
+        assert len(widgets[title].legend) == widgets[title].lines == 2

@@ -158,7 +158,7 @@ def test_widgets_show_what_the_template_has(ours: dict[str, Any], pages: list[di
                 shown = re.search(label[1], found[0].replace("{#UNIT}", "a.service"))
                 assert shown
                 assert shown[1] in {"{#NAME}", "a", "{#NETNS}"}
-    assert patterns == 15
+    assert patterns == 16
 
 
 def test_every_widget_that_others_may_refer_to_has_a_name_of_its_own(pages: list[dict[str, Any]]) -> None:

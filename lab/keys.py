@@ -10,3 +10,5 @@ STORED = [*KEYS, TOPS[TcpState.SYN_SENT], EPHEMERAL_TOP]
 FIRST_KEYS = [*STORED, LOCAL, REMOTE]
 FIRST = len(FIRST_KEYS)
 """Of a sample without ports, with `services: {report: false}`: whose the sockets are depends on the machine."""
+WHOLE_MACHINE = {"tcp.orphans.pused", "tcp.memory.pused"}
+"""What a network namespace of its own does not tell: it does not have the kernel's limits."""

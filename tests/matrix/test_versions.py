@@ -15,11 +15,11 @@ from zabbix_utils import APIRequestError
 
 from lab.command import tcp_status_sender
 from lab.daemon import Daemon
-from lab.keys import FIRST_KEYS, STORED
+from lab.keys import FIRST_KEYS, STORED, WHOLE_MACHINE
 from lab.trapper import Trapper
 from lab.zabbix_proxy import ZabbixProxy
-from lab.zabbix_stack import Value, free_ports
-from sender.items import DISCOVERIES, port_of
+from lab.zabbix_stack import TRAPPER, Value, free_ports
+from sender.items import DISCOVERIES, TEXTS, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TEMPLATE = "TCP states by Zabbix trapper"
 FIELDS = ("key", "value", "clock", "ns")
 VERSION = "tcp.sender.version"
-SEVEN = 7  # items of a local port: four states, three of the accept queue
+NINE = 9  # keys of a local port: four states, four of the accept queue, the requests dropped
 # What every format makes, whatever the version: a part that an import leaves out is left out without a word.
 COUNTS = {
     "item": 75,
@@ -57,25 +57,21 @@ def config(directory: Path, host: str, zabbix: ZabbixStack | ZabbixProxy, witnes
     destinations = [{"name": name, "nodes": [f"127.0.0.1:{port}"]} for name, port in ports.items()]
     spool = {"path": str(directory / "spool.db")}
     path = directory / "config.yaml"
-    path.write_text(json.dumps({"host": host, "interval": 1, "destinations": destinations, "spool": spool, **settings}))
+    common = {"interval": 1, "services": {"report": False}, "spool": spool}
+    path.write_text(json.dumps({"host": host, "destinations": destinations, **common, **settings}))
     return path
 
 
 def in_order(values: Iterable[Value]) -> list[Value]:
     """By moment and key, each number as a number that a database may have written in another way."""
-    numbers = [v if v.key == VERSION else replace(v, value=f"{float(v.value):.9g}") for v in values]
+    numbers = [v if v.key in (VERSION, *TEXTS) else replace(v, value=f"{float(v.value):.9g}") for v in values]
     return sorted(numbers, key=attrgetter("clock", "ns", "key"))
 
 
-def to_be_stored(witness: Trapper, form: str) -> list[Value]:
-    """Return what the witness has, as it must stand in the database.
-
-    Discovery does not, and the version does once a day where the template's format can say so (from Zabbix 4.2 on).
-    """
+def to_be_stored(witness: Trapper) -> list[Value]:
+    """Return what the witness has, as it must stand in the database; discovery does not."""
     values = [Value(**{name: sent[name] for name in FIELDS}) for sent in witness.values]
-    values = in_order(value for value in values if value.key not in DISCOVERIES)
-    first = next(value for value in values if value.key == VERSION)
-    return [value for value in values if value.key != VERSION or value is first or form == "3.4"]
+    return in_order(value for value in values if value.key not in DISCOVERIES)
 
 
 def template_id(zabbix: ZabbixStack) -> str:
@@ -93,7 +89,7 @@ def exported(zabbix: ZabbixStack) -> str:
 
 def port_keys(zabbix: ZabbixStack, host: str) -> list[str]:
     """Return the keys of the items that discovery has made and that take values: in format 3.4 others are disabled."""
-    found = zabbix.api.item.get(host=host, filter={"flags": 4, "status": 0}, output=["key_"])
+    found = zabbix.api.item.get(host=host, filter={"flags": 4, "status": 0, "type": TRAPPER}, output=["key_"])
     return [item["key_"] for item in found]
 
 
@@ -154,9 +150,9 @@ def test_one_sample_is_stored(imported: Any, host: str, witness: Trapper, tmp_pa
     zabbix, ports = imported.zabbix, {"listening": False}
     done = tcp_status_sender("run", "--once", "--config", config(tmp_path, host, zabbix, witness, ports=ports))
     assert done.returncode == 0, done.stderr
-    assert [value["key"] for value in witness.values] == FIRST_KEYS
-    stored = zabbix.wait_for_history(host, len(STORED))
-    assert in_order(stored) == to_be_stored(witness, imported.pair.format)
+    assert [value["key"] for value in witness.values] == [key for key in FIRST_KEYS if key not in WHOLE_MACHINE]
+    stored = zabbix.wait_for_history(host, len(STORED) - len(WHOLE_MACHINE))
+    assert in_order(stored) == to_be_stored(witness)
 
 
 def test_the_daemon_and_a_new_port(imported: Any, host: str, witness: Trapper, tmp_path: Path) -> None:
@@ -164,10 +160,10 @@ def test_the_daemon_and_a_new_port(imported: Any, host: str, witness: Trapper, t
     zabbix, (port,) = imported.zabbix, free_ports(1)
     only = {"exclude": [f"1-{port - 1}", f"{port + 1}-65535"]}
     with Daemon(config(tmp_path, host, zabbix, witness, ports=only)) as daemon, listener(port):
-        zabbix.wait_until(lambda: len(port_keys(zabbix, host)) == SEVEN, "discovery makes the port's items", 60)
-        zabbix.wait_until(lambda: of_ports(zabbix, host) >= 3 * SEVEN, "three samples of the port are stored", 60)
+        zabbix.wait_until(lambda: len(port_keys(zabbix, host)) == NINE, "discovery makes the port's items", 60)
+        zabbix.wait_until(lambda: of_ports(zabbix, host) >= 3 * NINE, "three samples of the port are stored", 60)
         daemon.stop()
-    expected = to_be_stored(witness, imported.pair.format)
+    expected = to_be_stored(witness)
     assert in_order(zabbix.wait_for_history(host, len(expected))) == expected
     assert {value.key for value in expected if port_of(value.key)} == set(port_keys(zabbix, host))
     assert not re.search("reject(s|ed) .*of host", daemon.log)
@@ -182,5 +178,5 @@ def test_a_proxy_passes_it_on(imported: Any, witness: Trapper, tmp_path_factory:
         sample = config(directory, "behind-proxy", proxy, witness, ports={"listening": False})
         done = tcp_status_sender("run", "--once", "--config", sample)
         assert done.returncode == 0, done.stderr
-        stored = zabbix.wait_for_history("behind-proxy", len(STORED))
-    assert in_order(stored) == to_be_stored(witness, imported.pair.format)
+        stored = zabbix.wait_for_history("behind-proxy", len(STORED) - len(WHOLE_MACHINE))
+    assert in_order(stored) == to_be_stored(witness)

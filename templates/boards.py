@@ -7,8 +7,8 @@ from sender.model import TcpState
 from templates.tiles import Row, board, cells, figure, gauge, graph, history, lines, over, prototypes, text
 
 _PORT, _SERVICE, _NAMESPACE = "^TCP port (.*): ", "^TCP service (.*?)(?:\\.service)?: ", "^TCP namespace (.*): "
-_GREEN, _RED, _ORANGE, _PINK = "6CC490", "F08A80", "F0A070", "F07A9A"
-"""Of each Zabbix makes darker and lighter ones, as many as there are lines."""
+_GREEN, _RED, _ORANGE, _PINK = "3FAE6B", "D9483B", "C8641E", "C2276B"
+"""Of each Zabbix makes as many as there are lines, up to half the way to black and to white: two lines have it and the lightest."""
 
 _CLOSE_WAIT = (over("CLOSE_WAIT.MAX.WARN", "WARNING"), over("CLOSE_WAIT.MAX.CRIT", "AVERAGE"))
 _QUEUES = cells(

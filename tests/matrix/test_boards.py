@@ -70,6 +70,11 @@ def cells(widget: Seen) -> dict[str, tuple[str, str]]:
     return {label: (value, colour) for label, value, colour in widget.cells}
 
 
+def is_seen(colour: str) -> bool:
+    """Return whether it is far enough from white."""
+    return min(int(colour[at : at + 2], 16) for at in (0, 2, 4)) < 200
+
+
 def test_the_overview_tells_the_story(seen: Seer, story_told: dict[str, str], browser: Browser, pictures: Path) -> None:
     """Figures are the last values, in the colour of the threshold that they have reached; graphs have lines, legend and problem."""
     widgets = seen("Overview")
@@ -112,6 +117,7 @@ def test_it_says_whose_they_are(seen: Seer, story_told: dict[str, str], browser:
         f"{unit}: ESTABLISHED" for unit in story.UNITS
     )
     assert len(set(graph.colours)) == len(story.UNITS)
+    assert all(is_seen(colour) for colour in graph.colours)
     rows = widgets["Whose they were"].rows
     assert len(rows) > 10
     assert [story_told[TOPS[TcpState.CLOSE_WAIT]]] in [row[2:] for row in rows if row[1] == "CLOSE_WAIT by service"]
@@ -160,4 +166,6 @@ def test_it_has_every_container(seen: Seer, story_told: dict[str, str]) -> None:
     }
     for what in ("ESTABLISHED", "CLOSE_WAIT", "Requests dropped per second"):
         assert len(widgets[f"Namespaces: {what}"].legend) == len(names)
+        assert len(set(widgets[f"Namespaces: {what}"].colours)) == len(names)
+        assert all(is_seen(colour) for colour in widgets[f"Namespaces: {what}"].colours)
     assert not [title for title, widget in widgets.items() if widget.is_cut or "No data" in widget.text]

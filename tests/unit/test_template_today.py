@@ -208,3 +208,17 @@ def test_a_state_has_the_colour_of_the_other_formats(ours: dict[str, Any], pages
     assert len(drawn) > 30
     assert drawn == {key: colours[key] for key in drawn}
     assert drawn.keys() <= names(ours).keys()
+
+
+def test_many_lines_have_colours_that_are_seen(pages: list[dict[str, Any]]) -> None:
+    """Zabbix makes shades of a colour for the items of a pattern: the lightest, by half of white, is still no white."""
+    colours = {
+        settings["ds.0.color"]
+        for page in pages
+        for widget in page["widgets"]
+        if "ds.0.color" in (settings := fields(widget))
+    }
+    assert len(colours) == 4
+    for colour in colours:
+        channels = [int(colour[at : at + 2], 16) for at in (0, 2, 4)]
+        assert min(channels) + 255 // 2 <= 190

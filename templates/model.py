@@ -242,9 +242,10 @@ def watched(key: str, begin: str = "6m") -> str:
     """Return an expression for a daemon that was there in the hour before a window begins.
 
     What was counted while it was stopped for long is not of the last minutes. `key` comes with every sample, so that a trigger
-    in which this stands is judged, and ends, while its counter is not sent. count() is 0, never unknown, without values.
+    in which this stands is judged, and ends, while its counter is not sent. count() is 0, never unknown, without values. With a
+    pattern it is the same text, and so the same uuid, whether a server imports format 3.4 or has it from before 5.4.
     """
-    return f"count(//{key},1h:now-{begin})>0"
+    return f'count(//{key},1h:now-{begin},"ge","0")>0'
 
 
 def telling(expression: str, key: str) -> str:

@@ -59,8 +59,6 @@ history, and hosts their macros.
 - `tcp-status-sender provision --template-only` does it in every version from 6.0 on, and keeps what you have added to the template.
 - By hand, tick *Create new* and *Update existing* for everything in the import's dialog. *Delete missing*, which the dialog ticks
   by default from 6.4 on, deletes what you have added to the template: untick it to keep that.
-- If the server came from 5.0 or older with format 3.4 in it, use `provision`. That upgrade has written seven expressions in a way of its
-  own: an import by hand makes these triggers a second time.
 - If the import by hand says that a trigger already exists, the template is of another version, or the upgrade of the server has
   given other uuids to its triggers. Use `provision`, or tick *Delete missing* for triggers: they are made anew, and their open
   problems end. Items keep their history.

@@ -187,7 +187,7 @@ def test_by_hand_after_an_upgrade_of_the_server(upgraded: ZabbixStack) -> None:
 
 @pytest.mark.xdist_group("upgraded")
 def test_by_provision_after_an_upgrade_of_the_server(upgraded: ZabbixStack) -> None:
-    """So it does by `provision`, which finds by their names the triggers whose expressions that upgrade has written otherwise."""
+    """So it does by `provision`, which then has nothing left to do."""
     known = ids(upgraded)
     assert provision(upgraded, "--template-only")[0].startswith(f"template {TEMPLATE!r}: updated: ")
     assert ids(upgraded) == known

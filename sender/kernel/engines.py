@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sender.kernel.cgroups import ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from sender.model import Listener
 
-CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # cgroup2 alone, and beside cgroup v1
 _ENGINES = ("system.slice/docker.service", "system.slice/snap.docker.dockerd.service")
 _OWN_PORTS = frozenset({2375, 2376, 2377, 7946})  # of Docker itself: its API, and Swarm's
 _PERIOD_S = 60.0
@@ -51,7 +51,7 @@ class PublishedPorts:
 
 def _of_engines() -> frozenset[int]:
     found = set()
-    for path in (root / engine for root in CGROUPS for engine in _ENGINES):
+    for path in (root / engine for root in ROOTS for engine in _ENGINES):
         with suppress(OSError):
             found.add(path.stat().st_ino)
     return frozenset(found)

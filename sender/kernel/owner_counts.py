@@ -93,7 +93,8 @@ class OwnerCounts:
         known = self._places.get(group.length, 0)
         if known and _is_everywhere(group, known, _ID_HEAD):
             return known
-        heads = dict(_heads(group))
+        attributes = _attributes(group.buffer, SOCKET_LEN, group.length)
+        heads: dict[int, int] = {place: _HEAD.unpack_from(group.buffer, place)[0] for place, *_ in attributes}
         place = next((place for place, head in heads.items() if head == _ID_HEAD), 0)
         # Where the first message has no id, the others have none if their attributes are of the same kinds and lengths.
         to_check = {place: _ID_HEAD} if place else heads
@@ -112,15 +113,14 @@ def _by_state(codes: Column, states: Column) -> Iterator[tuple[int, Column]]:
         yield state, bytes(compress(codes, map(state.__eq__, states)))
 
 
-def _heads(group: Alike) -> Iterator[tuple[int, int]]:
-    """Yield where each attribute of the first message begins, and its head as one number."""
-    place = SOCKET_LEN
-    while place + _ATTRIBUTE.size <= group.length:
-        length, _ = _ATTRIBUTE.unpack_from(group.buffer, place)
-        if not _ATTRIBUTE.size <= length <= group.length - place:
+def _attributes(buffer: bytes | bytearray, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield place, length and kind of each attribute (struct nlattr), up to the first that is broken."""
+    while begin + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(buffer, begin)
+        if not _ATTRIBUTE.size <= length <= end - begin:
             return
-        yield place, _HEAD.unpack_from(group.buffer, place)[0]
-        place += length + 3 & ~3  # NLA_ALIGN
+        yield begin, length, kind
+        begin += length + 3 & ~3  # NLA_ALIGN
 
 
 def _is_everywhere(group: Alike, place: int, word: int) -> bool:
@@ -130,14 +130,9 @@ def _is_everywhere(group: Alike, place: int, word: int) -> bool:
 
 
 def each_attribute(attributes: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield kind and content of each attribute (struct nlattr) behind a socket's message, up to the first that is broken."""
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if not _ATTRIBUTE.size <= length <= len(attributes) - offset:
-            return
-        yield kind, attributes[offset + _ATTRIBUTE.size : offset + length]
-        offset += length + 3 & ~3  # NLA_ALIGN
+    """Yield kind and content of each attribute behind a socket's message, up to the first that is broken."""
+    for place, length, kind in _attributes(attributes, 0, len(attributes)):
+        yield kind, attributes[place + _ATTRIBUTE.size : place + length]
 
 
 def cgroup_of(attributes: bytes) -> int:

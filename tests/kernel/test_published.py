@@ -45,7 +45,7 @@ def test_a_published_port_is_told_without_privilege(cgroups: Path) -> None:
         "import json\n"
         "from pathlib import Path\n"
         "from sender.kernel import engines\n"
-        f"engines.CGROUPS = (Path({str(cgroups)!r}),)\n"
+        f"engines.ROOTS = (Path({str(cgroups)!r}),)\n"
         "from sender.kernel.sock_diag import WAYS, SockDiag\n"
         "from sender.model import CountedPorts\n"
         "samples = [SockDiag([way]).sample(CountedPorts(listening=True)) for way in WAYS]\n"

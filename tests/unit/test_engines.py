@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Return the directory of Docker's cgroup, which is there."""
-    monkeypatch.setattr(engines, "CGROUPS", (tmp_path / "none", tmp_path))
+    monkeypatch.setattr(engines, "ROOTS", (tmp_path / "none", tmp_path))
     path = tmp_path / "system.slice" / "docker.service"
     path.mkdir(parents=True)
     return path

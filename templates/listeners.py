@@ -48,7 +48,9 @@ ITEMS = {
         name=f"{PORT}: Requests dropped, counter",
         description=(
             "Requests for connections that the kernel dropped at the listeners on the port, since they began to listen. "
-            "Clients ask again after a second, and later. Most often the accept queue was full. Normally it does not grow."
+            "Clients ask again after a second, and later. Most often the accept queue was full. Normally it does not grow. "
+            "The kernel also counts here what harms nobody: a request that is repeated while it is half-open, as in a SYN "
+            "flood, or because the answer was lost. Such are not among the host's own requests dropped (ListenDrops)."
         ),
         component="network",
         has_trends=False,
@@ -56,8 +58,8 @@ ITEMS = {
     RATE: Item(
         name=f"{PORT}: Requests dropped per second",
         description=(
-            "Requests for connections that the kernel dropped at the listeners on the port. Each is a client that waits for "
-            "seconds, or does not get through. Normally 0."
+            "Requests for connections that the kernel dropped at the listeners on the port. Where the host's own requests "
+            "dropped (ListenDrops) grow as well, each is a client that waits for seconds, or does not get through. Normally 0."
         ),
         component="network",
         value_type="FLOAT",
@@ -69,6 +71,19 @@ ITEMS = {
 _FULL = '{$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT:"{#PORT}"}'
 _MAX_DROPS = '{$TCP.DROPS.MAX.WARN:"{#PORT}"}'
 _PUSED = "tcp.listen.queue.pused[{#PORT}]"
+_OF_HOST = "tcp.counter[ListenDrops]"
+_NOT_COUNTED = f"count(//{_OF_HOST},#1)=0"  # where the daemon sends no counters
+
+
+def _dropped(begin: str = "6m", end: str = "1m") -> str:
+    """Return an expression for requests that the kernel dropped in a window: at the port, and by what it says of the host.
+
+    A port's own figure has more: requests that are repeated while they are half-open.
+    """
+    of_host = f"{growth(_OF_HOST, begin, end)}>{_MAX_DROPS}"
+    return f"{growth('tcp.listen.drops[{#PORT}]', begin, end)}>{_MAX_DROPS} and ({of_host} or {_NOT_COUNTED})"
+
+
 _QUEUE_RUN = (
     "ss -tlnp 'sport = :{#PORT}'",
     "nstat -az TcpExtListenOverflows TcpExtListenDrops",
@@ -82,6 +97,7 @@ _QUEUE_FULL = Trigger(
     expression=(
         f"min(//{_PUSED},#3)>={_FULL} and last(//{_PUSED},#3)>=0"
         f' or {{TRIGGER.VALUE}}=1 and count(//{RATE},6m,"gt","0")>0'
+        f' and (count(//tcp.counter.rate[ListenDrops],6m,"gt","0")>0 or {_NOT_COUNTED})'
     ),
     priority="HIGH",
     scope="availability",
@@ -108,10 +124,7 @@ _DROPS_GO_ON = Trigger(
     name=f"{PORT}: Requests are dropped all the time",
     detail=f"over {_MAX_DROPS} in 5m, three times in a row",
     expression=(
-        " and ".join(
-            f"{growth('tcp.listen.drops[{#PORT}]', begin, end)}>{_MAX_DROPS}"
-            for begin, end in (("6m", "1m"), ("11m", "6m"), ("16m", "11m"))
-        )
+        " and ".join(_dropped(*window) for window in (("6m", "1m"), ("11m", "6m"), ("16m", "11m")))
         + f" and {watched(_PUSED, '16m')}"
     ),
     priority="HIGH",
@@ -129,10 +142,7 @@ _DROPS = Trigger(
     name=f"{PORT}: Requests are dropped",
     detail=f"over {_MAX_DROPS} in 5m",
     # While the queue is full, whether it stays so decides which problem this is.
-    expression=(
-        f"{growth('tcp.listen.drops[{#PORT}]')}>{_MAX_DROPS} and {watched(_PUSED)}"
-        f" and ({{TRIGGER.VALUE}}=1 or last(//{_PUSED})<{_FULL})"
-    ),
+    expression=(f"{_dropped()} and {watched(_PUSED)} and ({{TRIGGER.VALUE}}=1 or last(//{_PUSED})<{_FULL})"),
     priority="WARNING",
     scope="performance",
     value="Since it began to listen: {ITEM.LASTVALUE1}",

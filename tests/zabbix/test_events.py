@@ -27,6 +27,7 @@ TEMPLATE = "TCP states by Zabbix trapper"
 INTERVAL, SAMPLES = 30, 64
 DROPS, PUSED, QUEUE_MAX = "tcp.listen.drops[443]", "tcp.listen.queue.pused[443]", "tcp.listen.queue.max[443]"
 RATE = "tcp.listen.drops.rate[443]"
+OF_HOST_DROPS = "tcp.counter[ListenDrops]"
 OF_PORT, OF_HOST = "TCP port 443 https: ", "TCP: "
 
 
@@ -60,7 +61,9 @@ class Story:
             QUEUE_MAX: 128,
             DROPS: 0,
         }
-        return {key: f"{value:g}" for key, value in {**usual, **{k: of(n) for k, of in self.figures.items()}}.items()}
+        figures = {key: of(n) for key, of in self.figures.items()}
+        of_host = {OF_HOST_DROPS: figures.get(DROPS, 0)}  # there is no other port
+        return {key: f"{value:g}" for key, value in {**usual, **of_host, **figures}.items()}
 
 
 FULL = {PUSED: level(100.78, begin=14, end=20), DROPS: grows(20, begin=14, end=20)}
@@ -98,7 +101,6 @@ STORIES = (
         host="a flood without cookies",
         figures={
             "tcp.counter[TCPReqQFullDrop]": grows(500, begin=14, end=40),
-            "tcp.counter[ListenDrops]": grows(500, begin=14, end=40),
             DROPS: grows(500, begin=14, end=40),
             "tcp.status[SYN_RECV,443]": level(129, begin=14, end=40),
         },
@@ -106,8 +108,18 @@ STORIES = (
     ),
     Story(
         host="a service starts anew",
-        figures={DROPS: lambda n: 500 if n < 14 else 3 * (n > 20)},
+        figures={DROPS: lambda n: 500 if n < 14 else 3 * (n > 20), OF_HOST_DROPS: lambda n: 500 + 3 * (n > 20)},
         problems=[],
+    ),
+    Story(
+        host="requests are repeated while they are half-open",
+        figures={DROPS: grows(20, begin=14, end=50), OF_HOST_DROPS: lambda _: 7},
+        problems=[],
+    ),
+    Story(
+        host="a queue was full and requests are repeated",
+        figures={**FULL, DROPS: grows(20, begin=14, end=SAMPLES), OF_HOST_DROPS: grows(20, begin=14, end=20)},
+        problems=[OF_PORT + "Accept queue is full"],
     ),
     Story(
         host="segments are lost",

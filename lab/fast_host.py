@@ -17,6 +17,7 @@ from lab.cgroups import Cgroup, entering
 from lab.command import COMMAND
 from lab.namespace import LOOPBACK, Namespace
 from lab.passing_on import FastTime, passing_on
+from lab.uml import OUTSIDE, cable, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,30 +41,63 @@ LEAKING = """if True:
 
 
 class FastHost:
-    """The host, in network namespace `namespace`; it ends with `stack`."""
+    """The host, in network namespace `namespace`, or a machine of its own in there (see lab/uml.py); it ends with `stack`."""
 
-    def __init__(self, zabbix: ZabbixStack, directory: Path, stack: ExitStack, host: str) -> None:
+    def __init__(
+        self,
+        zabbix: ZabbixStack,
+        directory: Path,
+        stack: ExitStack,
+        host: str,
+        *,
+        speed: int = SPEED,
+        is_machine: bool = False,
+    ) -> None:
         self._stack = stack
+        self._speed = speed
         self._cgroup = stack.enter_context(Cgroup(".slice"))
         self.namespace = stack.enter_context(Namespace(LOOPBACK))
-        trapper = stack.enter_context(self.namespace.call(lambda: passing_on(zabbix, FastTime(SPEED))))
+        if is_machine:
+            cable(self.namespace)
+        address = OUTSIDE if is_machine else "127.0.0.1"
+        self._trapper = stack.enter_context(
+            self.namespace.call(lambda: passing_on(zabbix, FastTime(speed), address=address))
+        )
+        self._directory = directory
         self._config = directory / "config.yaml"
-        settings = {
+        self._daemon = (COMMAND, "run", "--config", str(self._config))
+        self._usual: dict[str, Any] = {
             "host": host,
             "interval": 1,
-            "destinations": [{"nodes": [trapper.node]}],
-            "ports": {"exclude": [trapper.port]},
-            "spool": {"path": str(directory / "spool.db")},
+            "destinations": [{"nodes": [self._trapper.node]}],
+            "ports": {"exclude": [self._trapper.port]},
+            "spool": {"path": ":memory:" if is_machine else str(directory / "spool.db")},
         }
-        self._config.write_text(json.dumps(settings))
+        self.configure()
 
-    def count(self) -> None:
+    def configure(self, *others: str, **sections: dict[str, Any]) -> None:
+        """Write the configuration: what is usual, with these settings, and with other nodes as destinations of their own."""
+        settings = {name: {**self._usual.get(name, {}), **section} for name, section in sections.items()}
+        destinations = [*self._usual["destinations"], *({"name": node, "nodes": [node]} for node in others)]
+        self._config.write_text(json.dumps({**self._usual, **settings, "destinations": destinations}))
+
+    def count(self) -> subprocess.Popen[bytes]:
         """Let the daemon begin."""
-        self._run("tcp-status-sender.service", COMMAND, "run", "--config", str(self._config))
+        return self.run("tcp-status-sender.service", *self._daemon)
+
+    def boot(self, *command: str) -> subprocess.Popen[bytes]:
+        """Let the machine begin, with the daemon, and with a program that reads what is written to the machine."""
+        return self.run("machine.service", *machine(self._directory, self._daemon, command))
+
+    @property
+    def told_minutes(self) -> float:
+        """How many minutes Zabbix was told of."""
+        clocks = [request["data"][0]["clock"] for request in self._trapper.requests]
+        return (clocks[-1] - clocks[0]) * self._speed / 60 if clocks else 0
 
     def serve(self, unit: str, port: int, program: str) -> subprocess.Popen[bytes]:
         """Let a program run as this unit, and return when it listens on the port."""
-        started = self._run(unit, sys.executable, "-c", program, str(port))
+        started = self.run(unit, sys.executable, "-c", program, str(port))
         deadline = time.monotonic() + 20
         while not self.namespace.run("ss", "-Htln", f"sport = :{port}"):  # to connect would be to leak
             assert time.monotonic() < deadline, f"{unit} does not listen"
@@ -74,11 +108,12 @@ class FastHost:
         """Return a connection to a port of this host."""
         return self.namespace.call(lambda: socket.create_connection((address, port)))
 
-    def _run(self, unit: str, *command: str) -> subprocess.Popen[bytes]:
+    def run(self, unit: str, *command: str) -> subprocess.Popen[bytes]:
+        """Let a program run as this unit."""
         cgroup = self._cgroup.path / unit
         cgroup.mkdir(exist_ok=True)
         inside = self.namespace.inside(*entering(cgroup, "setpriv", "--pdeathsig", "KILL", *command))
-        process = subprocess.Popen(inside)
+        process = subprocess.Popen(inside, stdin=subprocess.PIPE)
         self._stack.callback(end, process)
         return process
 
@@ -86,6 +121,8 @@ class FastHost:
 def end(process: subprocess.Popen[bytes]) -> None:
     """End a program, if it has not ended."""
     process.kill()
+    if process.stdin:
+        process.stdin.close()
     process.wait()
 
 

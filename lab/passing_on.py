@@ -40,7 +40,7 @@ class FastTime:
         return Item(host=item.host, key=item.key, value=value, clock=clock, ns=item.ns)
 
 
-def passing_on(zabbix: ZabbixStack, told: Callable[[Item], Item] = unchanged) -> Trapper:
+def passing_on(zabbix: ZabbixStack, told: Callable[[Item], Item] = unchanged, *, address: str = "127.0.0.1") -> Trapper:
     """Return a trapper that hands every value on to the server, as `told`, and the server's answer back.
 
     It listens where it is made, and connects to the server from where it is entered.
@@ -50,4 +50,4 @@ def passing_on(zabbix: ZabbixStack, told: Callable[[Item], Item] = unchanged) ->
         outcome = uplink(zabbix).send([told(Item(**value)) for value in request["data"]])
         return counts(outcome.accepted, outcome.rejected)
 
-    return Trapper(answer)
+    return Trapper(answer, address=address)

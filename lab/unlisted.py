@@ -25,20 +25,20 @@ def reset(port: int) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def mptcp() -> list[socket.socket]:
-    """Return MPTCP sockets, a listener among them; none where the kernel has no MPTCP."""
+def mptcp(count: int = MPTCP, closed: int = MPTCP_CLOSED) -> list[socket.socket]:
+    """Return MPTCP sockets, a listener among them, of `count` connections; none where the kernel has no MPTCP."""
     try:
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
     except OSError:
         return []
     server.bind(("127.0.0.1", PORTS[1]))
-    server.listen(MPTCP)
+    server.listen(count)
     held = [server]
-    for number in range(MPTCP):
+    for number in range(count):
         client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
         client.connect(("127.0.0.1", PORTS[1]))
         held.append(server.accept()[0])
-        if number < MPTCP_CLOSED:
+        if number < closed:
             client.close()
         else:
             held.append(client)

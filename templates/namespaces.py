@@ -39,7 +39,8 @@ NETWORK_NAMESPACES = Rule(
             name=f"{NAMESPACE}: Requests dropped, counter",
             description=(
                 "Requests for connections that the kernel dropped at the listeners in the network namespace {#NETNS}, since "
-                "they began to listen. It begins anew when one of them does. Normally it does not grow."
+                "they began to listen. It begins anew when one of them does. Normally it does not grow. The kernel also counts here "
+                "what harms nobody: a request that is repeated while it is half-open."
             ),
             component="network",
             has_trends=False,
@@ -47,8 +48,8 @@ NETWORK_NAMESPACES = Rule(
         NETNS_DROPS_RATE: Item(
             name=f"{NAMESPACE}: Requests dropped per second",
             description=(
-                "Requests for connections that the kernel dropped at the listeners in the network namespace {#NETNS}. Each is a "
-                "client that waits for seconds, or does not get through. Normally 0."
+                "Requests for connections that the kernel dropped at the listeners in the network namespace {#NETNS}. Clients wait "
+                "for seconds, or do not get through, unless these are requests that were repeated while half-open. Normally 0."
             ),
             component="network",
             value_type="FLOAT",

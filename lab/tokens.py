@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def new_token(zabbix: ZabbixStack, user_id: str) -> str:
-    """Return an API token of this user."""
-    made = zabbix.api.token.create(name=f"of user {user_id}", userid=user_id)
+    """Return an API token of this user, another one each time."""
+    made = zabbix.api.token.create(name=secrets.token_hex(), userid=user_id)
     return str(zabbix.api.token.generate(made["tokenids"])[0]["token"])

@@ -26,15 +26,17 @@ RELEASES := bullseye trixie zabbix/forky  # of Debian, with Zabbix 5.0 and 7.0, 
 DEB_PACKAGES := python3-venv debhelper
 RPM_PACKAGES := python3-venv rpm
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; both agents; a real
-# systemd; ip, ss, unshare, nsenter and setpriv; a kernel of its own, as a process.
-TEST_PACKAGES := $(DEB_PACKAGES) $(RPM_PACKAGES) rpmlint user-mode-linux iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
+# systemd; a kernel of its own, as a process; Ansible, and what it needs of a host to install a Debian package; ip, ss, unshare,
+# nsenter and setpriv.
+TESTED_WITH := rpmlint user-mode-linux ansible-core python3-apt
+TEST_PACKAGES := $(DEB_PACKAGES) $(RPM_PACKAGES) $(TESTED_WITH) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent zabbix-agent2 chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
 IMAGE_PACKAGES := buildah podman crun docker-compose docker.io busybox-static
-DEMO_PACKAGES := $(filter-out debhelper rpm rpmlint user-mode-linux e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
+DEMO_PACKAGES := $(filter-out debhelper rpm $(TESTED_WITH) e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(filter-out debhelper rpm rpmlint user-mode-linux zabbix-agent2 chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out debhelper rpm $(TESTED_WITH) zabbix-agent2 chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 # In a network namespace: no other program's sockets are counted.
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 

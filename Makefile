@@ -19,8 +19,11 @@ NOT_HEAVY := -m "not heavy"  # on all but the newest Python
 # From one Python to the next: beside the unit tests on the oldest, alone on those between.
 UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_psk.py tests/unit/test_uplink.py \
 	tests/command/test_tls.py tests/command/test_dry_run.py tests/long/test_timeouts.py
-REAL := -n 6 --dist loadgroup tests/kernel tests/disk tests/systemd
-ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser  # a Zabbix for each of the two, and for what sets up its own
+# What builds packages, or runs a playbook a dozen times, has a target of its own.
+RPM := tests/systemd/test_rpm.py
+ANSIBLE := tests/zabbix/test_ansible.py
+REAL := -n 6 --dist loadgroup tests/kernel tests/disk tests/systemd --ignore $(RPM)
+ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser --ignore $(ANSIBLE)  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
 RELEASES := bullseye trixie zabbix/forky  # of Debian, with Zabbix 5.0 and 7.0, and a later point release of that; this machine's own has 6.0
 DEB_PACKAGES := python3-venv debhelper
@@ -42,7 +45,7 @@ ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image test-releases check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb rpm image soak soak-faults soak-inputs soak-namespaces clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image test-releases test-ansible check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb rpm image soak soak-faults soak-inputs soak-namespaces clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -95,7 +98,11 @@ test-image: $(NEWEST)/installed .matrix/image/trixie ## as root: the container i
 
 test-releases: $(NEWEST)/installed .matrix/release/trixie ## as root: each package on the Python of its release; .matrix/ keeps a Debian 13 (0.3 GB)
 	@.ci/packages $(TEST_PACKAGES)
-	$(NEWEST)/bin/pytest tests/releases
+	$(NEWEST)/bin/pytest tests/releases $(RPM)
+
+test-ansible: $(NEWEST)/installed ## as root: the Ansible role, against a machine with a systemd and a real Zabbix
+	@.ci/packages $(TEST_PACKAGES)
+	$(NEWEST)/bin/pytest $(ANSIBLE)
 
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check

@@ -71,6 +71,7 @@ def test_many_connections_leave_nothing(psk_file: Path, authority: Authority, se
 
 SANDBOXED = """
 import sys
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.model import Item
 from sender.zabbix.uplink import Uplink

@@ -112,6 +112,7 @@ NAMES = """
 """
 SEND = """
 import sys
+from sender.settings import section
 from sender.settings.schema import Destination
 from sender.errors import DeliveryError
 from sender.model import Item

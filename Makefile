@@ -19,33 +19,32 @@ NOT_HEAVY := -m "not heavy"  # on all but the newest Python
 # From one Python to the next: beside the unit tests on the oldest, alone on those between.
 UNLIKE := -n 6 tests/unit/test_tls.py tests/unit/test_psk.py tests/unit/test_uplink.py \
 	tests/command/test_tls.py tests/command/test_dry_run.py tests/long/test_timeouts.py
-# What builds packages, or runs a playbook a dozen times, has a target of its own.
+# What builds packages, runs a playbook a dozen times, or fills the machine with sockets, has a target of its own.
 RPM := tests/systemd/test_rpm.py
 ANSIBLE := tests/zabbix/test_ansible.py
+TRIGGERS := tests/zabbix/test_own_values.py
 REAL := -n 6 --dist loadgroup tests/kernel tests/disk tests/systemd --ignore $(RPM)
-ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser --ignore $(ANSIBLE)  # a Zabbix for each of the two, and for what sets up its own
+ZABBIX := -n 3 --dist loadfile tests/zabbix tests/browser --ignore $(ANSIBLE) --ignore $(TRIGGERS)  # a Zabbix for each of the two, and for what sets up its own
 MATRIX := -n 2 --dist loadgroup tests/matrix  # a Zabbix for each version and format of the template
 RELEASES := bullseye trixie zabbix/forky  # of Debian, with Zabbix 5.0 and 7.0, and a later point release of that; this machine's own has 6.0
 DEB_PACKAGES := python3-venv debhelper
 RPM_PACKAGES := python3-venv rpm
 # What the tests run: a real PostgreSQL, zabbix_server and its web frontend, and a browser for that; both agents; a real
-# systemd; a kernel of its own, as a process; Ansible, and what it needs of a host to install a Debian package; ip, ss, unshare,
-# nsenter and setpriv.
-TESTED_WITH := rpmlint user-mode-linux ansible-core python3-apt
-TEST_PACKAGES := $(DEB_PACKAGES) $(RPM_PACKAGES) $(TESTED_WITH) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
+# systemd; ip, ss, unshare, nsenter and setpriv.
+TEST_PACKAGES := $(DEB_PACKAGES) iproute2 util-linux procps e2fsprogs systemd postgresql zabbix-server-pgsql zabbix-frontend-php \
 	php-cli php-pgsql php-bcmath php-gd php-mbstring php-xml zabbix-agent zabbix-agent2 chromium chromium-driver
 RELEASE_PACKAGES := $(filter postgresql zabbix-server-pgsql zabbix-frontend-php php-%,$(TEST_PACKAGES))
 IMAGE_PACKAGES := buildah podman crun docker-compose docker.io busybox-static
-DEMO_PACKAGES := $(filter-out debhelper rpm $(TESTED_WITH) e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
+DEMO_PACKAGES := $(filter-out debhelper e2fsprogs systemd procps zabbix-agent zabbix-agent2 chromium%,$(TEST_PACKAGES))
 # What the benchmark compares with.
 BENCH_PACKAGES := python3-venv iproute2 util-linux net-tools mawk zabbix-agent prometheus-node-exporter
-DRAIN_PACKAGES := $(filter-out debhelper rpm $(TESTED_WITH) zabbix-agent2 chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
+DRAIN_PACKAGES := $(filter-out debhelper zabbix-agent2 chromium%,$(TEST_PACKAGES))  # zabbix-agent brings zabbix_sender
 # In a network namespace: no other program's sockets are counted.
 ALONE := unshare --net sh -c 'ip link set lo up && exec "$$0" "$$@"'
 
 unexport PYTHONDONTWRITEBYTECODE  # pytest keeps what it has compiled: seconds for each worker
 
-.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image test-releases test-ansible check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb rpm image soak soak-faults soak-inputs soak-namespaces clean
+.PHONY: help run demo demo-installed unit unit-next test test-installed test-matrix test-upgrade test-image test-releases test-ansible test-triggers check format template manual screenshots bench bench-libraries bench-disturbance bench-drain bench-fleet deb rpm image soak soak-faults soak-inputs soak-namespaces clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -97,12 +96,16 @@ test-image: $(NEWEST)/installed .matrix/image/trixie ## as root: the container i
 	$(NEWEST)/bin/pytest tests/image
 
 test-releases: $(NEWEST)/installed .matrix/release/trixie ## as root: each package on the Python of its release; .matrix/ keeps a Debian 13 (0.3 GB)
-	@.ci/packages $(TEST_PACKAGES)
+	@.ci/packages $(TEST_PACKAGES) $(RPM_PACKAGES) rpmlint
 	$(NEWEST)/bin/pytest tests/releases $(RPM)
 
 test-ansible: $(NEWEST)/installed ## as root: the Ansible role, against a machine with a systemd and a real Zabbix
-	@.ci/packages $(TEST_PACKAGES)
+	@.ci/packages $(TEST_PACKAGES) ansible-core python3-apt  # and what it needs of a host to install a Debian package
 	$(NEWEST)/bin/pytest $(ANSIBLE)
+
+test-triggers: $(NEWEST)/installed ## as root: each trigger fires and ends, on values that daemons themselves have sent to a real Zabbix
+	@.ci/packages $(TEST_PACKAGES) user-mode-linux  # a kernel of its own, as a process
+	$(NEWEST)/bin/pytest $(TRIGGERS)
 
 check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/ruff format --check

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from lab.daemon import Life
     from lab.zabbix_stack import ZabbixStack
 
-EVERY_TIME = set(STEADY)
+# While the machine has more than 4,000 sockets, as other tests make them at times, those in CLOSE are not asked for.
+EVERY_TIME = set(STEADY) - {"tcp.status[CLOSE]"}
 SAMPLE_S = 0.5  # what a sample may take on a busy machine, until it is safe
 
 Row = tuple[int, int, str, float]  # clock, ns, key, value

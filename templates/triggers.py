@@ -134,7 +134,7 @@ SYN_SENT = Trigger(
     run=_SYN_SENT_RUN,
     do=(
         "ADDRESS and PORT are the destination that is named first; where none is named, the last list has it. See whether that "
-        "machine is up, and what the firewalls between drop; whoever answers with a refusal would not show here. The list before "
+        "machine is up, and what the firewalls between drop; one that answers with a refusal would not show here. The list before "
         "has the programs that ask."
     ),
     depends_on=(_SYN_SENT_HOSTS.name,),

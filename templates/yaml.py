@@ -1,4 +1,4 @@
-"""An export as YAML, indented as Zabbix does it. Every value is a text: its import takes nothing else."""
+"""An export as YAML, indented as Zabbix does it. Every value is a string: Zabbix's importer accepts nothing else."""
 
 from __future__ import annotations
 

@@ -33,8 +33,7 @@ _HEAD = struct.Struct("=I")  # the same as one number
 class OwnerCounts:
     """The sockets that have a cgroup, by state and its id."""
 
-    def __init__(self, *, at_once: int = _AT_ONCE) -> None:
-        self._at_once = at_once
+    def __init__(self) -> None:
         self._counts: defaultdict[int, Counter[int]] = defaultdict(Counter)
         self._places: dict[int, int] = {}  # of the id's attribute, by the length of a message
         self._codes = IdCodes()
@@ -58,7 +57,7 @@ class OwnerCounts:
         for column, byte in zip(self._columns, _BYTES, strict=True):
             column += buffer[begin + byte : size : room]  # noqa: PLW2901  a bytearray grows in its place
         self._states += states
-        if len(self._states) >= self._at_once:
+        if len(self._states) >= _AT_ONCE:
             self._count_collected()
         return True
 

@@ -60,10 +60,8 @@ class Sampler:
         self._rare = RareValues()
         self._port_log, self._unit_log, self._namespace_log = LeftOutLog(), LeftOutLog(), LeftOutLog()
         self._host = ""  # of the last sample
-        self._note, self._noted = (
-            "",
-            tuple[object, ...](),
-        )  # and what it was made of, which is another when it has changed
+        self._note = ""
+        self._noted = tuple[object, ...]()  # what the note was made of, which is another when it has changed
 
     def apply(self, settings: Settings) -> None:
         """Take the next samples as these settings say."""

@@ -69,6 +69,18 @@ def test_each_socket_is_its_cgroups(found: list[tuple[TcpState, int, bytes, byte
     assert sum(counts.states) == len(found)
 
 
+def test_thousands_of_sockets_are_counted_as_they_come() -> None:
+    """Datagram after datagram, in two states; a cgroup that turns up late is counted from its first socket on."""
+    found = [(1 + 7 * (number % 5 == 0), 1000 + number % 3 + (number > 4900)) for number in range(9000)]
+    counts = SocketCounts(CountedPorts(owners=True))
+    for begin in range(0, len(found), 250):
+        joined = b"".join(socket(state, cgroup=cgroup) for state, cgroup in found[begin : begin + 250])
+        counts.count([Alike(joined, len(joined), len(joined) // 250)])
+    assert counts.owners
+    by_state = {(state, cgroup): n for state, ids in counts.owners.by_state.items() for cgroup, n in ids.items()}
+    assert by_state == Counter(found)
+
+
 def test_an_attribute_that_looks_like_an_id_is_none() -> None:
     """What stands where others have their id counts only as an attribute: here it is the content of another one."""
     false_id = struct.pack("=HH", 20, 99) + struct.pack("=HHQ", 12, 21, 5)

@@ -10,7 +10,7 @@ import pytest
 
 from lab.command import COMMAND, tcp_status_sender
 from lab.findings import elsewhere
-from lab.keys import FIRST, STORED
+from lab.keys import CLOSE, FIRST, STORED
 from lab.silence import silent_port
 from lab.zabbix_stack import free_ports
 from sender.commands.check.check import check_all
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lab.zabbix_stack import ZabbixStack
 
 TEMPLATE = "TCP states by Zabbix trapper"
-COUNT = FIRST
+ACCEPTED = {f"each of {count} keys is accepted" for count in (FIRST, FIRST - 1)}  # the latter without CLOSE
 DISABLED, AGENT_ACTIVE, PASSIVE_PROXY, AUTOREGISTRATION = 1, 7, 6, 2  # in the API
 PSK, NO_ADDRESS = 2, "192.0.2.1"
 HOSTS = (
@@ -54,7 +54,7 @@ def hosts(zabbix: ZabbixStack) -> ZabbixStack:
     # An item that a template made keeps its type; one that stays after the link is taken away does not.
     (template,) = api.template.get(output=[], filter={"host": TEMPLATE})
     api.host.massremove(hostids=[ids["one of another type"]], templateids=[template["templateid"]])
-    change(zabbix, ids["one of another type"], "tcp.status[CLOSE]", type=AGENT_ACTIVE, delay="1h")
+    change(zabbix, ids["one of another type"], "tcp.status[LAST_ACK]", type=AGENT_ACTIVE, delay="1h")
     zabbix.wait_for_items("healthy")
     return zabbix
 
@@ -116,9 +116,11 @@ def test_all_is_well(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
         for check in ("config", "kernel", "ports", "spool", "connection", "protocol", "version", "host", "keys")
     ]
     assert [each["found"][:11] for each in findings if each["check"] == "version"] == ["Zabbix 6.0."]
-    assert findings[-1]["found"] == f"each of {COUNT} keys is accepted"
-    values = hosts.wait_for_history("healthy", before + len(STORED))[before:]
-    assert {value.key for value in values} == set(STORED)
+    assert findings[-1]["found"] in ACCEPTED
+    hosts.wait_until(
+        lambda: {value.key for value in hosts.history("healthy")[before:]} | {CLOSE} == set(STORED), "all is stored", 30
+    )
+    values = hosts.history("healthy")[before:]
     assert len({(value.clock, value.ns) for value in values}) == 1
     done = tcp_status_sender("check", "--config", config("healthy"))
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{len(findings)} checks: {len(findings)} ok")
@@ -133,23 +135,23 @@ def test_all_is_well(hosts: ZabbixStack, config: Callable[..., Path]) -> None:
         ("of a proxy", "host", "host [of a proxy] not found", "monitored by another server or by a proxy"),
         ("encrypted", "host", 'connection of type "unencrypted" is not allowed for', "'Connections from host'"),
         ("bare", "keys", "probably the template is not linked to it", "Link the template"),
-        ("one disabled", "keys", f"1 of {COUNT} keys are rejected: tcp.status[LISTEN]", "enabled"),
-        ("one of another type", "keys", f"1 of {COUNT} keys are rejected: tcp.status[CLOSE]", "of type Zabbix trapper"),
-        ("allowed hosts", "keys", f"1 of {COUNT} keys are rejected: tcp.syn_sent.hosts", "'Allowed hosts'"),
+        ("one disabled", "keys", "keys are rejected: tcp.status[LISTEN].", "enabled"),
+        ("one of another type", "keys", "keys are rejected: tcp.status[LAST_ACK].", "of type Zabbix trapper"),
+        ("allowed hosts", "keys", "keys are rejected: tcp.syn_sent.hosts.", "'Allowed hosts'"),
     ],
 )
 def test_faults_in_zabbix(config: Callable[..., Path], host: str, check: str, found: str, advice: str) -> None:
     """What is wrong with the host or its items is told apart."""
     failed = failure(checks(config(host)))
     assert (failed["check"], failed["destination"]) == (check, "main")
-    assert found in failed["found"]
+    assert found in f"{failed['found']}."
     assert advice in failed["advice"]
 
 
 @pytest.mark.parametrize(
     ("host", "secret", "check", "found"),
     [
-        ("encrypted", ("identity", "5a" * 16), None, f"each of {COUNT} keys is accepted"),
+        ("encrypted", ("identity", "5a" * 16), None, None),
         ("encrypted", ("identity", "a5" * 16), "TLS", "the TLS handshake with connect: psk was broken off"),
         ("encrypted", ("another", "5a" * 16), "TLS", "the TLS handshake with connect: psk was broken off"),
         (
@@ -162,7 +164,12 @@ def test_faults_in_zabbix(config: Callable[..., Path], host: str, check: str, fo
     ],
 )
 def test_encryption(
-    config: Callable[..., Path], tmp_path: Path, host: str, secret: tuple[str, str], check: str | None, found: str
+    config: Callable[..., Path],
+    tmp_path: Path,
+    host: str,
+    secret: tuple[str, str],
+    check: str | None,
+    found: str | None,
 ) -> None:
     """A host that demands a pre-shared key passes with it; a wrong key or identity, a host without one are told apart."""
     identity, key = secret
@@ -172,11 +179,11 @@ def test_encryption(
     findings = checks(config(host, {"tls": {"connect": "psk", "psk_identity": identity, "psk_file": str(file)}}))
     if check:
         failed = failure(findings)
-        assert (failed["check"], found in failed["found"]) == (check, True), failed
+        assert (failed["check"], str(found) in failed["found"]) == (check, True), failed
     else:
         steps = [each["check"] for each in findings if each["node"]]
         assert steps == ["key files", "connection", "TLS", "protocol", "version"]
-        assert findings[-1]["found"] == found
+        assert findings[-1]["found"] in ACCEPTED
     assert key not in json.dumps(findings) or len(key) < 32
 
 

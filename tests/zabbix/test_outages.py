@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.daemon import Daemon
-from lab.keys import STEADY
+from lab.keys import CLOSE, STEADY
 from lab.program import StackError
 from lab.relay import REFUSING, SILENT, WHOLE, Line, Relay
 from lab.trapper import Trapper
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from lab.daemon import Life
     from lab.zabbix_stack import ZabbixStack
 
-# While the machine has more than 4,000 sockets, as other tests make them at times, those in CLOSE are not asked for.
-EVERY_TIME = set(STEADY) - {"tcp.status[CLOSE]"}
+EVERY_TIME = set(STEADY) - {CLOSE}
 SAMPLE_S = 0.5  # what a sample may take on a busy machine, until it is safe
 
 Row = tuple[int, int, str, float]  # clock, ns, key, value

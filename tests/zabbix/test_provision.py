@@ -16,7 +16,7 @@ import pytest
 from lab.command import COMMAND, bare_environment
 from lab.documents import shell
 from lab.https import Https
-from lab.keys import STORED
+from lab.keys import CLOSE, STORED
 from lab.tokens import new_token
 from sender.commands import template
 from sender.items import TEMPLATE
@@ -209,9 +209,11 @@ def test_a_fleet_by_the_commands_of_its_page(zabbix: ZabbixStack, token: str, tm
     (see,) = shell("docs/many-hosts.md", "On the hosts")
     reported = run(see)
     assert reported.returncode == 0, reported.stderr
-    for name in FLEET:
-        values = zabbix.wait_for_history(name, len(STORED))
-        assert sorted(value.key for value in values) == sorted(STORED)
+
+    def keys_of(name: str) -> set[str]:
+        return {value.key for value in zabbix.history(name)} | {CLOSE}
+
+    zabbix.wait_until(lambda: all(keys_of(name) == set(STORED) for name in FLEET), "each host's sample is stored", 60)
 
     (keys,) = shell("docs/many-hosts.md", "A key for each host")
     keyed = run(keys)

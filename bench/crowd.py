@@ -46,13 +46,14 @@ def established(number: int, ports: int, clients: int) -> socket.socket:
     sock, host = new_socket(number)
     remote, local = divmod(number, ports)
     if clients == PROXY and number % 8 < 4:  # of both families  # noqa: PLR2004
-        remote, local = divmod(number, LISTENING)
+        nth = number // 8 * 4 + number % 8  # of these alone: the half of a million fits into the ports
+        remote, local = divmod(nth, LISTENING)
         local -= FIRST_PORT - FIRST_LISTENING
     sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
     sock.bind((host, FIRST_PORT + local))
-    if clients == EACH:  # IPv4 has an address for each, IPv6 a port
-        address = "::1" if host == "::1" else f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
-        sock.connect((address, 1 + number // 4 if host == "::1" else 443))
+    if clients == EACH:
+        high, low = number >> 16, number & 0xFFFF
+        sock.connect((f"fd00::{high:x}:{low:x}" if host == "::1" else f"127.{1 + high}.{low >> 8}.{low & 255}", 443))
     else:
         sock.connect((host, 1 + remote))
     return sock
@@ -105,6 +106,8 @@ def main() -> None:
     """Build the crowd, report it, hold it."""
     in_established, in_time_wait, ports, listening_ports, clients, *_ = (*map(int, sys.argv[1:]), 0, 0)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    # As all of 127.0.0.0/8 is the machine's own.
+    subprocess.run(["ip", "-6", "route", "add", "local", "fd00::/64", "dev", "lo"], check=True)
     for name, value in (SYSCTLS | ({"ip_local_port_range": CLIENTS_RANGE} if clients else {})).items():
         Path("/proc/sys/net/ipv4", name).write_text(value)
     resource.setrlimit(resource.RLIMIT_NOFILE, (SHARE + 100, SHARE + 100))

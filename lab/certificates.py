@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -39,12 +40,13 @@ class Authority:
         self._directory = directory
         self._name = x509.Name.from_rfc4514_string(name)
         self._key = _key()
+        self._keys: defaultdict[str, rsa.RSAPrivateKey] = defaultdict(_key)
         self.ca = self._pair("ca", self._name, self._key, days=(-1, 1), is_ca=True).cert
 
     def issue(self, file: str, name: str | x509.Name, *, days: tuple[int, int] = (-1, 1)) -> Pair:
-        """Return a certificate for `name`, valid between these days from now."""
+        """Return a certificate for `name`, valid between these days from now; for the same `file` with the key that it had."""
         name = name if isinstance(name, x509.Name) else x509.Name.from_rfc4514_string(name)
-        return self._pair(file, name, _key(), days=days)
+        return self._pair(file, name, self._keys[file], days=days)
 
     def _pair(
         self,

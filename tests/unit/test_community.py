@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+
+from sender.settings import yaml_file
 
 REPOSITORY = Path(__file__).parents[2]
 ROOT = REPOSITORY / "packaging" / "zabbix-community-templates"
@@ -29,7 +30,7 @@ def test_a_template_is_where_its_version_says(name: str) -> None:
     """Folder and file are named as it wants, below one of its categories, and the version's folder is that of the export."""
     match = re.fullmatch(rf"Operating_Systems/Linux/({NAME})/(\d\.\d)/({NAME})\.yaml", name)
     assert match
-    export = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))["zabbix_export"]
+    export = yaml_file.parsed((ROOT / name).read_text(encoding="utf-8"))["zabbix_export"]
     assert export["version"] == match[2]
     assert len(export["templates"]) == 1
 
@@ -46,7 +47,7 @@ def test_a_template_is_the_one_in_the_repository(name: str) -> None:
 def test_a_page_names_all_that_the_template_has(name: str) -> None:
     """Every macro, item and trigger stands in it, and what was tested is said."""
     page = (ROOT / name).with_name("README.md").read_text(encoding="utf-8")
-    (ours,) = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))["zabbix_export"]["templates"]
+    (ours,) = yaml_file.parsed((ROOT / name).read_text(encoding="utf-8"))["zabbix_export"]["templates"]
     items = [*ours["items"], *(item for rule in ours["discovery_rules"] for item in rule["item_prototypes"])]
     for word in [*(macro["macro"] for macro in ours["macros"]), *(f"`{item['key']}`" for item in items)]:
         assert word in page

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
-import yaml
 
 from sender.commands import template
 from sender.items import (
@@ -26,6 +25,7 @@ from sender.items import (
     is_rare,
 )
 from sender.model import TcpState
+from sender.settings import yaml_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ def parsed(version: str) -> ET.Element:
     text = template.text(version)
     if text.startswith("<"):
         return ET.fromstring(text)  # noqa: S314  our own file
-    (whole,) = yaml.safe_load(text).values()
+    (whole,) = yaml_file.parsed(text).values()
     return element("zabbix_export", whole)
 
 

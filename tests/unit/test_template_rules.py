@@ -12,9 +12,9 @@ import re
 from typing import Any
 
 import pytest
-import yaml
 
 from sender.commands import template
+from sender.settings import yaml_file
 from templates.wizard import ASKED
 
 TEXT = None  # any text; else a set: one of these; a list: any number of that; a dict: these tags, required ones with an exclamation mark
@@ -171,7 +171,7 @@ def check(value: Any, rule: Any, path: str) -> None:
 @pytest.fixture(scope="module")
 def export() -> dict[str, Any]:
     """Return the export for 7.4 and later."""
-    whole: dict[str, Any] = yaml.safe_load(template.text("7.4"))
+    whole: dict[str, Any] = yaml_file.parsed(template.text("7.4"))
     assert whole.keys() == {"zabbix_export"}
     return dict(whole["zabbix_export"])
 
@@ -194,7 +194,7 @@ def test_the_importers_of_7_4_and_8_0_know_every_tag(export: dict[str, Any]) -> 
 )
 def test_what_the_importers_refuse_or_ignore_is_found(path: tuple[str | int, ...], value: Any) -> None:
     """The check above is one: with a mistake it fails."""
-    export = yaml.safe_load(template.text("7.4"))["zabbix_export"]
+    export = yaml_file.parsed(template.text("7.4"))["zabbix_export"]
     place: Any = export
     for step in path[:-1]:
         place = place[step]

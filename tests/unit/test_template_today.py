@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
-import yaml
 
 from sender.commands import template
 from sender.items import TEMPLATE
+from sender.settings import yaml_file
 from templates import format_7_0, format_7_4
 from templates.content import template as content
 
@@ -29,7 +29,7 @@ FINE = ("0", "7EC49D")
 @pytest.fixture(scope="module", params=FORMS)
 def export(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the export in each of these forms."""
-    whole: dict[str, Any] = yaml.safe_load(template.text(request.param))["zabbix_export"]
+    whole: dict[str, Any] = yaml_file.parsed(template.text(request.param))["zabbix_export"]
     assert whole["version"] == request.param
     return whole
 

@@ -153,7 +153,8 @@ def test_the_values_per_second_of_scale() -> None:
         ways = ((0, 30), (10, 30), (0, 60), (0, 300))
         expected = [f"{hosts * values(ports) / interval_s:,.0f}" for ports, interval_s in ways]
         assert row(SCALE, f"{hosts:,}") == [*expected, f"{hosts / 30:,.0f}"]
-    assert f"{values(3)} by now" in SCALE
+    unit = len(ServiceSettings().states)
+    assert f"With three ports and one unit a host sends {values(3) + unit}." in prose(SCALE)
     assert f"Ten ports are {values(10) - values(0)} of {values(10)} values" in SCALE
 
 

@@ -12,6 +12,7 @@ SOURCES := pyproject.toml README.md LICENSE config.example.yaml \
 
 # The fast ones first. Those of the second kind mostly wait, so more run at once than there are processors.
 UNIT := -n auto tests/unit
+FILES := tests/files  # on one Python: what is tested there is the same on all
 COMMAND := -n 6 tests/command
 LONG := -n 6 tests/long  # in a namespace of their own: they leave thousands of sockets in TIME_WAIT, more than CLOSE is asked for
 THOROUGH := -n auto --hypothesis-profile=thorough -m hypothesis tests/unit  # the same properties, with more examples
@@ -60,6 +61,7 @@ demo-installed: .venv/run/installed
 	@.venv/run/bin/python -m demo $(if $(PORT),--port $(PORT))
 
 unit: $(VERSIONS:%=.venv/%/unit) ## the tests that start no process and take a moment each, on every Python of this machine
+	$(NEWEST)/bin/pytest -q -n auto $(FILES)
 
 unit-next: .matrix/forky ## as root: the same on Python 3.14 and 3.15, which .matrix/ keeps (0.5 GB), from Debian's testing release
 	@# Its /usr in place of this machine's, for these processes alone; all else stays as it is.
@@ -74,7 +76,7 @@ test: ## install what the tests need (as root, on Debian 12) and run all of them
 test-installed: $(filter-out $(NEWEST)/oldest,$(firstword $(VERSIONS:%=.venv/%/oldest))) $(BETWEEN:%=%/unlike) \
 		$(NEXT_HERE:%=%/unit) $(NEWEST)/installed
 	$(NEWEST)/bin/coverage erase
-	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(UNIT)
+	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(UNIT) $(FILES)
 	$(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest --durations=20 $(COMMAND)
 	$(ALONE) $(NEWEST)/bin/coverage run $(NEWEST)/bin/pytest $(LONG)
 	$(NEWEST)/bin/coverage combine --quiet
@@ -113,7 +115,7 @@ check: $(NEWEST)/installed ## format, lint, types, stale files; changes nothing
 	$(NEWEST)/bin/mypy sender templates packaging lab tests bench demo
 	$(NEWEST)/bin/python -m templates --check
 	$(NEWEST)/bin/python packaging/manual.py --check
-	$(NEWEST)/bin/pytest -q tests/unit/test_architecture.py
+	$(NEWEST)/bin/pytest -q tests/files/test_architecture.py
 
 format: $(NEWEST)/installed ## bring the code into its format
 	$(NEWEST)/bin/ruff format

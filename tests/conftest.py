@@ -1,7 +1,8 @@
 """What holds for every test: it runs against the installed wheel, and generated input is the same on every machine.
 
-`unit` is what each change is tested with while it is made: no test there starts a process, and each takes a moment. `long`
-has those that take more, and start none either; `command` those that start the command, or a process of their own.
+`unit` is what each change is tested with while it is made: no test there starts a process, and each takes a moment. `files`
+reads the files of this repository: documents, templates, packages, and which module imports which. `long` has tests that
+take more, and start none either; `command` those that start the command, or a process of their own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ settings.register_profile("thorough", THOROUGH)
 settings.register_profile("quick", THOROUGH, max_examples=20)  # `make test` runs them with the other profile, too
 settings.load_profile("quick")
 
-IN_PROCESS = ("unit", "long")
+IN_PROCESS = ("unit", "files", "long")
 PROCESSES = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 _forbids_processes = False
 
@@ -44,7 +45,9 @@ def pytest_configure() -> None:
 
 def _forbid_processes(event: str, _: tuple[Any, ...]) -> None:
     if _forbids_processes and event in PROCESSES:
-        pytest.fail(f"{event}: a test in tests/unit or tests/long starts no process; those that do go to tests/command")
+        pytest.fail(
+            f"{event}: a test in tests/unit, tests/files or tests/long starts no process; those that do go to tests/command"
+        )
 
 
 sys.addaudithook(_forbid_processes)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-STEP_S = 30  # the default interval: 200,000 values are what a host takes in four days
+STEP_S = 30  # the default interval: 200,000 values are what a host takes in a day and a half
 WEEK_S, MAX_BYTES = 7 * 86_400, 256 * 2**20  # the defaults of spool.max_age and spool.max_size
 DESTINATION = "main"
 

@@ -90,7 +90,7 @@ def test_an_unknown_release(tmp_path: Path) -> None:
 
 
 def test_the_life_of_the_package(tmp_path: Path) -> None:
-    """It runs when it is installed, as its own user; an upgrade keeps configuration, key and all samples; purged, it is gone."""
+    """It does not run before it is started, then as its own user; an upgrade keeps configuration, key and all samples; purged, it is gone."""
     build, install = shell("README.md", "Quick start")[0].splitlines()
     package = built(cloned(tmp_path / "clone"), build)
     # For this machine's release, which its version says, and for the Python of that.
@@ -108,13 +108,14 @@ def test_the_life_of_the_package(tmp_path: Path) -> None:
 
 def life(system: System, trapper: Trapper, upgrade: Path) -> None:
     """All of it."""
-    # Installed, it runs at once, with the example as its configuration.
-    assert system.show(NAME, "ActiveState") == "active"
-    assert system.show(NAME, "UnitFileState") == "enabled"
+    # Installed, it waits to be configured, with the example as its configuration.
+    assert system.show(NAME, "ActiveState") == "inactive"
+    assert system.show(NAME, "UnitFileState") == "disabled"
     assert system.path(CONFIG).read_bytes() == (REPOSITORY / "config.example.yaml").read_bytes()
     system.path("/run/json.py").write_text("raise SystemExit('not json')")
     assert system.run("env", "PYTHONPATH=/run", f"/usr/bin/{NAME}", "--version").startswith(NAME)
     assert list(system.path(f"/usr/lib/{NAME}").rglob("sender/commands/__pycache__/run.*.pyc"))
+    system.run("systemctl", "enable", "--now", NAME)
     assert_runs_as_its_user(system)
     configured(system, trapper)
     helper_turned_on(system)

@@ -49,7 +49,7 @@ USER, ADMIN = 1, 2
 
 # A machine as ssh finds one: with a host name and a configuration of its own.
 SSH = """#!/bin/sh -eu
-host=$1
+host=${1#root@}
 shift
 exec unshare --uts --mount sh -euc '
     hostname "$1"

@@ -218,10 +218,15 @@ def _checked(data: Any, source: str, found: list[str], agent: AgentConfig | None
     except section.InsideError as error:
         found += [f"{_place(location, source, agent)}: {problem}" for location, problem in error.problems]
     except ValueError as error:
-        found.append(f"{source}: the file: is {section.shown(data)}; {error}")
+        found.append(f"{source}: the file: is {_kind(data)}; {error}")
     if found:
         raise ConfigError(list(dict.fromkeys(found)))  # what an agent's file has once is that of each destination
     return replace(settings, warnings=tuple(agent.warnings)) if agent else settings
+
+
+def _kind(data: Any) -> str:
+    """Return what a whole file is, without what is in it: that may be a key, given in place of the configuration."""
+    return "a text" if isinstance(data, str) else "a number" if isinstance(data, (int, float)) else section.shown(data)
 
 
 def _place(location: Sequence[str | int], source: str, agent: AgentConfig | None) -> str:

@@ -163,6 +163,8 @@ def spool_path(path: str) -> str:
         raise ValueError('expected an absolute path of a file, or ":memory:"')
     if path.endswith("/") or os.path.isdir(path):  # noqa: PTH112  False, too, where this user may not look
         raise ValueError("expected the path of a file, not of a directory")
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        raise ValueError("expected the path of a file, not of a device, a pipe or a socket")
     return path
 
 
@@ -179,6 +181,8 @@ def key_file(value: object) -> Path:
     """
     if not isinstance(value, str) or not value.isprintable() or not re.fullmatch("/.+|[^/]+", value):
         raise CompleteError("is not a path; expected an absolute path, or the name of a LoadCredential= of the unit")
+    if re.fullmatch("[0-9A-Fa-f]{32,}", value):
+        raise CompleteError("is a key itself; expected the path of the file that holds it")
     return Path(os.environ.get("CREDENTIALS_DIRECTORY", CREDENTIALS)) / value
 
 

@@ -53,6 +53,9 @@ class Cursors:
         self.trimmed = 0
         self.by_name = {name: Cursor(name) for name in names}
         self.in_flight: dict[str, Chunk] = {}  # read and not settled yet, by destination
+        # Numbers, from the first (exclusive) to the last, that a destination has settled ahead of what a file had for it:
+        # they were delivered from memory while the file could not be opened.
+        self._ahead: dict[str, tuple[int, int]] = {}
 
     @property
     def settled(self) -> int:
@@ -67,14 +70,22 @@ class Cursors:
     def queued(self, name: str) -> int:
         """Return how many values this destination has not settled; 0 for one that is not configured."""
         cursor = self.by_name.get(name)
-        return self.newest - max(cursor.settled, self.trimmed) if cursor else 0
+        return self._lacking(name, max(cursor.settled, self.trimmed), self.newest) if cursor else 0
 
     def begin(self, name: str) -> int:
         """Return the number after which this destination's next chunk begins."""
         cursor = self.by_name[name]
         self.in_flight.pop(name, None)
         self._count_dropped(cursor)
+        after, last = self._ahead.get(name, (0, 0))
+        if after and cursor.settled >= after:
+            del self._ahead[name]
+            cursor.settled = max(cursor.settled, last)
         return cursor.settled
+
+    def end(self, name: str) -> float:
+        """Return the number up to which this destination's next chunk may go: what is behind it may be settled already."""
+        return self._ahead[name][0] if name in self._ahead else float("inf")
 
     def settle(self, name: str, chunk: Chunk, outcome: Outcome, *, error: str, now: int) -> bool:
         """Record what became of `chunk`. Return False, and record nothing, where it is not the one in flight."""
@@ -121,6 +132,7 @@ class Cursors:
         start, before = self.settled, self.by_name
         self.by_name = {name: before.get(name) or Cursor(name, settled=start) for name in names}
         self.in_flight = {name: chunk for name, chunk in self.in_flight.items() if name in self.by_name}
+        self._ahead = {name: numbers for name, numbers in self._ahead.items() if name in self.by_name}
         return [cursor for name, cursor in before.items() if name not in self.by_name]
 
     def resume(self, last: int, found: Mapping[str, Cursor]) -> list[Cursor]:
@@ -136,6 +148,8 @@ class Cursors:
         oldest = min((cursor.settled for cursor in found.values()), default=last)
         for name, cursor in self.by_name.items():
             before = found.get(name, Cursor(name, settled=oldest))
+            if before.settled < last and cursor.settled:
+                self._ahead[name] = last, last + cursor.settled
             cursor.settled = before.settled if before.settled < last else last + cursor.settled
             if not cursor.succeeded_at:
                 cursor.succeeded_at, cursor.failing_since = before.succeeded_at, before.failing_since
@@ -147,7 +161,7 @@ class Cursors:
     def drop(self, after: int, last: int) -> None:
         """Count the values with the numbers from `after` (exclusive) to `last` as dropped: they are gone."""
         for cursor in self.by_name.values():
-            cursor.dropped += max(0, last - max(cursor.settled, after))
+            cursor.dropped += self._lacking(cursor.name, max(cursor.settled, after), last)
 
     def noted(self) -> list[Cursor]:
         """Return what a file should know."""
@@ -156,7 +170,12 @@ class Cursors:
     def _dropped_by_limit(self, cursor: Cursor) -> int:
         """Return the values removed by a limit before delivery, without the chunk in flight: it may still be accepted."""
         in_flight = self.in_flight.get(cursor.name)
-        return max(0, self.trimmed - max(cursor.settled, in_flight.last if in_flight else 0))
+        return self._lacking(cursor.name, max(cursor.settled, in_flight.last if in_flight else 0), self.trimmed)
+
+    def _lacking(self, name: str, after: int, last: int) -> int:
+        """Return how many of the values with the numbers from `after` (exclusive) to `last` a destination has not settled."""
+        begin, end = self._ahead.get(name, (0, 0))
+        return max(0, last - after) - max(0, min(last, end) - max(after, begin))
 
     def _count_dropped(self, cursor: Cursor) -> None:
         if cursor.name not in self.in_flight:

@@ -255,6 +255,8 @@ def _errors_of(path: str) -> Iterator[None]:
     except sqlite3.Error as error:
         kind = _kind(error)
         raise kind(str(error) if kind is DamagedError else f"{path}: {error}") from error
+    except UnicodeDecodeError as error:  # of a text that is none
+        raise DamagedError(f"holds a text that is none: {error.reason}") from error
     except OSError as error:
         raise spool_error(path, error) from error
 

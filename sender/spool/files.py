@@ -78,6 +78,16 @@ def size_of(path: str) -> int | None:
         return None
 
 
+def is_foreign(path: str) -> bool:
+    """Return whether there is a file that does not begin as SQLite's do, and is not empty."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(len(_MAGIC))
+    except OSError:
+        return False
+    return bool(head) and head != _MAGIC
+
+
 def rename_damaged(path: str) -> str:
     """Add the date to the name of the file at `path`, which must be closed. Return its new name, "" where there is no file.
 

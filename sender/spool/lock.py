@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sender.errors import TakenError
-from sender.spool.files import is_at, spool_error
+from sender.spool.files import is_at, is_foreign, spool_error
 
 
 def daemon_of(path: str) -> int | None:
@@ -25,6 +25,11 @@ def daemon_of(path: str) -> int | None:
             ):
                 return int(pid)
     return None
+
+
+def is_anothers(path: str) -> bool:
+    """Return whether the file at `path` is none of SQLite's, and no daemon ever had it: then its lock would still be there."""
+    return is_foreign(path) and not os.path.exists(_lock_path(path))  # noqa: PTH110
 
 
 def _lock_path(path: str) -> str:

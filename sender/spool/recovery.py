@@ -37,7 +37,7 @@ def recover(file: Database | None, cursors: Cursors, newer: MemoryQueue, *, on_f
     samples, gaps, trimmed = MemoryQueue(max_bytes), list[tuple[int, int]](), 0
     start = reached = cursors.settled if on_file else None
     for sample in _samples(file, start or 0, max_bytes) if file else ():
-        begin = sample.last - len(list(sample.items()))
+        begin = _begin(sample)
         start, reached = begin if start is None else start, begin if reached is None else reached
         gaps.append((reached, begin))
         trimmed = samples.add(sample) or trimmed
@@ -60,12 +60,21 @@ def _samples(file: Database, after: int, max_bytes: int) -> Iterator[Sample]:
     The latter are at most half of what memory holds: what the next samples push out would be counted twice.
     """
     for sample in file.readable(after):
-        yield sample
-        after = sample.last
-    behind, room = list[Sample](), max_bytes // 2
+        if _begin(sample) >= after:  # else a page stands in another's place, too, and what is in it comes twice
+            yield sample
+            after = sample.last
+    behind, room, end = list[Sample](), max_bytes // 2, float("inf")
     for sample in file.readable(after, backwards=True):
+        if not after <= _begin(sample) < sample.last <= end:
+            continue
         room -= len(sample.body)
         if room < 0:
             break
         behind.append(sample)
+        end = _begin(sample)
     yield from reversed(behind)
+
+
+def _begin(sample: Sample) -> int:
+    """Return the number after which a sample's values begin."""
+    return sample.last - len(list(sample.items()))

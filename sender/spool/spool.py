@@ -6,7 +6,6 @@ A sample is gone when every destination has settled it, or when a limit drops it
 from __future__ import annotations
 
 import os
-import threading
 import time
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, TypeVar
@@ -15,10 +14,10 @@ from sender.clock import boottime
 from sender.errors import BusyError, DamagedError, FullError, SpoolError, TakenError
 from sender.model import Chunk
 from sender.spool import messages
-from sender.spool.cursors import Cursors
 from sender.spool.database import MEMORY, Database
 from sender.spool.files import remove, rename_damaged, size_of
-from sender.spool.lock import Lock
+from sender.spool.lock import Lock, is_anothers
+from sender.spool.progress import Progress
 from sender.spool.recovery import recover
 from sender.spool.sample import MemoryQueue, Sample
 
@@ -33,7 +32,7 @@ _AT_ONCE = 64  # samples in one write: on a full disk all at once would cost mor
 _T = TypeVar("_T")
 
 
-class Spool:
+class Spool(Progress):
     """A durable queue, safe for one appending thread and one thread per destination.
 
     Raises TakenError for a file that is not ours. With `path` ":memory:" it ends with the process. Ages are measured by
@@ -50,12 +49,13 @@ class Spool:
         elapsed: Callable[[], float] = boottime,
     ) -> None:
         self.path = path if path == MEMORY else os.path.realpath(path)  # its lock and its journal stand beside it
-        self._lock, self._limits = threading.RLock(), limits
-        self._now, self._elapsed = now, elapsed
+        super().__init__(destinations, now)
+        self._limits = limits
+        self._elapsed = elapsed
         self._began = now() - elapsed()
-        self._cursors = Cursors(destinations)
         self._process_lock: Lock | None = None
         self._file: Database | None = None
+        self._is_closed = self._is_damaged = False  # the file at `path` may be, and must be renamed first
         self._on_file = 0  # the number of the newest value in the file; 0 too while nothing is known of it
         self._memory = MemoryQueue(limits.max_memory)  # newer samples, which are not in the file
         self.note = ""  # what sampling remembers, of the last sample or of the previous run; empty for nothing
@@ -83,9 +83,14 @@ class Spool:
         Raises SpoolError where the disk cannot be read.
         """
         with self._lock:
-            if destination not in self._cursors.by_name or not (samples := self._oldest(destination, max_values)):
+            if (
+                self._is_closed
+                or destination not in self._cursors.by_name
+                or not (samples := self._oldest(destination, max_values))
+            ):
                 return None
-            samples = list(takewhile(lambda sample: sample.host == samples[0].host, samples))
+            host, end = samples[0].host, self._cursors.end(destination)
+            samples = list(takewhile(lambda sample: sample.host == host and sample.last <= end, samples))
             chunk = Chunk(items=tuple(item for sample in samples for item in sample.items()), last=samples[-1].last)
             self._cursors.in_flight[destination] = chunk
             return chunk
@@ -121,40 +126,6 @@ class Spool:
             if self._cursors.learn(destination, known, rejected):
                 self._save()
 
-    def known(self, destination: str) -> list[str]:
-        """Return the ports whose items `destination` has, as recorded before the last start too."""
-        with self._lock:
-            return self._cursors.known(destination)
-
-    def queued(self, destination: str) -> int:
-        """Return how many values `destination` has not settled."""
-        with self._lock:
-            return self._cursors.queued(destination)
-
-    def failing_s(self, destination: str) -> float | None:
-        """Return for how long delivery to `destination` has failed, over restarts; None where it does not."""
-        with self._lock:
-            cursor = self._cursors.by_name.get(destination)
-            return max(0.0, self._now() - cursor.failing_since) if cursor and cursor.failing_since else None
-
-    @property
-    def backlog(self) -> int:
-        """Return how many values are queued for the destination that is furthest behind."""
-        with self._lock:
-            return max(map(self._cursors.queued, self._cursors.by_name))
-
-    @property
-    def dropped(self) -> int:
-        """Return how many values a limit or damage dropped before a destination got them, over all destinations."""
-        with self._lock:
-            return self._cursors.dropped
-
-    @property
-    def rejected(self) -> int:
-        """Return how many values were rejected, over all destinations."""
-        with self._lock:
-            return sum(cursor.rejected for cursor in self._cursors.by_name.values())
-
     @property
     def in_memory(self) -> int:
         """Return how many samples are not on the disk, and end with the process."""
@@ -162,13 +133,17 @@ class Spool:
             return len(self._memory)
 
     def close(self) -> None:
-        """Close the file, and let another daemon have it."""
+        """Close the file for good, and let another daemon have it. What is told afterwards is not recorded."""
         with self._lock:
-            if self._file:
-                self._file.close()
-            if self._process_lock:
-                self._process_lock.release()
-            self._file = self._process_lock = None
+            self._is_closed = True
+            self._release()
+
+    def _release(self) -> None:
+        if self._file:
+            self._file.close()
+        if self._process_lock:
+            self._process_lock.release()
+        self._file = self._process_lock = None
 
     def _disconnect(self) -> None:
         if self._file and self.path != MEMORY:
@@ -189,6 +164,8 @@ class Spool:
 
     def _save(self) -> None:
         """Bring to the disk what memory holds and knows. Where that fails, go on in memory, and say so."""
+        if self._is_closed:
+            return
         self._memory.forget(self._cursors.settled)
         try:
             self._use(self._write)
@@ -240,12 +217,16 @@ class Spool:
 
     def _open(self) -> Database:
         if self.path != MEMORY and not (self._process_lock and self._process_lock.is_in_place):
-            self.close()  # its directory was removed, and the lock with it
+            self._release()  # its directory was removed, and the lock with it
+            if is_anothers(self.path):
+                raise TakenError(f"{self.path} is a file of another kind", advice="Give spool.path a place of its own.")
             lock = self._process_lock = Lock(self.path)
             if lock.left_by:
                 messages.unclean_shutdown(lock.left_by)
                 if not lock.noted and not size_of(self.path):
                     remove(self.path)  # it was killed before there was anything in the file
+        if self._is_damaged:
+            self._rename()
         file = self._file = Database(self.path)
         try:
             self._adopt(file)
@@ -283,9 +264,15 @@ class Spool:
         self._memory = found.samples
         self._trim("the limit of samples in memory", found.trimmed)
         self._keep(newer)
-        renamed = rename_damaged(self.path)
+        self._is_damaged = True  # until it has another name: what was read in it must not be read again
+        renamed = self._rename()
         if renamed or self._cursors.newest:  # else there was nothing, and nothing is lost
             messages.damaged(self.path, error, recovered=found.values, queued=found.queued, renamed=renamed)
+
+    def _rename(self) -> str:
+        renamed = rename_damaged(self.path)
+        self._is_damaged = False
+        return renamed
 
     def _note(self, number: int) -> None:
         """Note that the file has all up to value `number`, for the next daemon too if this one is killed."""

@@ -281,6 +281,8 @@ def test_ports_that_wait_for_another_day(config: Callable[..., Path], tmp_path: 
         ("/dev/null/spool.db", "fail", "/dev/null/spool.db cannot be written by "),
         ("{}/new/deep/spool.db", "ok", "/new/deep/spool.db can be written by "),
         ("{}/damaged.db", "warn", "damaged.db is damaged: file is not a database"),
+        ("{}/inventory.yaml", "fail", "inventory.yaml is a file of another kind"),
+        ("{}/link.db", "ok", "link.db can be written by "),
         ("{}/other.db", "fail", "other.db: no such table"),
         ("{}/empty.db", "ok", "empty.db can be written by "),
     ],
@@ -288,6 +290,9 @@ def test_ports_that_wait_for_another_day(config: Callable[..., Path], tmp_path: 
 def test_spools(config: Callable[..., Path], tmp_path: Path, path: str, result: str, found: str) -> None:
     """Whether samples can wait there is found without a change to anything there."""
     (tmp_path / "damaged.db").write_bytes(b"noise" * 1000)
+    (tmp_path / "damaged.db.lock").touch()  # a daemon had it
+    (tmp_path / "inventory.yaml").write_text("hosts: [web-01]\n")
+    (tmp_path / "link.db").symlink_to("new.db")  # which is not there yet
     (tmp_path / "empty.db").touch()
     with sqlite3.connect(tmp_path / "other.db") as db:
         db.execute("CREATE TABLE another (program)")

@@ -117,6 +117,10 @@ def test_a_mere_name_is_a_credential(write: Callable[[str | bytes], Path], monke
         ),
         ("{psk_fil: a}", ".psk_fil: unknown key; did you mean 'psk_file'?"),
         (
+            f"{{psk_file: {'5a' * 32}}}",
+            ".psk_file: is a key itself; expected the path of the file that holds it",
+        ),
+        (
             "{psk_file: 0a/0b}",
             ".psk_file: is not a path; expected an absolute path, or the name of a LoadCredential= of the",
         ),
@@ -184,12 +188,14 @@ spool: {path: spool.db, max_age: 1s, max_size: 3, max_sise: 1}
         ("host: [", "line 1, column 8: is not YAML: expected the node content"),
         ("host: a\n  interval: 3\n", "line 2, column 11: is not YAML: mapping values are not allowed here"),
         ("- a\n", "the file: is a list; expected keys with values"),
-        ("web-01\n", "the file: is 'web-01'; expected keys with values"),
+        ("web-01\n", "the file: is a text; expected keys with values"),
+        ("5a" * 32 + "\n", "the file: is a text; expected keys with values"),  # a key in place of the configuration
         ("host: 2026-13-45\n", "is not YAML: month must be in 1..12"),
         ("host: a\n---\nhost: b\n", "line 2, column 1: is not YAML"),
         ("host: !!bool x\n", "is not YAML: 'x'"),
         ("host: !!timestamp x\n", "is not YAML: "),
         ("interval: !!int ''\n", "is not YAML: "),
+        ("spool: {path: /dev/null}\n", "spool.path: is '/dev/null'; expected the path of a file, not of a device"),
         ("interval: 1:30\n", "interval: is '1:30'; expected a duration"),
         ("interval: 0x1e\n", "interval: is '0x1e'; expected a duration"),
         ("interval: 1_0\n", "interval: is '1_0'; expected a duration"),

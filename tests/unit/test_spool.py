@@ -370,3 +370,19 @@ def test_a_note_outlives_a_restart(tmp_path: Path) -> None:
     spool = opened(path, "main")
     assert (spool.note, spool.queued("main")) == ("", 6)
     spool.close()
+
+
+def test_what_is_told_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    """A delivery that the end did not wait for finds a closed spool: another daemon may have the file by now."""
+    spool = opened(tmp_path / "spool.db")
+    spool.append(sample(1))
+    chunk = spool.read("main", max_values=9)
+    assert chunk
+    spool.close()
+    spool.settle("main", chunk, Outcome(accepted=2))
+    spool.learn("main", ["443"])
+    spool.append(sample(2))
+    assert spool.read("main", max_values=9) is None
+    again = opened(tmp_path / "spool.db")
+    assert numbers(again.read("main", max_values=9)) == [1, 1]
+    again.close()

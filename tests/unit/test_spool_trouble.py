@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -47,6 +48,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def filled(path: Path, template: Path) -> Path:
     """Return a spool like it, of the test's own."""
     shutil.copy(template, path)
+    path.with_name(f"{path.name}.lock").touch()  # as a daemon leaves it
     return path
 
 
@@ -70,6 +72,90 @@ def scratch(path: Path) -> None:
 def emptied(path: Path) -> None:
     """Cut it to nothing: a full disk leaves such a file too."""
     os.truncate(path, 0)
+
+
+def test_a_file_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    """What no daemon ever had, and is no SQLite file, is somebody else's: it is neither moved nor written."""
+    path = tmp_path / "inventory.yaml"
+    path.write_text("hosts: [web-01]\n")
+    for _ in range(2):
+        with pytest.raises(TakenError, match="is a file of another kind"):
+            opened(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["inventory.yaml"]
+    assert path.read_text() == "hosts: [web-01]\n"
+
+
+def test_a_damaged_schema_is_damage(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A byte that makes a text of none in there is damage as any other."""
+    content = bytearray(filled.read_bytes())
+    content[content.index(b"CREATE TABLE destination") + 3] = 0xB5
+    filled.write_bytes(content)
+    spool = opened(filled)
+    append(spool, 300)
+    assert drain(spool)[-1] == 300
+    assert f"spool {filled} is damaged" in caplog.text
+    spool.close()
+
+
+@pytest.mark.parametrize("page", range(2, 28, 3))
+def test_a_page_in_the_place_of_another(filled: Path, caplog: pytest.LogCaptureFixture, page: int) -> None:
+    """What a disk has written to the wrong place comes twice in the file, and once out of it; the new file is sound."""
+    content = bytearray(filled.read_bytes())
+    size = int.from_bytes(content[16:18], "big")
+    assert len(content) > 28 * size
+    content[size * page : size * (page + 1)] = content[size * 27 : size * 28]
+    filled.write_bytes(content)
+    spool = opened(filled)
+    append(spool, 300, 301)
+    found = drain(spool)
+    spool.close()
+    assert found == sorted(set(found))
+    assert found[-2:] == [300, 301]
+    assert caplog.text.count("is damaged") <= 1
+
+
+def test_damage_that_cannot_be_renamed_is_recovered_once(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is tried, as where another file system is mounted there, nothing is doubled, and nothing is lost."""
+    scratch(filled)
+
+    def busy(*_: object) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", busy)
+        spool = opened(filled)
+        for number in range(300, 304):
+            append(spool, number)
+        counted = spool.queued("main"), spool.dropped
+    append(spool, 304)
+    assert (spool.queued("main"), spool.dropped) == (counted[0] + 2, counted[1])
+    found = drain(spool)
+    assert found == sorted(set(found))
+    assert found[-5:] == [300, 301, 302, 303, 304]
+    spool.close()
+
+
+def test_what_was_delivered_from_memory_is_not_delivered_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two destinations one has got all that came while the file could not be opened; then it gets what is in the file."""
+    before = opened(path, "a", "b")
+    append(before, 1)
+    before.close()
+
+    def full(_: str) -> None:
+        raise FullError(f"{path}: database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sender.spool.spool.Database", full)
+        spool = opened(path, "a", "b")
+        append(spool, 2, 3)
+        assert drain(spool, "a") == [2, 3]
+    append(spool, 4)
+    assert [spool.queued(name) for name in "ab"] == [4, 8]
+    assert drain(spool, "a") == [1, 4]
+    assert drain(spool, "b") == [1, 2, 3, 4]
+    assert [spool.queued(name) for name in "ab"] == [0, 0]
+    assert spool.dropped == 0
+    spool.close()
 
 
 @pytest.mark.parametrize(("damage", "recovered"), [(noise, False), (cut, False), (emptied, False), (scratch, True)])
@@ -322,6 +408,7 @@ def test_a_name_too_long_to_be_renamed(tmp_path: Path, caplog: pytest.LogCapture
     """Damage that cannot be moved out of the way is said, and samples wait in memory."""
     path = tmp_path / f"{'spool' * 48}.db"
     path.write_bytes(b"noise" * 1000)
+    path.with_name(f"{path.name}.lock").touch()  # a daemon had it
     spool = opened(path)
     append(spool, 1, 2)
     assert drain(spool) == [1, 2]

@@ -13,6 +13,7 @@ from sender.commands.check.unit import UNIT, installed
 from sender.commands.daemon_state import nearest_directory
 from sender.errors import DamagedError
 from sender.spool.database import MEMORY
+from sender.spool.lock import is_anothers
 
 if TYPE_CHECKING:
     from sender.commands.check.report import Result
@@ -29,9 +30,12 @@ def check_spool(path: str, max_bytes: int, daemon: DaemonState) -> CheckResult:
         return _result("warn", found, "Name a file in `spool.path`.")
     if daemon.process:
         return _result("ok", f"{path} is in use by the daemon, process {daemon.process}")
-    place = nearest_directory(path)
-    if not _is_writable(path, place):
+    file = os.path.realpath(path)  # where the daemon has it, and what stands beside it
+    place = nearest_directory(file)
+    if not _is_writable(file, place):
         return _denied(path, place)
+    if is_anothers(file):
+        return _result("fail", f"{path} is a file of another kind", "Give `spool.path` a place of its own.")
     return _unreadable(path, daemon.trouble) if daemon.trouble else _writable(path, place, max_bytes)
 
 

@@ -90,21 +90,30 @@ class Exchange:
 class HeldExchange(Exchange):
     """Asks the kernel of the network namespace in which the netlink socket `sock` was made, and keeps that open.
 
-    What is left of a dump that was broken off is read away before the next request. That takes at most `endless_s`.
+    What is left of a dump that was broken off is read away before the next request. All requests together have `within_s`.
     """
 
-    def __init__(self, sock: socket, *, endless_s: float) -> None:
-        super().__init__(silence_s=endless_s, endless_s=endless_s)
+    def __init__(self, sock: socket, *, within_s: float) -> None:
+        super().__init__(silence_s=within_s, endless_s=within_s)
         self._sock = sock
+        self._deadline = time.monotonic() + within_s
 
     def _open(self) -> AbstractContextManager[socket]:
-        deadline = time.monotonic() + self._endless_s
         self._sock.settimeout(0)
         with suppress(BlockingIOError):
-            while time.monotonic() < deadline:
+            while self._left_s():
                 self._sock.recvmsg_into(self._room)
-        self._sock.settimeout(self._silence_s)
         return nullcontext(self._sock)
+
+    def _receive(self, sock: socket) -> int:
+        sock.settimeout(self._left_s())
+        return super()._receive(sock)
+
+    def _left_s(self) -> float:
+        left_s = self._deadline - time.monotonic()
+        if left_s <= 0:
+            raise KernelError(f"the kernel's dump of TCP sockets did not end within {self._endless_s:g} s")
+        return left_s
 
 
 def by_best_way(ways: Ways, ask: Callable[[Iterable[bytes]], T]) -> T:

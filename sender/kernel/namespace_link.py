@@ -14,7 +14,7 @@ import select
 import socket
 import struct
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class NamedNamespace:
 
 
 class NamespaceLink:
-    """What the helper has passed on, by the namespace's number. For one thread, which waits `patience_s` at most when it has just met it.
+    """What the helper has passed on, by the namespace's number. For one thread, which waits `patience_s` at most for the rest of what the helper has to say.
 
     `trouble` is why there is nothing, None while the helper is there.
     """
@@ -57,22 +57,24 @@ class NamespaceLink:
         self._sock: socket.socket | None = None
         self.held: dict[str, NamedNamespace] = {}
         self.container_names: dict[str, str] = {}  # of those on the host's network, by id
-        self.is_listed = False  # whether the helper has told of all that there are
+        self.is_listed = False  # whether the helper has told of all that there are,
+        self.is_whole = False  # and of all that has changed since
         self.trouble: str | None = None
 
     def update(self) -> None:
         """Take in what the helper has said since the last call; connect to it where that is needed."""
-        patience_s = 0.0
+        deadline = began = time.monotonic()
         if self._sock is None:
             self._connect()
-            patience_s = self._patience_s
-        deadline = time.monotonic() + patience_s
+            deadline = began + self._patience_s
         for _ in range(_AT_ONCE):
             if self._sock is None:
                 return
-            if not self._receive(self._sock):
+            if self._receive(self._sock):
+                deadline = began + self._patience_s  # there may be more
+            else:
                 left_s = deadline - time.monotonic()
-                if self._sock is None or self.is_listed or left_s <= 0:
+                if self._sock is None or self.is_whole or left_s <= 0:
                     return
                 select.select([self._sock], [], [], left_s)
 
@@ -84,21 +86,21 @@ class NamespaceLink:
         for each in self.held.values():
             each.sock.close()
         self.held.clear()
-        self.is_listed = False
+        self.is_listed = self.is_whole = False
 
     def _connect(self) -> None:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-        try:
-            sock.connect(str(self._path))
-            _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        except OSError as error:
-            sock.close()
-            self.trouble = f"{self._path}: {error.strerror}"
-            return
-        if uid != _ROOT:
-            sock.close()
-            self.trouble = f"{self._path} is not root's"
-            return
+        with ExitStack() as stack:
+            try:
+                sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK))
+                sock.connect(str(self._path))
+                credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            except OSError as error:
+                self.trouble = f"{self._path}: {error.strerror}"
+                return
+            if _CREDENTIALS.unpack(credentials)[1] != _ROOT:
+                self.trouble = f"{self._path} is not root's"
+                return
+            stack.pop_all()
         self._sock, self.trouble = sock, None
         self.container_names.clear()  # until here the last ones are the best that there are
 
@@ -129,10 +131,11 @@ class NamespaceLink:
         """Take in what a packet says; return whether it is understood."""
         said = _said(packet)
         name, number, container = said.get("name"), said.get("namespace"), said.get("container")
+        self.is_whole = False
         if isinstance(gone := said.get("gone"), str):
             self._let_go(gone)
         elif isinstance(said.get("listed"), int):
-            self.is_listed = True
+            self.is_listed = self.is_whole = True
         elif not (isinstance(name, str) and _NAME.fullmatch(name)):
             return False
         elif isinstance(number, str):

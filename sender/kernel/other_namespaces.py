@@ -26,7 +26,7 @@ BUDGET_S = 0.5  # of a sample for all of them; half of the shortest interval
 class NamespaceCounts(NamedTuple):
     """What is in the namespaces of each name, together.
 
-    `states` has sockets by state, None where nobody passes namespaces on; `uncounted` are names of which not every namespace
+    `states` has sockets by state, None where nobody passes namespaces on, or not all of them yet; `uncounted` are names of which not every namespace
     could be counted, and `drops` the requests that the kernel has dropped at their listeners, where it says.
     """
 
@@ -63,7 +63,7 @@ class OtherNamespaces:
     def count(self) -> NamespaceCounts:
         """Count them. CLOSE is not among the states: listing such sockets delays connections."""
         self._link.update()
-        if not self._link.is_listed:
+        if not (self._link.is_listed and self._link.is_whole):  # what is not there yet would be taken for gone
             return NamespaceCounts(None)
         found: dict[str, Counter[TcpState]] = {}
         drops: dict[str, list[int | None]] = {}
@@ -93,7 +93,7 @@ class OtherNamespaces:
 
 def _counts(namespace: NamedNamespace, within_s: float) -> tuple[dict[TcpState, int], int | None] | None:
     """Return the sockets of a namespace by state, and the requests dropped; None where the kernel gives no whole answer in time."""
-    exchange = HeldExchange(namespace.sock, endless_s=within_s)
+    exchange = HeldExchange(namespace.sock, within_s=within_s)
     try:
         counts = by_best_way(WAYS, lambda way: exchange.dump_all(way, SocketCounts()))
         looks = by_best_way(LISTENER_WAYS, lambda way: exchange.dump_all(way, ListenerLooks()))

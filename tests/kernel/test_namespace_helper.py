@@ -239,7 +239,7 @@ def test_a_namespace_without_processes(served: Served) -> None:
             served.run("touch", "/run/docker/netns/1e5b")
             served.run("mount", "--bind", f"/proc/{process}/ns/net", "/run/docker/netns/1e5b")
             client.hear_list()
-            assert inode in served.told(client)
+            wait_for(lambda: inode in served.told(client), "the namespace")
         wait_for(lambda: inode not in served.told(client), "the end of a namespace that only Docker has mounted")
         assert client.names[kept] == "kept"
         served.run("ip", "netns", "del", "kept")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 
 from sender.errors import KernelError
 from sender.kernel import other_namespaces
+from sender.kernel.counts import SocketCounts
+from sender.kernel.exchange import HeldExchange
 from sender.kernel.namespace_link import NamedNamespace, NamespaceLink
 from sender.kernel.netlink import NETLINK_SOCK_DIAG
 from sender.kernel.other_namespaces import NamespaceCounts, OtherNamespaces
+from sender.kernel.requests import WAYS
 from sender.model import TcpState
 
 if TYPE_CHECKING:
@@ -234,7 +238,7 @@ class Held:
     def __init__(self, held: dict[str, str]) -> None:
         with socket.socket() as closed:  # nobody asks it
             self.held = {number: NamedNamespace(name, closed) for number, name in held.items()}
-        self.is_listed, self.trouble = True, None
+        self.is_listed, self.is_whole, self.trouble = True, True, None
 
     def update(self) -> None:
         """Say nothing new."""
@@ -283,3 +287,33 @@ def test_a_refusal_is_no_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
         namespace = NamedNamespace("web", sock)
         assert other_namespaces._counts(namespace, 1.0) is None  # noqa: SLF001  the one place that asks
+
+
+def test_what_is_not_all_told_yet_is_not_counted(link: NamespaceLink, helper: Helper) -> None:
+    """Names that have still to come would be taken for gone, and get zeros."""
+    others = OtherNamespaces(link)
+    helper.meet(link)
+    helper.say({"listed": 0})
+    assert others.count() == NamespaceCounts({})
+    helper.pass_on(1, "web")
+    assert (others.count(), others.trouble) == (NamespaceCounts(None), None)
+    helper.say({"listed": 1})
+    assert list(others.count().states or {}) == ["web"]
+
+
+def test_all_that_is_asked_of_a_namespace_is_within_its_time() -> None:
+    """Two dumps, each of which takes long, are not given the time of two."""
+    with Silent(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as sock:
+        exchange, began = HeldExchange(sock, within_s=0.1), time.monotonic()
+        for _ in range(3):
+            with pytest.raises(KernelError):
+                exchange.dump(WAYS[0][0], SocketCounts())
+        assert time.monotonic() - began < 0.2
+
+
+class Silent(socket.socket):
+    """One whose kernel does not answer."""
+
+    def sendto(self, data: Any, *_: Any) -> int:
+        """Send nothing."""
+        return len(data)

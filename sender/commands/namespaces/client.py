@@ -30,6 +30,7 @@ class Client:
         self.connection, self.process = connection, process
         self.full_since: float | None = None
         self.has_list = False
+        self._is_listed = False  # whether it has been told that it has all
         self._make_socket, self._monotonic = make_socket, monotonic
         self._told: dict[int, Found] = {}
         self._named: dict[str, str] = {}
@@ -76,12 +77,13 @@ class Client:
                 with made:
                     self._send(packets.handed_over(inode, each.name, each.container), made.fileno())
                 self._told[inode] = each
-        if not self.has_list:
+        if not self._is_listed:
             self._send(packets.listed(self.count))
-            self.has_list = True
+            self.has_list = self._is_listed = True
         self.full_since = None
 
     def _send(self, packet: bytes, *descriptors: int) -> None:
         """Send one packet. Raises BlockingIOError where the connection takes no more now, OSError where it has ended."""
+        self._is_listed = False
         send_fds(self.connection, [packet], descriptors)
         self.full_since = None

@@ -29,7 +29,9 @@ _LOG = logging.getLogger(__name__)
 MOST_CLIENTS = 4
 MOST_NAMESPACES = 512  # any user can make namespaces; each costs whom we serve a descriptor
 PERIOD_S = 10.0  # from one look for namespaces to the next
-FULL_S = 10.0  # for how long a client may take nothing in
+FULL_S = (
+    7200.0  # for how long a client may take nothing in: a daemon reads once in its interval, which is an hour at most
+)
 
 _SHORTEST_PERIOD_S = 1.0  # whoever connects again and again
 _ACCEPTED_AT_ONCE = 64  # then clients have their turn
@@ -117,6 +119,8 @@ class Helper:
             self._clients.append(client)
             self._selector.register(connection, EVENT_READ, client)
             self._due = min(self._due, self._last_look + _SHORTEST_PERIOD_S)
+            if self._monotonic() < self._due:
+                self._tell(client)  # what was found just now: it waits for no look
 
     def _attend(self, client: Client, events: int) -> None:
         if events & EVENT_READ and not client.hear():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from socket import AF_UNIX, SO_ACCEPTCONN, SOCK_SEQPACKET, SOL_SOCKET, socket
@@ -27,11 +28,17 @@ def given(environment: Mapping[str, str]) -> socket:
             "systemd has not handed over a socket to listen on",
             advice=f"To start this, run `systemctl enable --now {UNIT}`. Without systemd, use --listen.",
         )
-    listening = socket(fileno=_FIRST_GIVEN)
+    strange = SenderError(
+        f"what systemd has handed over is no ListenSequentialPacket= as in {UNIT}", advice=f"Start this by {UNIT}."
+    )
+    try:
+        listening = socket(fileno=_FIRST_GIVEN)
+    except OSError as error:
+        raise strange from error
     is_listening = listening.getsockopt(SOL_SOCKET, SO_ACCEPTCONN)
     if (listening.family, listening.type, is_listening) != (AF_UNIX, SOCK_SEQPACKET, 1):
         listening.close()
-        raise SenderError(f"what systemd has handed over is no ListenSequentialPacket= as in {UNIT}")
+        raise strange
     listening.settimeout(0)
     return listening
 
@@ -48,5 +55,6 @@ def own(path: Path) -> socket:
         listening.listen()
     except OSError as error:
         listening.close()
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        # A path that is too long has no errno: it never gets to the kernel.
+        raise OSError(error.errno or errno.ENAMETOOLONG, error.strerror or str(error), str(path)) from error
     return listening

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -9,9 +10,9 @@ import threading
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
-from functools import partial
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -34,7 +35,10 @@ _LOG = logging.getLogger(__name__)
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _SIGNALS = (*_ENDING, signal.SIGHUP)
 _STOP_S = 4.0  # for what has begun to come to its end
-_KILL_S = 8  # after which the kernel ends what hangs where nothing of ours has a limit: a log that nobody reads, a disk
+_KILL_S = (
+    8  # after which the process ends though it hangs where nothing of ours has a limit: a log that nobody reads, a disk
+)
+_FIRST = 1  # process of a container, which the kernel spares every signal that has no handler
 _POLL_S = 0.5  # between two looks at the clocks
 _STEP_S = 1.0  # a smaller step of the wall clock costs less than a sample
 _SAMPLE, _LOOK = "sample", "look"
@@ -74,17 +78,37 @@ class Service(Protocol):
 
 def run(service: Service) -> None:
     """Keep `service` going until SIGTERM or SIGINT; SIGHUP reloads it."""
+    with Path(os.devnull).open("w") as nowhere:
+        try:
+            _run(service, nowhere)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _run(service: Service, nowhere: IO[str]) -> None:
     received: SimpleQueue[int] = SimpleQueue()
-    before = {number: signal.signal(number, lambda number, _: _on_signal(number, received)) for number in _SIGNALS}
+
+    def on_signal(number: int, _: object) -> None:
+        if number in _ENDING:
+            # A thread in C, which needs neither Python nor a signal: the kernel spares the first process of a container those.
+            faulthandler.dump_traceback_later(_KILL_S, exit=True, file=nowhere)
+        received.put(number)
+
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads inherit it, so that signals reach this one alone
-    stopping, idle = threading.Event(), threading.Lock()
+    stopping, sampled, looked = threading.Event(), threading.Lock(), threading.Lock()
 
     def tick() -> None:
-        with idle:
+        with sampled:
             if not stopping.is_set():
                 _tick(service)
 
-    scheduler = scheduler_for(service.settings.interval, tick, partial(_look, service))
+    def look() -> None:
+        with looked:
+            if not stopping.is_set():
+                _look(service)
+
+    scheduler = scheduler_for(service.settings.interval, tick, look)
     _aim_looks(service, scheduler)
     service.start()
     scheduler.start()
@@ -97,26 +121,24 @@ def run(service: Service) -> None:
     _LOG.info("stopping on %s", ending.name)
     systemd.notify("STOPPING=1", "STATUS=stopping, delivering once more")
     for number in _ENDING:  # a second one ends it at once
-        signal.signal(number, before[number])
+        signal.signal(number, _end_at_once if os.getpid() == _FIRST else before[number])
     scheduler.shutdown(wait=False)
     deadline = time.monotonic() + _STOP_S
-    sampled = idle.acquire(timeout=_STOP_S)
+    ended = [lock for lock in (sampled, looked) if lock.acquire(timeout=max(0.0, deadline - time.monotonic()))]
     stopping.set()
-    if sampled:
-        idle.release()  # for a tick that was due just now: it finds that it is too late, and ends
+    for lock in ended:
+        lock.release()  # for what was due just now: it finds that it is too late, and ends
     service.close(max(0, deadline - time.monotonic()))
-    if not sampled:
-        _LOG.error("stopped during a sample that did not end within %.0f s", _STOP_S)
+    if len(ended) < 2:  # noqa: PLR2004  both
+        what = "a sample" if sampled not in ended else "a look at the accept queues"
+        _LOG.error("stopped during %s that did not end within %.0f s", what, _STOP_S)
         logging.shutdown()
-        os._exit(1)  # Python would wait for the thread that takes it
+        os._exit(1)  # Python would wait for the thread that is in it
     signal.signal(signal.SIGHUP, before[signal.SIGHUP])
-    signal.alarm(0)
 
 
-def _on_signal(number: int, received: SimpleQueue[int]) -> None:
-    if number in _ENDING:
-        signal.alarm(_KILL_S)
-    received.put(number)
+def _end_at_once(number: int, _: object) -> NoReturn:
+    os._exit(128 + number)  # as a shell says it
 
 
 def stop() -> None:

@@ -107,9 +107,10 @@ class Pipeline:
     def _apply(self, settings: Settings) -> None:
         self.settings = settings
         self._watch.has_peaks = settings.ports.peaks
-        self.sampling.apply(settings)
-        self._registrations.apply(settings)
+        # A new destination has its place in the queue before the sample with discovery and every rare value is taken.
         self._deliveries.apply(settings, _limits(settings))
+        self._registrations.apply(settings)
+        self.sampling.apply(settings)
 
     def _publish(self, items: Sequence[Item]) -> None:
         self._spool.append(items, self.sampling.note)

@@ -36,15 +36,16 @@ class RareValues:
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
-        self._is_reset = False
+        self._resets = self._resets_done = 0  # two numbers: another thread may reset while `due` runs
 
     def reset(self) -> None:
         """Send every value with the next sample."""
-        self._is_reset = True  # what is remembered stays: a value that changes just now needs the one before
+        self._resets += 1  # what is remembered stays: a value that changes just now needs the one before
 
     def due(self, items: Iterable[Item], now: float) -> tuple[Item, ...]:
         """Return the items of a sample that are to be sent; one of the sample before stands directly before its own."""
-        sent, seen = list[Item](), dict[str, _Last]()
+        sent, seen, resets = list[Item](), dict[str, _Last](), self._resets
+        is_reset, self._resets_done = resets != self._resets_done, resets
         for item in items:
             if not is_rare(item.key):
                 sent.append(item)
@@ -54,7 +55,7 @@ class RareValues:
                 last = None
             is_change = last is not None and item.value != last.item.value
             is_old = last is not None and now - last.sent_at >= AGAIN_S
-            is_due = last is None or is_change or last.is_repeated or self._is_reset or is_old
+            is_due = last is None or is_change or last.is_repeated or is_reset or is_old
             if is_change and last and not last.is_sent:
                 sent.append(last.item)  # here: probes and held ports take a sample apart by key and by port
             if is_due:
@@ -62,5 +63,5 @@ class RareValues:
             seen[item.key] = _Last(
                 item, last is None or is_change or is_old, is_due, now if is_due or last is None else last.sent_at
             )
-        self._last, self._is_reset = seen, False
+        self._last = seen
         return tuple(sent)

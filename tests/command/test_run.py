@@ -18,7 +18,7 @@ import pytest
 
 from lab.command import COMMAND, tcp_status_sender, unit_environment, until
 from lab.keys import FIRST, FIRST_KEYS, STEADY
-from lab.trapper import Trapper, counts
+from lab.trapper import MUTE, Trapper, counts
 from sender import __version__
 from sender.items import KEYS
 
@@ -303,24 +303,53 @@ def test_the_watchdog_is_not_fed_without_samples(config: Callable[..., Path], mo
         assert process.poll() is None
 
 
-def test_a_log_that_nobody_reads_does_not_hold_up_a_stop(config: Callable[..., Path]) -> None:
-    """Where the standard error is a full pipe, a line waits for ever; SIGTERM ends the daemon all the same."""
+@pytest.mark.parametrize("before", [[], ["unshare", "--pid", "--fork"]], ids=["", "first process"])
+def test_a_log_that_nobody_reads_does_not_hold_up_a_stop(config: Callable[..., Path], before: list[str]) -> None:
+    """Where the standard error is a full pipe, a line waits for ever; SIGTERM ends the daemon all the same.
+
+    The kernel spares the first process of a container, which is 1 in there, whatever signal it has no handler for.
+    """
     read, write = os.pipe()
     with Trapper() as trapper, contextlib.ExitStack() as stack:
         stack.callback(os.close, read)
         stack.callback(os.close, write)
-        process = subprocess.Popen([COMMAND, "run", "--config", str(config(trapper.port))], stderr=write)
+        process = subprocess.Popen([*before, COMMAND, "run", "--config", str(config(trapper.port))], stderr=write)
         stack.callback(process.wait)
         stack.callback(process.kill)
         trapper.wait_for(2)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        daemon = int(children if before else process.pid)
+        stack.callback(ended, daemon)
         os.set_blocking(write, False)
         with contextlib.suppress(BlockingIOError):
             while True:
                 os.write(write, b"x")
         os.set_blocking(write, True)  # the pipe is one, for the daemon too
         trapper.wait_for(len(trapper.requests) + 2)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == -signal.SIGALRM
+        os.kill(daemon, signal.SIGTERM)
+        assert process.wait(15) == 1
+
+
+def ended(process: int) -> None:
+    """Let a process end that has not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+
+
+def test_a_second_signal_ends_the_first_process_of_a_container(config: Callable[..., Path]) -> None:
+    """At once, as it ends any other, though a destination hangs."""
+    with Trapper(lambda _: MUTE) as trapper, contextlib.ExitStack() as stack:
+        command = ["unshare", "--pid", "--fork", COMMAND, "run", "--config", str(config(trapper.port))]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        stack.callback(process.communicate)
+        stack.callback(process.kill)
+        trapper.wait_for(1)
+        daemon = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        stack.callback(ended, daemon)
+        os.kill(daemon, signal.SIGTERM)
+        until(process, "stopping on SIGTERM")
+        os.kill(daemon, signal.SIGTERM)
+        assert process.wait(3) == 128 + signal.SIGTERM
 
 
 def test_silent_destinations_do_not_add_up(

@@ -13,7 +13,7 @@ from sender.sampling.rare import AGAIN_S, RareValues
 from sender.spool.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 STEADY, VERSION, DROPS, OVERFLOWS = (
     "tcp.status[TOTAL]",
@@ -141,6 +141,20 @@ def test_after_a_reset_everything_is_sent() -> None:
     assert host.sample(version=1, drops=5) == [(VERSION, "1", 0), (DROPS, "0", 1), (DROPS, "5", 0)]
     assert host.sample(version=1, drops=5) == [(DROPS, "5", 0)]
     assert host.sample(version=1, drops=5) == []
+
+
+def test_a_reset_during_a_sample_counts_for_the_next() -> None:
+    """A reload comes at any moment, from another thread."""
+    host = Host()
+    for _ in range(3):
+        host.sample(version=1)
+
+    def items() -> Iterator[Item]:
+        yield Item(host=host.name, key=VERSION, value="1", clock=host.clock, ns=5)
+        host.values.reset()
+
+    assert host.values.due(items(), host.clock - BEGIN) == ()
+    assert host.sample(version=1) == [(VERSION, "1", 0)]
 
 
 def test_another_host_begins_anew() -> None:

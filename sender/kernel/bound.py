@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING
 
 from sender.errors import KernelError
-from sender.kernel.counts import SocketCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
+    from sender.kernel.counts import SocketCounts
     from sender.model import CountedPorts, TcpState
 
     ByPort = Mapping[tuple[int, TcpState], int]
@@ -29,12 +29,10 @@ PERIOD_S = 60.0
 class BoundSockets:
     """The sockets in CLOSE, as they were when the kernel was last asked.
 
-    `dump` asks the kernel for them and counts the answer; `monotonic` is a clock that nobody sets.
+    `dump` asks the kernel for them and returns the counts; `monotonic` is a clock that nobody sets.
     """
 
-    def __init__(
-        self, dump: Callable[[SocketCounts], object], *, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, dump: Callable[[], SocketCounts], *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._dump = dump
         self._monotonic = monotonic
         self._due = float("-inf")
@@ -54,12 +52,10 @@ class BoundSockets:
 
     def _asked(self) -> SocketCounts | None:
         """Return the kernel's answer. One before Linux 6.8 knows no bit 13: it finds no socket in that state, so none is counted."""
-        counts = SocketCounts.of_every_port()
         try:
-            self._dump(counts)
+            return self._dump()
         except KernelError:  # the sample itself is good
             return None
-        return counts
 
 
 def local_counts(counts: ByPort, wanted: CountedPorts, listening: AbstractSet[int]) -> dict[tuple[int, TcpState], int]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))  # cgroup2 alone, and beside cgroup v1
 _OF_CGROUP2 = "cgroup.controllers"  # which no directory of cgroup v1 has
 _ROOT_ID = 1  # of the whole machine's tree; what a container sees as the root has another
-_LOW = 2**32 - 1
+LOW = 2**32 - 1
 _TO_SEE_THEM = (
     "Mount the host's /sys/fs/cgroup into this container, read-only and at the same place "
     "(--volume /sys/fs/cgroup:/sys/fs/cgroup:ro, or a hostPath)."
@@ -59,7 +59,7 @@ class CgroupNames:
                 return None
             tree, known = dict(_tree(root)), self._known or {}
             # On a machine of 32 bits a directory's number is half of the id.
-            found = {each: tree.get(each) or tree.get(each & _LOW) or known.get(each, _OTHER) for each in ids}
+            found = {each: tree.get(each) or tree.get(each & LOW) or known.get(each, _OTHER) for each in ids}
             self._known = {**tree, **found}
         return {each: self._known[each].named(container_names) for each in ids}
 

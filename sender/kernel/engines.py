@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sender.kernel.cgroups import ROOTS
+from sender.kernel.cgroups import LOW, ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,7 +42,12 @@ class PublishedPorts:
             self._due, self._engines = now + _PERIOD_S, _of_engines()
         if not self._engines:
             return listeners
-        published = {port for port, found in cgroups.items() if found <= self._engines} - _OWN_PORTS
+        # On a machine of 32 bits a directory's number is half of the id.
+        published = {
+            port
+            for port, found in cgroups.items()
+            if found <= self._engines or {each & LOW for each in found} <= self._engines
+        } - _OWN_PORTS
         return {
             port: replace(listener, is_published=True) if port in published else listener
             for port, listener in listeners.items()

@@ -59,7 +59,7 @@ class SockDiag:
         self._time_ns = time_ns
         self._exchange = exchange or Exchange()
         self._bound = BoundSockets(
-            lambda counts: by_best_way(BOUND_WAYS, partial(self._exchange.dump_all, counts=counts))
+            lambda: by_best_way(BOUND_WAYS, lambda way: self._exchange.dump_all(way, SocketCounts.of_every_port()))
         )
         self._published = PublishedPorts()
         self._cgroups = CgroupNames()

@@ -8,13 +8,12 @@ import pytest
 
 from sender.errors import KernelError
 from sender.kernel.bound import PERIOD_S, BoundSockets, local_counts
+from sender.kernel.counts import SocketCounts
 from sender.kernel.sockstat import read_sockstat
 from sender.model import CountedPorts, TcpState
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from sender.kernel.counts import SocketCounts
 
 
 class Kernel:
@@ -25,12 +24,14 @@ class Kernel:
         self.now = 0.0
         self.error: KernelError | None = None
 
-    def dump(self, counts: SocketCounts) -> None:
+    def dump(self) -> SocketCounts:
         """Count the sockets."""
         self.asked += 1
         if self.error:
             raise self.error
+        counts = SocketCounts.of_every_port()
         counts.states[TcpState.CLOSE] += self.asked
+        return counts
 
     def latest(self, sockets: BoundSockets, now: float) -> int | None:
         """Return what is known at a moment."""

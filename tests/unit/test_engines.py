@@ -51,3 +51,8 @@ def test_an_engine_is_looked_for_once_a_minute(docker: Path) -> None:
     docker.mkdir()
     now = 120.0
     assert published(ports, {8088: {docker.stat().st_ino}}) == {8088}
+
+
+def test_a_machine_of_32_bits(docker: Path) -> None:
+    """There a directory's number is the lower half of its cgroup's id."""
+    assert published(PublishedPorts(), {8088: {docker.stat().st_ino | 1 << 32}, 8089: {1 << 32}}) == {8088}

@@ -98,6 +98,20 @@ def test_a_kernel_that_refuses_close_alone_costs_no_sample(monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("few_sockets")
+def test_what_was_counted_before_a_refusal_is_not_counted_again(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    """Where the first way to ask for CLOSE ends in an error, the next one begins at nothing."""
+    whole = BOUND_WAYS[1]
+    monkeypatch.setattr(sock_diag, "BOUND_WAYS", ((*whole, NOT_SERVED), whole))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        snapshot = SockDiag().sample(CountedPorts(local=frozenset({port, listener.getsockname()[1]})))
+        assert snapshot.local_count(port, TcpState.CLOSE) == 1
+
+
+@pytest.mark.usefixtures("few_sockets")
 def test_a_kernel_before_bit_13(monkeypatch: pytest.MonkeyPatch) -> None:
     """To a state that it does not know the kernel answers with no socket at all: CLOSE is 0, and nothing is an error."""
     monkeypatch.setattr(sock_diag, "BOUND_WAYS", ((one_walk(1 << 14),),))

@@ -33,8 +33,9 @@ class Outage:
         self._queued = queued
         self._monotonic = monotonic
         self._since = None if failing_s is None else monotonic() - failing_s  # on that clock; None while delivery works
-        self._causes: list[str] = []  # those that were logged, the last one last,
-        self._log_at = 0.0  # and when one of them may be again
+        self._causes: list[str] = []  # those that were logged, at most _MAX_CAUSES,
+        self._last_cause = ""  # the last one,
+        self._log_at = 0.0  # and when one may be again
         self._delivered: int | None = None  # values since it ended, until the backlog is gone
 
     def fail(self, error: SenderError) -> None:
@@ -46,9 +47,11 @@ class Outage:
         if self._since is None:
             self._since = now
         is_new = cause not in self._causes and len(self._causes) < _MAX_CAUSES
-        is_another = bool(self._causes) and cause != self._causes[-1]
+        is_another = cause != self._last_cause
         if is_new or now >= self._log_at + (0 if is_another else _REMIND_S):
-            self._causes.append(cause)
+            if is_new:
+                self._causes.append(cause)
+            self._last_cause = cause
             self._log_at = now + _LOG_AGAIN_S
             lasts = now - self._since
             since = f" for {duration(lasts)}" if lasts >= 1 else ""

@@ -71,16 +71,18 @@ class TlsConnector:
         if not self._context:
             return connection
         connection.settimeout(timeout_s)  # for the handshake as a whole
-        wrapped = self._context.wrap_socket(connection, do_handshake_on_connect=False)
+        ours = connection
         try:
+            # This looks at the connection already, and raises where it was reset meanwhile.
+            ours = wrapped = self._context.wrap_socket(connection, do_handshake_on_connect=False)
             wrapped.do_handshake()
             self._check_names(wrapped)
         except OSError as error:
-            wrapped.close()
+            ours.close()
             found, advice = self._why_no_handshake(error, timeout_s)
             raise DeliveryError(found, advice=advice, step=Step.TLS) from error
         except DeliveryError:
-            wrapped.close()
+            ours.close()
             raise
         return wrapped
 

@@ -19,6 +19,7 @@ from sender.commands import template
 from sender.commands.provision import credentials
 from sender.commands.provision.api import checked_url, is_in_clear
 from sender.commands.provision.credentials import Login, Psk
+from sender.commands.provision.failures import quoted
 from sender.errors import ConfigError
 from sender.items import TEMPLATE
 
@@ -481,6 +482,20 @@ def test_what_a_server_quotes_is_no_secret(web: Web) -> None:
     code, said = run("--host", "a", url=web.url)
     assert code == 1
     assert said == ("tcp-status-sender: template.get was rejected: Error in query [(hidden)]")
+
+
+def test_a_password_is_not_quoted() -> None:
+    """A frontend may say again what it was told."""
+    assert quoted({"data": 'bad param {"password": "s3cret"}'}, "s3cret") == 'bad param {"password": "(hidden)"}'
+
+
+@pytest.mark.parametrize("answer", [None, 5, "a", ["a"], [None]])
+def test_an_answer_of_another_shape(web: Web, answer: Any) -> None:
+    """What is no list of objects is said as any other answer that is none of Zabbix's."""
+    web.answers["template.get"] = answer
+    code, said = run("--host", "a", url=web.url)
+    assert code == 1
+    assert said.startswith(f"tcp-status-sender: {web.url}: template.get: does not answer as Zabbix's API does. Is this")
 
 
 def test_a_login_that_breaks_down(web: Web) -> None:

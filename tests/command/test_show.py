@@ -175,6 +175,13 @@ def test_a_dumb_terminal_has_page_after_page(config: Callable[..., Path]) -> Non
     assert "\x1b" not in watched(config(9), {**os.environ, "TERM": "dumb"}, pages=3)
 
 
+def test_a_terminal_without_letters_for_bars_has_page_after_page(config: Callable[..., Path]) -> None:
+    """There are none but in UTF-8."""
+    seen = watched(config(9), {**os.environ, "PYTHONIOENCODING": "iso-8859-1"}, pages=3)
+    assert "\\u" not in seen
+    assert "#" in seen
+
+
 @pytest.mark.parametrize("columns", [80, 100, 120, 150])
 def test_a_terminal_may_be_narrow(config: Callable[..., Path], columns: int) -> None:
     """Names of states, counts and ports are whole at every width; what they mean, and bars, give way."""

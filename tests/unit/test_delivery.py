@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
+import tracemalloc
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from sender.delivery.delivery import Delivery
+from sender.delivery.outage import Outage
 from sender.errors import DeliveryError, SpoolError
 from sender.model import Item, Outcome
 from sender.spool.sample import Limits
@@ -470,6 +473,23 @@ def test_a_destination_of_many_words_is_not_logged_for_ever(spool: Spool, logged
     for _ in range(100):
         delivery.drain()
     assert len(logged()) == 10
+
+
+def test_two_causes_that_alternate_take_no_memory() -> None:
+    """An outage of hours in which one of them is logged every minute is remembered as one of a minute."""
+    now = [0.0]
+    outage = Outage("main", None, queued=lambda: 0, monotonic=lambda: now[0])
+    logging.disable(logging.CRITICAL)  # what pytest keeps of the log is not meant
+    try:
+        tracemalloc.start()
+        for _ in range(500):
+            for cause in ("one", "another"):
+                outage.fail(DeliveryError(cause))
+                now[0] += 60
+        assert tracemalloc.get_traced_memory()[0] < 5_000
+    finally:
+        tracemalloc.stop()
+        logging.disable(logging.NOTSET)
 
 
 def test_a_stop_ends_a_long_drain(spool: Spool) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
+import socket
 import stat
+import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +18,11 @@ from lab.certificates import Authority, Pair, lock
 from lab.tls_server import cert_server, psk_server
 from lab.trapper import Trapper
 from lab.uplinks import ISSUER, ITEMS, KEY, SUBJECT, cert, error, psk
+from sender.errors import DeliveryError, Step
 from sender.model import Outcome
+from sender.settings import section
+from sender.settings.schema import Tls
+from sender.zabbix.tls import TlsConnector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,3 +228,19 @@ def test_a_key_is_changed_without_a_restart(psk_file: Path) -> None:
         new.replace(psk_file)
         assert subject.send(ITEMS) == Outcome(accepted=10)
     assert len(reads) == 2
+
+
+def test_a_connection_that_is_reset_before_the_handshake(psk_file: Path) -> None:
+    """It is an error of TLS as any other, though Python meets it before the handshake begins."""
+    connector = TlsConnector(
+        section.read(Tls, {"connect": "psk", "psk_identity": "web", "psk_file": str(psk_file)}), "main"
+    )
+    connector.prepare()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connection:
+        accepted, _ = server.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
+        accepted.close()  # which resets it
+        select.select([connection], [], [], 10)
+        with pytest.raises(DeliveryError) as caught:
+            connector.wrap(connection, 1)
+    assert caught.value.step is Step.TLS

@@ -116,11 +116,14 @@ class Api:
     def call(self, method: str, params: Any) -> Any:
         """Return what the API answers. Raises ApiRejectedError where it says no, ApiError where it does not answer."""
         try:
-            return self._api.send_api_request(method, params)["result"]
+            result = self._api.send_api_request(method, params)["result"]
+            if method.endswith(".get") and not _is_list_of_objects(result):
+                raise ValueError(f"no list of objects: {result!r:.80}")
         except APIRequestError as error:
             raise ApiRejectedError(f"{method} was rejected: {quoted(error)}") from error
         except _FOREIGN as error:
             raise self._failure(error, method) from error
+        return result
 
     def _failure(self, error: BaseException, *method: str) -> ApiError:
         asked = f"{self.url.rstrip('/')}/{API}"  # what the library makes of the address
@@ -141,9 +144,13 @@ class Api:
             return User(kind=int(user.get("type", 0)), role_id=str(user.get("roleid", "")))
         except APIRequestError as error:
             advice = "Was it copied whole? Has it expired? Is it or its user disabled?" if login.token else ""
-            raise ApiError(f"{self.url}: rejects {what}: {quoted(error)}", advice=advice) from error
+            raise ApiError(f"{self.url}: rejects {what}: {quoted(error, login.password)}", advice=advice) from error
         except _FOREIGN as error:
             raise self._failure(error) from error
+
+
+def _is_list_of_objects(result: Any) -> bool:
+    return isinstance(result, list) and all(isinstance(each, dict) for each in result)
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:

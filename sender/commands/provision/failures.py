@@ -52,13 +52,14 @@ def shown(address: str) -> str:
     return address.removesuffix(API)[:_MAX_ADDRESS]
 
 
-def quoted(error: Any) -> str:
-    """Return what the server said, without any key or token: it may quote a statement of its database."""
+def quoted(error: Any, secret: str = "") -> str:
+    """Return what the server said, without any key or token, and without `secret`: it may quote what it was told."""
     said = error
     if isinstance(error, (dict, Exception)):
         parts = error if isinstance(error, dict) else vars(error)
         said = parts.get("data") or parts.get("message") or error
-    return re.sub(r"[0-9A-Fa-f]{32,}", "(hidden)", str(said))[:_MAX_QUOTE].rstrip(".!")
+    words = str(said).replace(secret, "(hidden)") if secret else str(said)
+    return re.sub(r"[0-9A-Fa-f]{32,}", "(hidden)", words)[:_MAX_QUOTE].rstrip(".!")
 
 
 def error_in(body: bytes) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.parse import urljoin, urlsplit
@@ -61,7 +62,11 @@ def _ask(opener: OpenerDirector, at: str, timeout_s: float) -> str:
     """Return the version. Raises ApiError about the answer, and what urllib and json raise."""
     headers = {"Content-Type": "application/json-rpc", "Accept": "application/json"}
     with opener.open(Request(at, _QUESTION, headers), timeout=timeout_s) as answer:  # noqa: S310  http or https: checked
-        body = answer.read(MAX_ANSWER)
+        body, until = b"", time.monotonic() + timeout_s  # the library's limit is of each part that comes
+        while part := answer.read1(MAX_ANSWER - len(body)):
+            body += part
+            if time.monotonic() > until:
+                raise TimeoutError("timed out")
     if error := error_in(body):
         raise ApiError(f"says: {quoted(error)}", advice=_ITS_WORDS)
     version = json.loads(body)["result"]

@@ -174,7 +174,7 @@ def once(settings: Settings, *, as_json: bool, is_all: bool = False) -> int:
 def watch(settings: Settings, every_s: float, *, is_all: bool = False) -> NoReturn:
     """Show sample after sample, in place, until Ctrl-C. Raises KernelError."""
     monitor, console = Monitor(settings, has_peaks=True, is_all=is_all), _console()
-    if not console.is_terminal or console.is_dumb_terminal:  # one page after the other
+    if not console.is_terminal or console.is_dumb_terminal or console.options.ascii_only:  # one page after the other
         while True:
             _print(console, monitor)
             monitor.wait(every_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import pwd
+import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from sender.settings.files import KEY_BYTES, head, is_open_to_all, psk_digits
 from sender.zabbix.names import issuer_and_subject
 
 if TYPE_CHECKING:
-    import socket
-
     from sender.settings.schema import Tls
 
 _LOG = logging.getLogger(__name__)
@@ -73,7 +72,7 @@ class TlsConnector:
         connection.settimeout(timeout_s)  # for the handshake as a whole
         ours = connection
         try:
-            # This looks at the connection already, and raises where it was reset meanwhile.
+            _raise_what_came(connection)
             ours = wrapped = self._context.wrap_socket(connection, do_handshake_on_connect=False)
             wrapped.do_handshake()
             self._check_names(wrapped)
@@ -165,6 +164,12 @@ def _stamp(name: str, path: Path) -> tuple[int, ...]:
     except OSError as error:
         raise _unreadable(name, path, error) from error
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev, found.st_size
+
+
+def _raise_what_came(connection: socket.socket) -> None:
+    """Raise OSError where the connection was reset already: Python's wrap_socket() would, too, and leave its own open."""
+    if code := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(code, os.strerror(code))
 
 
 def _read(name: str, path: Path) -> bytes:

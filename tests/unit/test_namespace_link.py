@@ -131,7 +131,8 @@ def test_no_more_names_are_kept_than_a_helper_has(link: NamespaceLink, helper: H
     """Names without end are no helper's."""
     helper.meet(link)
     for number in range(513):
-        link.update()
+        if number % 50 == 0:  # as many as the connection holds
+            link.update()
         helper.say({"container": f"{number:064x}", "name": "web"})
     link.update()
     assert len(link.container_names) == 512

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import os
 import signal
@@ -10,9 +9,8 @@ import threading
 import time
 from contextlib import suppress
 from datetime import datetime, timezone
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -78,20 +76,21 @@ class Service(Protocol):
 
 def run(service: Service) -> None:
     """Keep `service` going until SIGTERM or SIGINT; SIGHUP reloads it."""
-    with Path(os.devnull).open("w") as nowhere:
-        try:
-            _run(service, nowhere)
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+    # A thread, and not the kernel's alarm: the first process of a container is spared every signal that has no handler.
+    last_resort = threading.Timer(_KILL_S, os._exit, [1])
+    last_resort.daemon = True
+    try:
+        _run(service, last_resort)
+    finally:
+        last_resort.cancel()
 
 
-def _run(service: Service, nowhere: IO[str]) -> None:
+def _run(service: Service, last_resort: threading.Timer) -> None:
     received: SimpleQueue[int] = SimpleQueue()
 
     def on_signal(number: int, _: object) -> None:
-        if number in _ENDING:
-            # A thread in C, which needs neither Python nor a signal: the kernel spares the first process of a container those.
-            faulthandler.dump_traceback_later(_KILL_S, exit=True, file=nowhere)
+        if number in _ENDING and not last_resort.ident:
+            last_resort.start()
         received.put(number)
 
     before = {number: signal.signal(number, on_signal) for number in _SIGNALS}

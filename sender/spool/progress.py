@@ -1,4 +1,4 @@
-"""How far each destination has got, for whoever asks, from any thread. Owns the lock under which that changes."""
+"""Each destination's progress, for whoever asks, from any thread: values queued, dropped and rejected. Owns the lock under which it changes."""
 
 from __future__ import annotations
 

@@ -60,7 +60,10 @@ def parser() -> argparse.ArgumentParser:
         "namespaces", help="hand the daemon a socket in each network namespace, as root", description=_NAMESPACES
     )
     namespaces.add_argument(
-        "--user", default="tcp-status-sender", metavar="NAME", help="whom to serve, beside root; default: %(default)s"
+        "--user",
+        default="tcp-status-sender",
+        metavar="USER",
+        help="whom to serve, beside root: a name or a number; default: %(default)s",
     )
     namespaces.add_argument("--listen", type=Path, metavar="PATH", help="where to listen, without systemd")
     namespaces.set_defaults(command="namespaces")

@@ -1,10 +1,18 @@
-"""What is counted of the containers of a real Podman, on a bridge and on the host's network: exactly theirs, by name. Needs root."""
+"""What is counted of the containers of a real Podman, on a bridge and on the host's network: exactly theirs, by name. Needs root.
+
+By a daemon on the host, and by one that is a container itself.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.command import COMMAND
+from lab.documents import shell
+from lab.trapper import Trapper
 from lab.watched_daemon import Daemon, wait_until
 from sender.kernel.namespace_link import NamespaceLink
 from sender.kernel.other_namespaces import OtherNamespaces
@@ -12,8 +20,6 @@ from sender.kernel.sock_diag import SockDiag
 from sender.model import CountedPorts, TcpState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lab.containers import Engine
 
 IMAGE = "localhost/debian-python"
@@ -83,3 +89,36 @@ def test_containers_are_counted_by_name(engine: Engine, tmp_path: Path) -> None:
     finally:
         helper.stop()
         engine.run(f"podman rm --force --time 0 {' '.join(names)}; podman network rm --force shop")
+
+
+def test_the_daemon_is_a_container(engine: Engine, image: str) -> None:
+    """Beside the documents' helper, with its socket, the unprivileged daemon in a container counts another one's sockets."""
+    assert image
+    document = Path("docs/containers.md").read_text()
+    (helps,) = re.findall(r"^ *ExecStart=/usr/bin/tcp-status-sender (\S.*)", document, re.MULTILINE)
+    (volume,) = re.findall(r"`(--volume (\S+\.sock):\2)`", document)
+    (run,) = shell("docs/containers.md", "Run the image")
+    run = run.partition("podman exec ")[0].replace("podman run ", f"podman run {volume[0]} ")
+    helper = Daemon(engine.inside(f"exec setpriv --pdeathsig KILL {COMMAND} {helps} --listen {volume[1]}"))
+    with Trapper() as trapper:
+        settings = {
+            "host": "web-01",
+            "interval": 1,
+            "destinations": [{"nodes": [f"127.0.0.1:{trapper.port}"]}],
+            "namespaces": {"report": True},
+        }
+        engine.path("/etc/tcp-status-sender/config.yaml").write_text(json.dumps(settings))
+        try:
+            engine.run("podman network create --internal shop")
+            started(engine, "basket", "shop", 5, 2)
+            wait_until(engine.path(volume[1]).exists, "the helper listens")
+            engine.run(run)
+            values = ("tcp.netns.status[ESTABLISHED,basket]", "6"), ("tcp.netns.status[CLOSE_WAIT,basket]", "2")
+            wait_until(
+                lambda: set(values) <= {(each["key"], str(each["value"])) for each in trapper.values}, "it counts them"
+            )
+            assert not helper.said("refused")
+        finally:
+            helper.stop()
+            engine.run("podman rm --force --time 0 basket tcp-status-sender; podman network rm --force shop")
+            engine.run("podman volume rm --force tcp-status-sender")

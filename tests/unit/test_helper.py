@@ -324,6 +324,7 @@ def test_whom_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """A user is known by name, also where systemd alone knows it, and may not be there yet."""
     monkeypatch.setattr(command, "DYNAMIC_USERS", tmp_path)
     assert command.id_of("root") == 0
+    assert command.id_of("10051") == 10051  # of a container: no user of the host has it
     assert command.id_of("tcp-status-sender-test") is None
     (tmp_path / "direct:tcp-status-sender-test").symlink_to("61234")
     assert command.id_of("tcp-status-sender-test") == 61234

@@ -39,10 +39,13 @@ def _may_have(user: str, peer: int) -> bool:
 
 
 def id_of(user: str) -> int | None:
-    """Return a user's id; None for one that does not exist now, as that of DynamicUser= while its service does not run."""
+    """Return a user's id, by name or as the number itself; None for a name that nobody has now.
+
+    The user of DynamicUser= has none while its service does not run; that of a container has none on the host.
+    """
     with suppress(KeyError):
         return pwd.getpwnam(user).pw_uid
     # Where libnss-systemd is not installed, systemd alone knows its users. It keeps these links for itself, too.
     with suppress(OSError, ValueError):
         return int(os.readlink(DYNAMIC_USERS / f"direct:{user}"))  # noqa: PTH115  it leads to no file
-    return None
+    return int(user) if user.isascii() and user.isdigit() else None

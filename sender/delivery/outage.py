@@ -55,9 +55,7 @@ class Outage:
             self._log_at = now + _LOG_AGAIN_S
             lasts = now - self._since
             since = f" for {duration(lasts)}" if lasts >= 1 else ""
-            _LOG.error(
-                "%s: delivery failed%s, retrying (%d values queued): %s", self._name, since, self._queued(), error
-            )
+            _LOG.error("%s: delivery failed%s (%d values queued): %s", self._name, since, self._queued(), error)
         self.cause = cause
 
     def end(self) -> bool:

@@ -158,22 +158,20 @@ def test_what_changes_is_logged_once(spool: Spool, logged: Callable[[], list[str
     for number in range(3):
         fill(spool, number)
         delivery.drain()
-    assert logged() == ["main: delivery failed, retrying (10 values queued): zbx:10051: connection refused"]
+    assert logged() == ["main: delivery failed (10 values queued): zbx:10051: connection refused"]
     for mood in (hung, down, hung, down):  # two causes that take turns are not worth a line each time
         destination.mood = mood
         delivery.drain()
-    assert logged() == ["main: delivery failed, retrying (30 values queued): zbx:10051: no answer"]
+    assert logged() == ["main: delivery failed (30 values queued): zbx:10051: no answer"]
     assert delivery.cause == "zbx:10051: connection refused"
     now[0] = 160.0
     delivery.drain()
     delivery.drain()
-    assert logged() == [
-        "main: delivery failed for 1 min 0 s, retrying (30 values queued): zbx:10051: connection refused"
-    ]
+    assert logged() == ["main: delivery failed for 1 min 0 s (30 values queued): zbx:10051: connection refused"]
     now[0] += 86_460
     delivery.drain()
     delivery.drain()
-    assert logged() == ["main: delivery failed for 1 d 0 h, retrying (30 values queued): zbx:10051: connection refused"]
+    assert logged() == ["main: delivery failed for 1 d 0 h (30 values queued): zbx:10051: connection refused"]
     now[0] += 95.0
     destination.mood = accepting
     delivery.drain()
@@ -265,7 +263,7 @@ def test_a_spool_that_cannot_be_read_is_tried_again(logged: Callable[[], list[st
     delivery = Delivery("main", Destination().send, cast("Spool", Unreadable()))
     assert not delivery.drain()
     assert not delivery.drain()
-    assert logged() == ["main: delivery failed, retrying (7 values queued): spool.db: disk I/O error, reading 1000"]
+    assert logged() == ["main: delivery failed (7 values queued): spool.db: disk I/O error, reading 1000"]
 
 
 def test_it_waits_between_attempts_longer_each_time(spool: Spool) -> None:

@@ -18,6 +18,7 @@ SenderError
 
 from __future__ import annotations
 
+from copy import copy
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ class DeliveryError(SenderError):
     def joined(cls, failures: Sequence[DeliveryError]) -> DeliveryError:
         """Return one error for the failures of several nodes: what each did, and each advice once."""
         if len(failures) == 1:
-            return failures[0]
+            return copy(failures[0])  # raised, the one that is kept would keep all that was to be sent
         found = "; ".join(f"{each.node}: {each.found}" for each in failures)
         advice = " ".join(dict.fromkeys(each.advice for each in failures if each.advice))
         return cls(found, advice=advice, step=failures[-1].step)

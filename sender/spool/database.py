@@ -73,7 +73,7 @@ class Database:
         self._watch: FileWatch | None = None
         self._note = ""  # in the file
         try:
-            with _errors_of(path):
+            with _ErrorsOf(path):
                 self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
                 self._prepare()
                 if path != MEMORY:
@@ -103,7 +103,7 @@ class Database:
 
     def verify(self) -> None:
         """Read the whole file. Raises DamagedError unless it is sound."""
-        with _errors_of(self.path):
+        with _ErrorsOf(self.path):
             found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise DamagedError(" ".join(str(found).split()))
@@ -113,7 +113,7 @@ class Database:
 
         To recover that through memory would lose what does not fit there. Raises DamagedError where it must be.
         """
-        with _errors_of(self.path):
+        with _ErrorsOf(self.path):
             if self._watch and (damage := self._watch.damage):
                 raise DamagedError(damage)
             if not self._watch or self._watch.has_journal:
@@ -124,30 +124,30 @@ class Database:
 
     def progress(self) -> tuple[int, dict[str, Cursor]]:
         """Return the number of the newest value that was ever in the file, and every destination's cursor by name."""
-        with _errors_of(self.path):
+        with _ErrorsOf(self.path):
             newest = number(self._db.execute(_NEWEST).fetchone()[0])
             return newest, {cursor.name: cursor for cursor in cursors_in(self._db)}
 
     def note(self) -> str:
         """Return the note that was saved last; empty for none."""
-        with _errors_of(self.path):
+        with _ErrorsOf(self.path):
             self._note = note_in(self._db)
             return self._note
 
     def backlog(self, cursor: Cursor) -> Backlog:
         """Return what is queued for the destination of `cursor`."""
-        with _errors_of(self.path):
+        with _ErrorsOf(self.path):
             return backlog_of(cursor, self._db)
 
     def read(self, after: int, *, max_values: int) -> list[Sample]:
         """Return the samples after value number `after`, oldest first: of at most `max_values`, but at least one."""
-        with _errors_of(self.path):
+        with _ErrorsOf(self.path):
             rows = self._db.execute(_CHUNK, {"after": after, "max_values": max_values}).fetchall()
         return [sample_of(row) for row in rows]
 
     def readable(self, after: int, *, backwards: bool = False) -> Iterator[Sample]:
         """Return the sound samples after value number `after` up to the first that SQLite cannot read, from either end."""
-        with suppress(SpoolError), _errors_of(self.path):
+        with suppress(SpoolError), _ErrorsOf(self.path):
             for row in self._db.execute(f"{_FORWARDS}{' DESC' if backwards else ''}", [after]):
                 with suppress(DamagedError):
                     yield sample_of(row)
@@ -161,7 +161,7 @@ class Database:
         """
         rows = [(*astuple(sample), sample.crc) for sample in samples]
         noted = list(cursors)
-        with _errors_of(self.path), self._transaction():
+        with _ErrorsOf(self.path), self._transaction():
             self._db.executemany(
                 "INSERT INTO sample (last, host, clock, ns, body, crc) VALUES (?, ?, ?, ?, ?, ?)", rows
             )
@@ -222,7 +222,7 @@ class Database:
 @contextmanager
 def reading(path: str) -> Iterator[sqlite3.Connection]:
     """Open the file at `path` for somebody who does not own it. Raises SpoolError and DamagedError."""
-    with _errors_of(path), closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)) as db:
+    with _ErrorsOf(path), closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)) as db:
         db.execute("BEGIN")
         yield db
 
@@ -247,18 +247,27 @@ def backlog_of(cursor: Cursor, db: sqlite3.Connection) -> Backlog:
     return Backlog(cursor=cursor, values=number(newest) - cursor.settled, since=since)
 
 
-@contextmanager
-def _errors_of(path: str) -> Iterator[None]:
-    """Turn SQLite's errors, and the kernel's, into ours."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        kind = _kind(error)
-        raise kind(str(error) if kind is DamagedError else f"{path}: {error}") from error
-    except UnicodeDecodeError as error:  # of a text that is none
-        raise DamagedError(f"holds a text that is none: {error.reason}") from error
-    except OSError as error:
-        raise spool_error(path, error) from error
+class _ErrorsOf:
+    """Turns SQLite's errors, and the kernel's, into ours while the context lasts.
+
+    A class, as what @contextmanager makes would keep the error, and all that was to be written, until Python looks for circles.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin: there is nothing to do."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        match error:
+            case sqlite3.Error():
+                kind = _kind(error)
+                raise kind(str(error) if kind is DamagedError else f"{self._path}: {error}") from error
+            case UnicodeDecodeError():  # of a text that is none
+                raise DamagedError(f"holds a text that is none: {error.reason}") from error
+            case OSError():
+                raise spool_error(self._path, error) from error
 
 
 def _kind(error: sqlite3.Error) -> type[SpoolError]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import re
 import reprlib
-from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sender.errors import DeliveryError
 from sender.items import to_request
@@ -24,7 +23,7 @@ from sender.zabbix.redirects import Route, expect_none, follow, redirect_of
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from sender.errors import Step
     from sender.model import Item
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _MAX_QUOTE = 200  # characters of an answer in an error
+_T = TypeVar("_T")
 
 
 class Uplink:
@@ -57,23 +57,23 @@ class Uplink:
         redirects, two more) and one for each answer, TLS handshake included, of which there are at most three. On top of
         that comes what has no bound here: where a node is a name, getaddrinfo waits for DNS as long as resolv.conf says.
         """
-        with self._recording_failures():
-            route, answer = self._request(to_request(items))
-            outcome = _outcome(route, answer, sent=len(items))
+        outcome = self._try(lambda: _outcome(*self._request(to_request(items)), sent=len(items)))
         self._log_redirect()
         return outcome
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to any other request, success or not. Raises DeliveryError like `send`; takes as long."""
-        with self._recording_failures():
-            return self._request(request)[1]
+        return self._try(lambda: self._request(request)[1])
 
-    @contextmanager
-    def _recording_failures(self) -> Iterator[None]:
-        """Record each node's failure. On error raise one DeliveryError for all, and start with the next node next time."""
+    def _try(self, action: Callable[[], _T]) -> _T:
+        """Return what `action` returns. On error raise one DeliveryError for all nodes, and start with the next one next time.
+
+        No context manager of contextlib's: its frame and the error raised in it would keep each other, and all that was to be
+        sent, until Python looks for such circles, which may be hours later.
+        """
         self._connector.prepare()
         try:
-            yield
+            result = action()
         except DeliveryError as error:
             self._redirect = None
             self._record(self._number, error)
@@ -84,6 +84,7 @@ class Uplink:
             failures = [failure for _, failure in sorted(self._failures.items())]
             raise DeliveryError.joined(failures) from error
         self._failures.clear()
+        return result
 
     def _record(self, number: int, error: DeliveryError) -> None:
         self._failures[number] = copy(error)  # without the traceback, which keeps all that was to be sent

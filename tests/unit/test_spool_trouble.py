@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.circles import assert_gone_when_caught
 from lab.spools import NOW, WEEK, append, drain, opened, sample, value
 from sender.errors import BusyError, DeniedError, FullError, SpoolError, TakenError
 from sender.model import Item, Outcome
-from sender.spool.database import reading
+from sender.spool.database import Database, reading
 from sender.spool.reader import read_status
 from sender.spool.sample import Limits, Sample
 from sender.text import moment
@@ -576,6 +577,11 @@ def test_errors_have_kinds(path: Path, cause: Callable[[Path], None], kind: type
         with pytest.raises(SpoolError) as ours, reading(str(path)):
             raise error
         assert type(ours.value) is kind
+
+
+def test_an_error_keeps_nothing(tmp_path: Path) -> None:
+    """When an error of the disk was told, nothing keeps what was to be written."""
+    assert_gone_when_caught(DeniedError, lambda: Database(str(tmp_path / "none" / "spool.db")))
 
 
 def unreadable(path: Path) -> None:

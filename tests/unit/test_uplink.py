@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lab.circles import assert_gone_when_caught
 from lab.seccomp import CAN_REFUSE, refuse_family
 from lab.trapper import RESET, Trapper, accept, counts, packet, redirect
 from lab.uplinks import ITEMS, LONG, uplink
@@ -75,6 +76,13 @@ def test_a_name_with_several_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         found = [(family, socket.SOCK_STREAM, 6, "", (address, trapper.port)) for family, address in both]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         assert uplink(trapper.port, address="zbx").send(ITEMS) == Outcome(accepted=10)
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_failure_keeps_nothing(dead_port: int, nodes: int) -> None:
+    """When a failure was told, nothing keeps what was to be sent, with one node and with several."""
+    sender = uplink(*[dead_port] * nodes)
+    assert_gone_when_caught(DeliveryError, lambda: sender.send(ITEMS))
 
 
 def test_the_next_node_where_the_first_is_dead(dead_port: int) -> None:

@@ -22,7 +22,7 @@ _DROPS = cells(
     "TCP port *: Requests dropped per second",
     "Requests dropped per second at each port",
     _PORT,
-    over("DROPS.MAX.WARN", "WARNING", seconds=300),
+    over("DROPS.MAX.WARN", "WARNING", seconds=30),  # as many in one usual interval: fewer raise no problem
     digits=2,
 )
 
@@ -167,8 +167,8 @@ BOARDS = (
                 figure("tcp.sender.uptime", "Uptime", size=25),
                 figure("tcp.sender.version", "Version", size=25),
                 figure("tcp.sender.backlog", "Values queued", over("SENDER.BACKLOG.MAX.WARN", "WARNING")),
-                figure("tcp.sender.dropped", "Values dropped", over("SENDER.DROPPED.MAX.WARN", "WARNING")),
-                figure("tcp.sender.rejected", "Values rejected", over("SENDER.REJECTED.MAX.WARN", "WARNING")),
+                figure("tcp.sender.dropped", "Values dropped"),  # since the start: no colour that stays
+                figure("tcp.sender.rejected", "Values rejected"),
                 figure("tcp.sender.sample.time", "Sample time", over("SENDER.SAMPLE.TIME.MAX.WARN", "WARNING")),
             ),
         ),

@@ -154,14 +154,15 @@ DERIVED = {
         description=(
             "Segments that were sent again, in percent of all that were sent, between the last two samples. Below 1 % is "
             "usual in a data centre; from some percent on connections become slow. On a host that sends very little, the "
-            "requests to one peer that is down can make it high. Not supported until there are two samples with counters."
+            "requests to one peer that is down can make it high. Not supported until there are two samples with counters, and "
+            "while none arrive: Zabbix makes a value each minute, and would repeat the last one."
         ),
         component="network",
         value_type="FLOAT",
         units="%",
         # The kernel does not count among the segments sent those that were sent again. Where none were sent at all, the
-        # comparison adds the 1 by which to divide.
-        formula=f"100*{_AGAIN}/({_SENT}+{_AGAIN}+({_SENT}+{_AGAIN}=0))",
+        # comparison adds the 1 by which to divide. Where no sample came, the last factor makes that 0.
+        formula=f"100*{_AGAIN}/(({_SENT}+{_AGAIN}+({_SENT}+{_AGAIN}=0))*(count(//tcp.status[TOTAL],{{$TCP.NODATA.TIMEOUT}})>0))",
     ),
 }
 """What the server makes of the host's counters."""

@@ -65,6 +65,21 @@ def _prototypes(rows: int, *graphs: str, y: int = 0) -> tuple[Widget, ...]:
     )
 
 
+def _drops(graph: str, y: int) -> Widget:
+    """Return a widget with two ports or namespaces side by side."""
+    return Widget(
+        kind="GRAPH_PROTOTYPE",
+        shows=graph,
+        x=0,
+        y=y,
+        width=24,
+        height=10,
+        title=_plural(graph),
+        columns=2,
+        rows=2,
+    )
+
+
 def _plural(graph: str) -> str:
     """Return a prototype's name for the many that are made of it."""
     return re.sub(r" \{#[A-Z]+\}", "s", graph)
@@ -121,17 +136,7 @@ PAGES = (
             _graph("TCP: Segments sent again", 12, 7, 12, 6),
             _graph("TCP: Segments sent again in %", 0, 13, 12, 6),
             _graph("TCP: Memory and orphaned sockets in %", 12, 13, 12, 6),
-            Widget(
-                kind="GRAPH_PROTOTYPE",
-                shows="TCP port {#NAME}: Drops",
-                x=0,
-                y=19,
-                width=24,
-                height=10,
-                title="TCP ports: Drops",
-                columns=2,
-                rows=2,
-            ),
+            _drops("TCP port {#NAME}: Drops", y=19),
         ),
     ),
     Page(
@@ -144,11 +149,9 @@ PAGES = (
     ),
     Page(
         name="Containers",
-        widgets=_prototypes(
-            3,
-            "TCP namespace {#NETNS}: Connections",
-            "TCP namespace {#NETNS}: Problem states",
-            "TCP namespace {#NETNS}: Drops",
+        widgets=(
+            *_prototypes(2, "TCP namespace {#NETNS}: Connections", "TCP namespace {#NETNS}: Problem states"),
+            _drops("TCP namespace {#NETNS}: Drops", y=10),
         ),
     ),
     Page(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from templates.counters import rate
 from templates.flood_triggers import PEERS, SYN_RECV, event
-from templates.model import Trigger, growth, lasting, watched
+from templates.model import Trigger, growth, lasting, telling, watched
 from templates.triggers import SYN_SENT
 
 _WINDOWS = (("6m", "1m"), ("11m", "6m"), ("16m", "11m"))
@@ -16,11 +17,14 @@ def _sent_again(begin: str, end: str) -> str:
 
 _RETRANS = Trigger(
     name="TCP: Many segments are sent again",
-    detail="over {$TCP.RETRANS.PSHARE.MAX.WARN}% of at least {$TCP.RETRANS.SEGMENTS.MIN} in 5m, for 15m",
-    expression=" and ".join([*(_sent_again(*window) for window in _WINDOWS), watched("tcp.counter[OutSegs]", "16m")]),
+    detail="over {$TCP.RETRANS.PSHARE.MAX.WARN}% of at least {$TCP.RETRANS.SEGMENTS.MIN} segments in 5m, for 15m",
+    expression=telling(
+        " and ".join([*(_sent_again(*window) for window in _WINDOWS), watched("tcp.counter[OutSegs]", "16m")]),
+        *map(rate, ("RetransSegs", "OutSegs")),
+    ),
     priority="WARNING",
     scope="performance",
-    value="Since boot: {ITEM.LASTVALUE3} of {ITEM.LASTVALUE1}",
+    value="Current: {ITEM.LASTVALUE3} sent again, beside {ITEM.LASTVALUE4} sent",
     means=(
         "In each of the last three times five minutes, this host had to send many segments again: the network loses packets, "
         "or peers have vanished. Connections are slow."
@@ -115,7 +119,7 @@ _MEMORY = Trigger(
 _PRESSURE = Trigger(
     name="TCP: Memory is under pressure",
     detail="over {$TCP.MEMORY.PRESSURES.MAX.WARN} times in 15m",
-    expression=event("TCPMemoryPressures", "{$TCP.MEMORY.PRESSURES.MAX.WARN}", "16m"),
+    expression=event("TCPMemoryPressures", "{$TCP.MEMORY.PRESSURES.MAX.WARN}", begin="16m"),
     priority="WARNING",
     scope="performance",
     value="Since boot: {ITEM.LASTVALUE1}",

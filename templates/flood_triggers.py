@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from sender.items import TOPS
 from sender.model import TcpState
-from templates.model import TEXT, Trigger, growth, lasting, telling, watched
+from templates.counters import rate
+from templates.model import TEXT, Trigger, growth, lasting, telling, text_at, watched
 
 WHOSE = "Whose they are, as last reported"
 PEERS = "awk '{sub(/:[0-9]+$/, \"\", $4); print $4}' | sort | uniq -c | sort -rn"
@@ -24,21 +25,30 @@ _RUN = (
     SYN_COUNTERS,
     SYN_LIMITS,
 )
+_OWNERS = TOPS[TcpState.SYN_RECV]
+_TOLD = "Who listens on their ports, as last reported"
+_FLOOD = f"Current: {{ITEM.LASTVALUE3}}, half-open mostly to {text_at(4)}"
 _LISTS = "The first list shows the port, the second from where. Few addresses: block them in the firewall. "
 
 
-def event(counter: str, threshold: str, begin: str = "6m") -> str:
-    """Return an expression for a counter of the kernel that has grown by more than `threshold` in the window."""
-    return f"{growth(f'tcp.counter[{counter}]', begin)}>{threshold} and {watched('tcp.status[TOTAL]', begin)}"
+def event(counter: str, threshold: str, *, begin: str = "6m", quoting: tuple[str, ...] = ()) -> str:
+    """Return an expression for a counter of the kernel that has grown by more than `threshold` in the window.
+
+    Its rate can be quoted as {ITEM.LASTVALUE3}, and values of the keys in `quoting` from 4 on.
+    """
+    grown = f"{growth(f'tcp.counter[{counter}]', begin)}>{threshold} and {watched('tcp.status[TOTAL]', begin)}"
+    return telling(grown, rate(counter), *quoting)
 
 
 DROPPED = Trigger(
     name="TCP: Half-open connections overflow, requests are dropped",
     detail="over {$TCP.SYN.DROPS.MAX.CRIT} in 5m",
-    expression=event("TCPReqQFullDrop", "{$TCP.SYN.DROPS.MAX.CRIT}"),
+    expression=event("TCPReqQFullDrop", "{$TCP.SYN.DROPS.MAX.CRIT}", quoting=(_OWNERS,)),
     priority="HIGH",
     scope="availability",
-    value="Since boot: {ITEM.LASTVALUE1}",
+    value=_FLOOD,
+    told=_TOLD,
+    text=text_at(4),
     means=(
         "A listener has as many half-open connections as it lets in, and SYN cookies are off (net.ipv4.tcp_syncookies is 0): "
         "the kernel drops further requests. Clients wait for seconds, or do not get through. It is a SYN flood, or a burst "
@@ -56,12 +66,14 @@ COOKIES = Trigger(
     detail="over {$TCP.SYN.COOKIES.MAX.CRIT} in 5m",
     # Not where more connections found an accept queue full: that is the trouble then, of which the port's triggers tell.
     expression=(
-        f"{event('SyncookiesSent', '{$TCP.SYN.COOKIES.MAX.CRIT}')} and "
+        f"{event('SyncookiesSent', '{$TCP.SYN.COOKIES.MAX.CRIT}', quoting=(_OWNERS,))} and "
         f"{growth('tcp.counter[SyncookiesSent]')}>{growth('tcp.counter[ListenOverflows]')}"
     ),
     priority="AVERAGE",
     scope="security",
-    value="Since boot: {ITEM.LASTVALUE1}",
+    value=_FLOOD,
+    told=_TOLD,
+    text=text_at(4),
     means=(
         "A listener has as many half-open connections as it lets in, and the kernel answers further requests with SYN "
         "cookies: a SYN flood, or a burst of clients that is larger than the backlog. Clients get through, without options "
@@ -78,11 +90,11 @@ COOKIES = Trigger(
 SYN_RECV = Trigger(
     name="TCP: Many half-open connections (SYN_RECV)",
     detail="over {$TCP.SYN_RECV.MAX.CRIT} for 5m",
-    expression=telling(lasting("tcp.status[SYN_RECV]", "{$TCP.SYN_RECV.MAX.CRIT}"), TOPS[TcpState.SYN_RECV]),
+    expression=telling(lasting("tcp.status[SYN_RECV]", "{$TCP.SYN_RECV.MAX.CRIT}"), _OWNERS),
     priority="AVERAGE",
     scope="security",
     value=f"Current: {{ITEM.LASTVALUE1}}, mostly to {TEXT}",
-    told="Who listens on their ports, as last reported",
+    told=_TOLD,
     means=SYN_RECV_MEANS,
     run=_RUN,
     do=(

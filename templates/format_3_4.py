@@ -76,7 +76,8 @@ def _arguments(call: Call) -> str:
 def _formula(text: str) -> str:
     """Return a calculated item's formula in that syntax, which had no template in it."""
     for call in calls(text):
-        text = text.replace(call.text, f'{call.function}("{call.key}")', 1)
+        arguments = ",".join([f'"{call.key}"', *([call.arguments] if call.arguments else [])])
+        text = text.replace(call.text, f"{call.function}({arguments})", 1)
     return text
 
 

@@ -15,6 +15,8 @@ STACK = (*WORK, TcpState.LISTEN, *TROUBLE, TcpState.FIN_WAIT1, TcpState.FIN_WAIT
 
 OTHER_COLOURS = {
     "tcp.syn_sent.hosts": "3B1F5B",
+    "tcp.sockets.unhashed": "6B7280",
+    "tcp.mptcp.status[CLOSE_WAIT]": "9D174D",
     "tcp.sender.sample.time": "00838F",
     "tcp.sender.backlog": "5C6BC0",
     "tcp.sender.dropped": "B71C1C",
@@ -73,7 +75,10 @@ def _rates(*names: str) -> tuple[Line, ...]:
 
 GRAPHS = (
     Graph(name="TCP: States", lines=_stacked(*STACK), is_stacked=True),
-    Graph(name="TCP: Problem states", lines=_peaks(*TROUBLE)),
+    Graph(
+        name="TCP: Problem states",
+        lines=(*_peaks(*TROUBLE), _line("tcp.sockets.unhashed"), _line("tcp.mptcp.status[CLOSE_WAIT]")),
+    ),
     Graph(name="TCP: Closing states", lines=_peaks(*CLOSING)),
     Graph(name="TCP: Unanswered requests", lines=(*_peaks(TcpState.SYN_SENT), _line("tcp.syn_sent.hosts"))),
     Graph(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from templates.flood_triggers import COOKIES, DROPPED, PEERS, SYN_COUNTERS, SYN_LIMITS, SYN_RECV_MEANS
-from templates.model import Item, Trigger, growth, lasting, watched
+from templates.model import Item, Trigger, growth, lasting, telling, watched
 
 PORT = "TCP port {#NAME}"
 RATE = "tcp.listen.drops.rate[{#PORT}]"
@@ -123,13 +123,14 @@ _DROPS_DO = (
 _DROPS_GO_ON = Trigger(
     name=f"{PORT}: Requests are dropped all the time",
     detail=f"over {_MAX_DROPS} in 5m, three times in a row",
-    expression=(
+    expression=telling(
         " and ".join(_dropped(*window) for window in (("6m", "1m"), ("11m", "6m"), ("16m", "11m")))
-        + f" and {watched(_PUSED, '16m')}"
+        + f" and {watched(_PUSED, '16m')}",
+        RATE,
     ),
     priority="HIGH",
     scope="availability",
-    value="Since it began to listen: {ITEM.LASTVALUE1}",
+    value="Current: {ITEM.LASTVALUE3}, since it began to listen: {ITEM.LASTVALUE1}",
     means=(
         "In each of the last three times five minutes, the kernel dropped requests for connections to port {#PORT}. Clients "
         "wait for seconds, again and again, or do not get through."
@@ -142,10 +143,12 @@ _DROPS = Trigger(
     name=f"{PORT}: Requests are dropped",
     detail=f"over {_MAX_DROPS} in 5m",
     # While the queue is full, whether it stays so decides which problem this is.
-    expression=(f"{_dropped()} and {watched(_PUSED)} and ({{TRIGGER.VALUE}}=1 or last(//{_PUSED})<{_FULL})"),
+    expression=telling(
+        f"{_dropped()} and {watched(_PUSED)} and ({{TRIGGER.VALUE}}=1 or last(//{_PUSED})<{_FULL})", RATE
+    ),
     priority="WARNING",
     scope="performance",
-    value="Since it began to listen: {ITEM.LASTVALUE1}",
+    value="Current: {ITEM.LASTVALUE3}, since it began to listen: {ITEM.LASTVALUE1}",
     means=(
         "The kernel dropped requests for connections to port {#PORT}: most often because the program did not accept its "
         "connections for a moment, and no more could wait. Those clients waited for a second or more."

@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 
 GROUP = ("Templates/Operating systems", "846977d1dfed4968bc5f8bdb363285bc")  # the group and uuid of Zabbix's own
 HISTORY = "14d"  # longer than the daemon holds values back: Zabbix silently drops what is older than an item's history
-TEXT = '{{ITEM.LASTVALUE2}.regsub("(.*)", "\\1")}'
-"""The text to which `telling` refers, whole: without a function the frontend shows 20 characters of a text."""
 MACRO = re.compile(r"\{\$[A-Z_.]+(?::\"[^\"]*\")?\}")
+
+
+def text_at(place: int) -> str:
+    """Return the newest text of an expression's function at `place`, whole: without a function the frontend shows 20 characters."""
+    return f'{{{{ITEM.LASTVALUE{place}}}.regsub("(.*)", "\\1")}}'
+
+
+TEXT = text_at(2)
+"""The text to which `telling` refers, where the first condition has one function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +58,7 @@ class Trigger:
     do: str
     depends_on: tuple[str, ...] = ()  # the names of the triggers that make this one superfluous
     told: str = ""  # what the text says to which its expression refers: the description begins with it
+    text: str = TEXT  # that text
     manual_close: bool = False
     is_enabled: bool = True
     first_expression: str = ""  # where a released version had another one: the uuid is made of it, and must stay
@@ -68,7 +76,7 @@ class Trigger:
     @property
     def description(self) -> str:
         """Return the runbook: whose it is, where a text tells; what it means, what to run next, what to do."""
-        told = f"{self.told}: {TEXT}\n" if self.told else ""
+        told = f"{self.told}: {self.text}\n" if self.told else ""
         commands = "\n".join(f"  {command}" for command in self.run)
         return f"{told}{self.means}\n\nRun on the host, as root:\n{commands}\n\n{self.do}"
 
@@ -248,15 +256,16 @@ def watched(key: str, begin: str = "6m") -> str:
     return f'count(//{key},1h:now-{begin},"ge","0")>0'
 
 
-def telling(expression: str, key: str) -> str:
-    """Return an expression that is true when `expression` is, and in which the text of `key` stands second: see TEXT.
+def telling(expression: str, *keys: str) -> str:
+    """Return an expression that is true when `expression` is, and in which the newest values of `keys` can be quoted.
 
-    Zabbix numbers the functions in an expression as they stand, the same ones again, too: the first condition may have one. Where
-    the text never had a value count() is 0, never unknown. Only where its item is disabled the trigger is judged no more. And
-    Zabbix draws no threshold into graphs any more, not even where min() stood alone.
+    Zabbix numbers the functions in an expression as they stand, the same ones again, too. Those of `keys` come after those of the
+    first condition: at 2 after min(), at 3 after `growth`. Where a key never had a value count() is 0, never unknown. Only where
+    its item is disabled the trigger is judged no more. And Zabbix draws no threshold into graphs any more, not even where min()
+    stood alone.
     """
     first, *others = expression.split(" and ")
-    return " and ".join([first, f"count(//{key},#1)>=0", *others])
+    return " and ".join([first, *(f"count(//{key},#1)>=0" for key in keys), *others])
 
 
 def without_context(macro: str) -> str:

@@ -17,7 +17,10 @@ _COLLECTIVE = (
     "A service is a systemd unit, or one of these together: user sessions, user services, docker, podman, kubepods, other. A "
     "socket that no program owns counts for the unit that listens on its port, or else for the kernel."
 )
-_WHERE = "Hosts without cgroup v2, and containers that see only themselves, do not tell."
+_WHERE = (
+    "Hosts without cgroup v2 or with a Linux before 5.8, and containers that see only themselves, do not tell: problems have "
+    "*UNKNOWN* in the place of a name there."
+)
 _WHEN = "The daemon sends it when a figure has moved by more than a tenth and by at least ten sockets, and every hour."
 
 

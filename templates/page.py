@@ -94,8 +94,18 @@ yellow for warning, orange for average, red for high.
   not: change them in the template's dashboard, too. The next import sets them back.
 - **Graphs are shaded** for as long as a problem of their items was open. Dashed lines are the thresholds of triggers that look at one
   figure alone.
-- **Cells, and graphs by port or service, have all that discovery has found.** A page without any is empty, such as
+- **Cells have all that discovery has found**, up to 1,000. A graph by port or service has the first 50 by name: Zabbix draws no
+  more. A page without any is empty, such as
   *Containers* where no network namespaces are reported.
+"""
+_TRIGGERS = """- **A leak at one port is two problems.** That of the host names the owner, that of the port has its number in a tag. Who wants only
+  one disables the prototypes of the other. A higher threshold for one port leaves that of the host as it is: the host counts all.
+- **`*UNKNOWN*` in the place of a name** means that the host does not tell whose its sockets are: it has Linux before 5.8, no cgroup
+  v2, or `name_destinations: false`.
+- **Do not disable an item.** The daemon goes on sending it, and Zabbix goes on rejecting it, which is a problem. Let Zabbix store no
+  history and no trends of it instead.
+- **With more than 5 minutes between samples**, the triggers that look at what has grown in five minutes never fire: requests dropped,
+  SYN cookies, closing without TIME_WAIT, segments sent again. `check` says so.
 """
 _KINDS = {
     "item": "",
@@ -116,6 +126,7 @@ def write(template: Template) -> str:
         *(_rule(rule) for rule in template.rules),
         "## Triggers\n\nEvery threshold is a macro. To set one for a single port, use the port as context:",
         '`{$TCP.CLOSE_WAIT.MAX.WARN:"443"}`.\n',
+        _TRIGGERS,
         _triggers(template.all_triggers()),
         _RUNBOOKS,
         *(_runbook(trigger) for trigger in template.all_triggers()),

@@ -107,7 +107,7 @@ REMOTES = Rule(
         "Remote ports, of services that this host uses: those in ports.remote of the daemon's configuration. The "
         "daemon sends the list when it changes and every hour; 7 days after a port has left it Zabbix deletes its items."
     ),
-    tag="port",
+    tag="remote_port",
     macro="{#PORT}",
     application="TCP ports",
     filters=(("{#PORT}", "{$TCP.REMOTE.PORT"),),

@@ -52,7 +52,8 @@ _REJECTED = Trigger(
     run=(_STATUS, "journalctl -u tcp-status-sender -p warning -n 50"),
     do=(
         "The log names the rejected keys and what to look at. After an upgrade of the daemon, import the template that "
-        "came with it (tcp-status-sender template). Rejected values are not sent again."
+        "came with it (tcp-status-sender template). To do without an item, do not disable it: its values would be rejected for "
+        "ever. Let Zabbix store no history and no trends of it. Rejected values are not sent again."
     ),
 )
 _DROPPED = Trigger(

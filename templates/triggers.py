@@ -158,7 +158,7 @@ _TIME_WAIT_OVERFLOW = Trigger(
     expression=event("TCPTimeWaitOverflow", "{$TCP.TIME_WAIT.OVERFLOW.MAX.WARN}"),
     priority="WARNING",
     scope="capacity",
-    value="Since boot: {ITEM.LASTVALUE1}",
+    value="Current: {ITEM.LASTVALUE3}, since boot: {ITEM.LASTVALUE1}",
     means=(
         "As many closed connections wait out their minute, or in FIN_WAIT2 for the peer's close, as the kernel keeps. It "
         "forgets further ones at once, and late segments may disturb new connections."

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_LONGEST_JUDGED_S = 300  # the window in templates/model.py, `growth`
 _NAME = both(text_up_to(64), printable)
 _DISTINGUISHED_NAME = optional(text_up_to(1024))
+_TOO_LONG = (
+    "is more than 5m. The template's triggers of requests dropped, SYN cookies and segments sent again look at five minutes, and "
+    "never fire with fewer samples"
+)
 _KEY_FILE = optional(values.key_file)
 _PORTS = both(each(values.port), values.once_each)
 _STATES = both(each(values.state), values.filled, values.once_each)
@@ -150,7 +155,7 @@ class Settings:
     """The whole configuration; every key has a default.
 
     With `agent_config`, `host` and `destinations` are that file's where they do not stand beside it; `warnings` are lines
-    about what it says that is not supported: `FILE: Parameter: what is not, and what follows`.
+    about what is allowed and seldom wanted, and what that file says that is not supported: `FILE: key: what is, and what follows`.
     """
 
     host: str = key(both(values.text, values.host_name), default_factory=socket.gethostname)
@@ -221,7 +226,10 @@ def _checked(data: Any, source: str, found: list[str], agent: AgentConfig | None
         found.append(f"{source}: the file: is {_kind(data)}; {error}")
     if found:
         raise ConfigError(list(dict.fromkeys(found)))  # what an agent's file has once is that of each destination
-    return replace(settings, warnings=tuple(agent.warnings)) if agent else settings
+    warnings = agent.warnings if agent else []
+    if settings.interval > _LONGEST_JUDGED_S:
+        warnings = [*warnings, f"{_place(['interval'], source, agent)}: {_TOO_LONG}"]
+    return replace(settings, warnings=tuple(warnings))
 
 
 def _kind(data: Any) -> str:

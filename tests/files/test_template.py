@@ -39,7 +39,7 @@ BY_DEFAULT = {
 }
 SINGULARS = {"dependencies": "dependency", "preprocessing": "step"}
 SETTINGS = {"service": "services.states", "netns": "namespaces.states"}
-
+TAGS = {"service": "service", "netns": "netns", "remote": "remote_port"}
 
 WHOLE_TEXT = '{{ITEM.LASTVALUE2}.regsub("(.*)", "\\1")}'  # bare, the frontend would cut it off after 20 characters
 
@@ -130,17 +130,24 @@ def is_rate(item: ET.Element) -> bool:
     return item.findtext("type") in {"DEPENDENT", "18"}
 
 
-def test_the_share_of_segments_divides_by_no_zero(either: ET.Element) -> None:
-    """Segments sent again are a share of all, and of none when none were sent."""
+def test_the_share_of_segments(either: ET.Element) -> None:
+    """Segments sent again are a share of all, and of none when none were sent. While no sample comes, it is not supported."""
     (share,) = (item for item in either.iterfind(".//items/item") if item.findtext("type") in {"CALCULATED", "15"})
     formula = share.findtext("params") or ""
     for again, sent, percent in ((0, 0, 0), (5, 95, 5), (5, 0, 100), (0, 7, 0)):
-        figures = formula
+        figures = re.sub(
+            r"count\((?://tcp\.status\[TOTAL\]|\"tcp\.status\[TOTAL\]\"),\{\$TCP\.NODATA\.TIMEOUT\}\)>0",
+            "COUNTED",
+            formula,
+        )
         for name, value in (("RetransSegs", again), ("OutSegs", sent)):
             key = f"tcp.counter.rate[{name}]"
             figures = re.sub(rf"last\((?://|\"){re.escape(key)}\"?\)", str(value), figures)
-        assert re.fullmatch(r"[-+*/()=\d]+", figures), figures
-        assert eval(figures.replace("=", "==")) == percent  # noqa: S307  figures and operators, as asserted
+        figures = figures.replace("=", "==")
+        assert re.fullmatch(r"[-+*/()=\d]+", figures.replace("COUNTED", "1")), figures
+        assert eval(figures.replace("COUNTED", "1")) == percent  # noqa: S307  figures and operators, as asserted
+        with pytest.raises(ZeroDivisionError):
+            eval(figures.replace("COUNTED", "0"))  # noqa: S307  the same
 
 
 def test_only_what_the_daemon_sends_by_default_is_created(either: ET.Element) -> None:
@@ -172,7 +179,8 @@ def test_every_item_explains_itself(root: ET.Element) -> None:
     assert len({item.findtext("name") for item in items}) == len(items)
     for item in items:
         assert len(item.findtext("description") or "") > 40
-        kind = next((kind for kind in SETTINGS if (item.findtext("key") or "").startswith(f"tcp.{kind}.")), "port")
+        key = item.findtext("key") or ""
+        kind = next((tag for kind, tag in TAGS.items() if key.startswith(f"tcp.{kind}.")), "port")
         whose = [kind] if item.tag == "item_prototype" else []
         assert texts(item, "tags/tag/tag") == ["component", *whose]
         assert item.findtext("history") == "14d"
@@ -275,8 +283,8 @@ def test_events_tell_the_threshold_and_the_value(root: ET.Element) -> None:
         name, event = trigger.findtext("name") or "", trigger.findtext("event_name") or ""
         assert re.fullmatch(re.escape(name) + r" \(.+\)", event)
         assert set(MACRO.findall(event)) <= set(MACRO.findall(trigger.findtext("expression") or ""))
-        assert "{ITEM.LASTVALUE1}" in (trigger.findtext("opdata") or "")
-        assert [tag for tag in texts(trigger, "tags/tag/tag") if tag != "port"] == ["scope"]
+        assert re.match(r"[A-Z][\w' ]+: {ITEM\.LASTVALUE[123]}", trigger.findtext("opdata") or "")
+        assert [tag for tag in texts(trigger, "tags/tag/tag") if not tag.endswith("port")] == ["scope"]
 
 
 def test_one_problem_at_a_time(either: ET.Element) -> None:
@@ -318,21 +326,22 @@ def test_what_is_seldom_sent_is_never_asked_for_in_a_window(either: ET.Element) 
 
 
 def test_a_trigger_tells_whose_it_is_without_a_say_of_the_text(either: ET.Element) -> None:
-    """The text is second in the expression, where the description and the operational data have it from, and always true."""
+    """Description and operational data have the text from its place in the expression, where it is always true."""
     told = set()
     for trigger in triggers(either):
         expression, description = (trigger.findtext(tag) or "" for tag in ("expression", "description"))
         calls = re.findall(r"\w+\(/[^)]*\)|\{[^{}]+:[^{}]+\)\}", expression)
         quoted = [key for key in TEXTS if key in expression]
-        assert description.partition("\n")[0].endswith(f": {WHOLE_TEXT}") == bool(quoted)
+        (place,) = [n for n, call in enumerate(calls, start=1) if any(key in call for key in quoted)] or [0]
+        text = WHOLE_TEXT.replace("2", str(place), 1)
+        assert description.partition("\n")[0].endswith(f": {text}") == bool(quoted)
         assert description.count("{ITEM.") == len(quoted)
         if trigger.find("opdata") is not None:
-            assert (trigger.findtext("opdata") or "").endswith(f" {WHOLE_TEXT}") == bool(quoted)
+            assert (trigger.findtext("opdata") or "").endswith(f" {text}") == bool(quoted)
         for key in quoted:
-            condition = re.escape(calls[1]) + r">=0(?= and |$)"
-            assert re.fullmatch(
-                rf"count\(/[^/]+/{re.escape(key)},#1\)|\{{.+:{re.escape(key)}\.count\(#1\)\}}", calls[1]
-            )
+            call = calls[place - 1]
+            condition = re.escape(call) + r">=0(?= and |$)"
+            assert re.fullmatch(rf"count\(/[^/]+/{re.escape(key)},#1\)|\{{.+:{re.escape(key)}\.count\(#1\)\}}", call)
             assert re.search(condition, expression)
             assert expression.count(key) == 1
             assert " or " not in expression

@@ -397,3 +397,13 @@ def test_the_spool_is_where_systemd_says(write: Callable[[str | bytes], Path], m
 def test_a_spool_that_is_no_file(write: Callable[[str | bytes], Path], path: str) -> None:
     """A path that cannot be that of a file is a mistake in the configuration."""
     assert problems(write(f'spool: {{path: "{path}"}}'))[0].startswith("spool.path: is ")
+
+
+@pytest.mark.parametrize(("interval", "is_long"), [("5m", False), ("301s", True), ("1h", True)])
+def test_an_interval_at_which_triggers_never_fire(
+    write: Callable[[str], Path], interval: str, *, is_long: bool
+) -> None:
+    """Longer than the window in which the template's triggers see a counter grow, it is allowed, with a warning."""
+    path = write(f"interval: {interval}\n")
+    warnings = load(path).warnings
+    assert [warning.partition(" is more than 5m. ")[0] for warning in warnings] == [f"{path}: interval:"] * is_long

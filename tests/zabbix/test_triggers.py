@@ -68,6 +68,8 @@ TOLD = {
     MANY_CLOSE_WAIT: "tcp.status.top[CLOSE_WAIT]",
     "TCP: Very many connections in CLOSE_WAIT": "tcp.status.top[CLOSE_WAIT]",
     "TCP: Connections in CLOSE_WAIT grow steadily": "tcp.status.top[CLOSE_WAIT]",
+    "TCP: Half-open connections overflow, requests are dropped": "tcp.status.top[SYN_RECV]",
+    "TCP: SYN cookies are sent": "tcp.status.top[SYN_RECV]",
     "TCP: Many half-open connections (SYN_RECV)": "tcp.status.top[SYN_RECV]",
     "TCP: Many connection requests stay unanswered (SYN_SENT)": "tcp.status.top[SYN_SENT]",
     "TCP: Connection requests to many hosts stay unanswered": "tcp.status.top[SYN_SENT]",
@@ -370,7 +372,8 @@ class Hosts:
     def push(self, host: str, series: Mapping[str, Series], texts: Mapping[str, str] | None = None) -> int:
         """Send it all in the order of its clocks, as the daemon would; how many values that were."""
         values = [(age, key, f"{value:g}") for key, pairs in series.items() for age, value in pairs]
-        values += [(0, key, text) for key, text in (texts or {}).items()]
+        # A text of now could move the moment at which Zabbix judges what is pushed next.
+        values += [(MINUTE, key, text) for key, text in (texts or {}).items()]
         values.sort(key=lambda value: -value[0])
         items = [Item(host=host, key=key, value=text, clock=self._now - age, ns=7) for age, key, text in values]
         assert self._uplink.send(items) == Outcome(accepted=len(items))

@@ -42,6 +42,7 @@ PORT_RARE = [key for key in of_port(LOCAL) if is_rare(key)]
 PORT_REMOTE = of_port(REMOTE)
 COUNTERS = [key for key in KEYS if key.startswith("tcp.counter[")]
 RATES = [key for key in HOST if key in COUNTERS]  # the template makes one of each, for each sample
+SHARES = DAY_S // 60  # of segments sent again: it makes one a minute
 # With the figures that it makes of counters.
 ITEMS, PORT_ITEMS = len(KEYS) + len(TEXTS) + len(COUNTERS), len(of_port(LOCAL)) + 1
 BEFORE = 90  # values of a host with ten ports, before there were counters: a quarter more may be sent
@@ -54,7 +55,7 @@ def values(ports: int) -> int:
 
 def rows(ports: int, interval_s: int) -> int:
     """Return the values that Zabbix stores of a host in a day."""
-    return (values(ports) + len(RATES)) * DAY_S // interval_s
+    return (values(ports) + len(RATES)) * DAY_S // interval_s + SHARES
 
 
 def history_mb(ports: int, interval_s: int) -> float:

@@ -81,7 +81,7 @@ class SockDiag:
         listed, counts = by_best_way(self._ways, partial(self._whole, wanted=wanted))
         found = self._with_others(_with_bound(listed, bound, wanted), is_wanted=wanted.namespaces)
         found = self._with_owners(found, counts, bound)
-        mptcp = None if stat.mptcp is None else self._mptcp(stat.mptcp)
+        mptcp = None if stat.mptcp is None else self._mptcp(can_be=stat.mptcp)
         found = replace(found, time_wait_sockets=stat.time_wait, unhashed=stat.unhashed, mptcp=mptcp)
         if not wanted.counters:
             return found
@@ -116,13 +116,13 @@ class SockDiag:
             namespace_trouble=self._others.trouble,
         )
 
-    def _mptcp(self, sockets: int) -> dict[TcpState, int] | None:
-        """Return MPTCP's own sockets by state, of which there are so many; None where the kernel does not list them.
+    def _mptcp(self, *, can_be: bool) -> dict[TcpState, int] | None:
+        """Return MPTCP's own sockets by state, all 0 if there can be none; None where the kernel does not list them.
 
         The TCP connections underneath one are among TCP's own, and stay ESTABLISHED when the peer has closed it.
         """
         try:
-            counts = self._exchange.dump_all(MPTCP if sockets else (), SocketCounts())
+            counts = self._exchange.dump_all(MPTCP if can_be else (), SocketCounts())
         except KernelError:  # the sample itself is good
             return None
         return dict(zip(TcpState, counts.states[1:], strict=False))

@@ -16,6 +16,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sender.kernel.release import release
+
 SOCKSTAT = Path("/proc/net/sockstat")
 PROTOCOLS = Path("/proc/net/protocols")
 
@@ -30,14 +32,14 @@ class SocketStat:
     """What the kernel says beside its dump; None where it does not.
 
     `time_wait` are the sockets of this namespace that count against the limit of TIME_WAIT, `of_machine` the TCP sockets in
-    all namespaces, `unhashed` those of this one in no table, at most, `mptcp` the MPTCP sockets; `orphans` are sockets without
-    a program, and `memory_pages` what TCP takes, both of the whole machine.
+    all namespaces, `unhashed` those of this one in no table, at most, `mptcp` whether there can be MPTCP sockets; `orphans` are
+    sockets without a program, and `memory_pages` what TCP takes, both of the whole machine.
     """
 
     time_wait: int | None = None
     of_machine: int | None = None
     unhashed: int | None = None
-    mptcp: int | None = None
+    mptcp: bool | None = None
     orphans: int | None = None
     memory_pages: int | None = None
 
@@ -51,7 +53,7 @@ def read_sockstat() -> SocketStat:
         time_wait=int(tcp[1]) if tcp else None,
         of_machine=int(tcp[1]) + int(tcp[2]) if tcp else None,
         unhashed=_unhashed(int(tcp[2]), int(used[1]), tables) if tcp and used and "TCP" in tables else None,
-        mptcp=tables["MPTCP"] + tables.get("MPTCPv6", 0) if "MPTCP" in tables else None,
+        mptcp=_can_be_mptcp(tables) if "MPTCP" in tables else None,
         orphans=int(machine[1]) if machine else None,
         memory_pages=int(machine[2]) if machine else None,
     )
@@ -61,6 +63,14 @@ def _unhashed(allocated: int, used: int, tables: dict[str, int]) -> int:
     """Return how many TCP sockets are in no table, at most. Read one after the other, the figures can differ by a few."""
     in_tables = tables["TCP"] + tables.get("TCPv6", 0)
     return max(0, min(allocated - in_tables, used - sum(tables.values())))
+
+
+def _can_be_mptcp(tables: dict[str, int]) -> bool:
+    """Return whether there can be MPTCP sockets, whose number stands in their rows since Linux 6.3, and 0 before.
+
+    Commit c558246ee73e, "mptcp: add statistics for mptcp socket in use".
+    """
+    return release() < (6, 3) or any(tables.get(name, 0) for name in ("MPTCP", "MPTCPv6"))
 
 
 def _text(path: Path) -> str:

@@ -87,7 +87,7 @@ def test_sockets_in_no_state_are_shown(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are in no row of the table, so they stand above it."""
-    stat = SocketStat(time_wait=7, of_machine=9, unhashed=1500, mptcp=0)
+    stat = SocketStat(time_wait=7, of_machine=9, unhashed=1500, mptcp=False)
     monkeypatch.setattr("sender.kernel.sock_diag.read_sockstat", lambda: stat)
     assert show.once(settings, as_json=False) == 0
     assert ", 1,500 in no state" in capsys.readouterr().out.splitlines()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,7 +65,27 @@ def test_figures_of_two_moments_are_never_less_than_none(told: Told) -> None:
 def test_the_other_figures(told: Told) -> None:
     """Time-wait sockets are this namespace's, and `of_machine` has those and all that are allocated."""
     found = told(alloc=50)
-    assert (found.time_wait, found.of_machine, found.mptcp) == (17, 67, 3)
+    assert (found.time_wait, found.of_machine, found.mptcp) == (17, 67, True)
+
+
+@pytest.mark.parametrize(
+    ("release", "rows", "can_be"),
+    [
+        ("6.3.0-1-amd64", {"MPTCPv6": 0, "MPTCP": 0}, False),
+        ("6.18.44", {"MPTCPv6": 0, "MPTCP": 1}, True),
+        ("6.18.44", {"MPTCPv6": 1, "MPTCP": 0}, True),
+        ("6.2.16", {"MPTCPv6": 0, "MPTCP": 0}, True),
+        ("5.14.0-427.el9.x86_64", {"MPTCP": 0}, True),
+        ("unheard-of", {"MPTCP": 0}, True),
+        ("5.14.0-427.el9.x86_64", {}, None),
+    ],
+)
+def test_mptcp_before_its_sockets_are_told(
+    told: Told, monkeypatch: pytest.MonkeyPatch, release: str, rows: dict[str, int], *, can_be: bool | None
+) -> None:
+    """A kernel before 6.3 says 0 whatever there is, so the 0 of such a one is no 0, and it must be asked."""
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
+    assert told(tables={"TCP": 5, **rows}).mptcp is can_be
 
 
 def test_a_kernel_without_ipv6_or_mptcp(told: Told) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -157,6 +158,30 @@ def test_orphans_and_memory(told: Callable[..., None]) -> None:
     assert memory == Usage(used=149 * PAGE, limit=298 * PAGE)
     assert orphans.pused == pytest.approx(0.3)
     assert memory.pused == 50
+
+
+@pytest.mark.parametrize(
+    ("page", "release", "is_known"),
+    [
+        (65536, "5.14.0-427.el9.ppc64le", False),
+        (65536, "5.19.17", False),
+        (16384, "4.18.0-553.el8.aarch64", False),
+        (65536, "unheard-of", False),
+        (65536, "6.0.0-1-arm64", True),
+        (65536, "6.12.9", True),
+        (4096, "5.14.0-427.el9.x86_64", True),
+    ],
+)
+def test_memory_in_an_unknown_unit(
+    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch, page: int, release: str, *, is_known: bool
+) -> None:
+    """A kernel before 6.0 with large pages may count in pages or in 4,096 bytes: no figure, rather than one 16 times too high."""
+    told()
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": page}.__getitem__)
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(release=release))
+    orphans, memory = usage(read_sockstat())
+    assert orphans == Usage(used=3, limit=1000)
+    assert memory == (Usage(used=149 * page, limit=298 * page) if is_known else Usage())
 
 
 @pytest.mark.parametrize("limits", [None, "", "many\n", b"\xff"])

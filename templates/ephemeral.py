@@ -31,8 +31,8 @@ ITEMS = {
     EPHEMERAL_TOP: Item(
         name="TCP: Destination with most local ports in use",
         description=(
-            'Such as "10.0.0.5:5432 from 192.0.2.10": the remote address and port, and the own address. It is "none" where no such '
-            "port is in use. The daemon sends it when it changes, and every hour. With name_destinations: false in its "
+            'Such as "10.0.0.5:5432 from 192.0.2.10": the remote address and port, and the own address. It is "none" where fewer '
+            "than ten ports are in use. The daemon sends it when it changes, and every hour. With name_destinations: false in its "
             "configuration it never sends it. Do not disable this item: Zabbix then stops judging the triggers that quote it."
         ),
         component="network",

@@ -62,8 +62,9 @@ class TopTexts:
                 owners = snapshot.owners.get(state, {})
                 yield key, top(owners), owners
         if snapshot.ephemeral and self.names_destinations:
-            destination = snapshot.ephemeral.destination
-            yield EPHEMERAL_TOP, destination or _NONE, {destination: snapshot.ephemeral.used}
+            destination, used = snapshot.ephemeral.destination, snapshot.ephemeral.used
+            # A client that was accepted on a port of the range, and whose listener is gone, looks like a destination of one.
+            yield EPHEMERAL_TOP, destination if used >= _FEW else _NONE, {destination: used}
 
 
 def top(figures: Mapping[str, int], most: int = _NAMED) -> str:

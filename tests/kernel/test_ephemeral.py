@@ -14,8 +14,10 @@ import pytest
 
 from lab.every_state import LINGER_RESET
 from lab.namespace import Namespace
+from sender.items import EPHEMERAL_TOP
 from sender.kernel.sock_diag import SockDiag
 from sender.model import CountedPorts, EphemeralPorts, TcpState
+from sender.sampling.tops import TopTexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -218,6 +220,21 @@ def test_each_own_address_has_all_the_ports(
     assert is_refused(namespace, V4, own="127.0.0.1")
     reset(held[USABLE])
     assert found(namespace) == EphemeralPorts(used=USABLE, usable=USABLE, destination=f"{V4}:80 from 127.0.0.1")
+
+
+def test_a_client_is_never_named(namespace: Namespace, held: list[socket.socket]) -> None:
+    """One that was accepted on a port of the range, as by FTP in passive mode, counts when its listener is gone; nobody is named."""
+
+    def connected() -> socket.socket:
+        return socket.create_connection(
+            (V4, LISTENED), source_address=(V4, LAST + 1)
+        )  # which counts for no destination
+
+    with namespace.call(lambda: listen(V4, LISTENED)) as server:
+        held += namespace.call(connected), server.accept()[0]
+    snapshot = namespace.call(lambda: SockDiag().sample(CountedPorts(ephemeral=True)))
+    assert snapshot.ephemeral == EphemeralPorts(used=1, usable=USABLE, destination=f"{V4}:{LAST + 1} from {V4}")
+    assert TopTexts(names_destinations=True).due(snapshot, 0)[EPHEMERAL_TOP] == "none"
 
 
 @pytest.mark.parametrize("ports", [1, 2, 3, 4, 7, 20])

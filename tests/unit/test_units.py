@@ -195,7 +195,7 @@ def test_destinations_are_named_only_where_that_is_wanted() -> None:
     snapshot = sample(
         {TcpState.CLOSE_WAIT: {"a.service": 1}},
         destinations={"192.0.2.1:443": 20},
-        ephemeral=EphemeralPorts(used=5, usable=100, destination="192.0.2.1:443 from 192.0.2.9"),
+        ephemeral=EphemeralPorts(used=10, usable=100, destination="192.0.2.1:443 from 192.0.2.9"),
     )
     named_ones = TopTexts(names_destinations=True).due(snapshot, 0)
     assert named_ones[SYN_SENT] == "192.0.2.1:443 20"
@@ -203,6 +203,21 @@ def test_destinations_are_named_only_where_that_is_wanted() -> None:
     others = TopTexts(names_destinations=False).due(snapshot, 0)
     assert "192.0.2.1" not in str(others)
     assert others == {key: text for key, text in named_ones.items() if key not in (SYN_SENT, "tcp.ephemeral.top")}
+
+
+def test_a_destination_of_few_ports_is_not_named() -> None:
+    """It may be a client, whose listener is gone. A figure that moves about the border makes no texts."""
+    texts = TopTexts(names_destinations=True)
+
+    def due(used: int, now: float) -> str | None:
+        ephemeral = EphemeralPorts(used=used, usable=100, destination="192.0.2.1:443 from 192.0.2.9")
+        return texts.due(sample({}, ephemeral=ephemeral), now).get("tcp.ephemeral.top")
+
+    assert due(9, 0) == "none"
+    assert [due(used, 30) for used in (10, 9, 10, 8, 11)] == [None] * 5
+    assert due(19, 60) == "192.0.2.1:443 from 192.0.2.9"
+    assert due(10, 90) is None
+    assert due(9, 120) == "none"
 
 
 @pytest.mark.parametrize("is_known", [True, False])

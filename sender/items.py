@@ -193,7 +193,7 @@ def _port_values(snapshot: Snapshot, tracked: Reported) -> Iterator[tuple[str, s
     for port in tracked.local:
         for state in tracked.states:
             yield f"tcp.status[{state.name},{port}]", _known(snapshot.local_count(port, state))
-        listener = snapshot.listeners.get(port, snapshot.nobody)
+        listener = snapshot.listeners.get(port) or snapshot.gone.get(port, snapshot.nobody)
         for key, value in QUEUE_KEYS.items():
             yield key.replace(PORT, str(port)), value(listener)
     for port in tracked.remote:

@@ -133,7 +133,8 @@ class Snapshot:
     sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are sockets in no state, which a
     dump does not list, at most, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say);
     `counters` are the kernel's own since it started, by its names; `orphans` are sockets without a program, `memory` is in
-    bytes; `nobody` is what is said of a port that is not listened on; `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say);
+    bytes; `nobody` is what is said of a port that is not listened on, and `gone` of those that were since the sample before;
+    `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say);
     `owners` has the sockets by state and by whose they are, and `port_owners` who listens on a port, where just one does (None
     and nothing where that is unknown); `destinations` is where the sockets in SYN_SENT want to go; `ephemeral` how many local
     ports are in use (None where they were not wanted, or the kernel has no range); `namespaces` has the sockets of the machine's
@@ -155,6 +156,7 @@ class Snapshot:
     orphans: Usage = Usage()
     memory: Usage = Usage()
     nobody: Listener = Listener()
+    gone: Mapping[int, Listener] = field(default_factory=dict)
     time_wait_sockets: int | None = None
     unhashed: int | None = None
     mptcp: Mapping[TcpState, int] | None = None

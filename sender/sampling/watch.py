@@ -39,10 +39,8 @@ class ListenerWatch:
 
     def sample(self, wanted: CountedPorts) -> Snapshot:
         """Return a sample with drops and, where they are wanted, peaks, which need a last look. Raises KernelError."""
-        snapshot = replace(self._sample(wanted), nobody=Listener(peak=0 if self.has_peaks else None))
-        if not snapshot.listeners:
-            return snapshot
-        found = self._look()
+        snapshot = self._sample(wanted)
+        found = self._look() if snapshot.listeners else {}
         with self._lock:
             peaks, self._peaks = self._peaks, {}
         listeners = dict(snapshot.listeners)
@@ -50,7 +48,10 @@ class ListenerWatch:
             listener = listeners[port]
             peak = max(peaks.get(port, 0), listener.waiting) if self.has_peaks else None
             listeners[port] = replace(listener, peak=peak, drops=found[port].drops)
-        return replace(snapshot, listeners=listeners)
+        if not self.has_peaks:
+            return replace(snapshot, listeners=listeners)
+        gone = {port: Listener(peak=peak) for port, peak in peaks.items() if port not in listeners}
+        return replace(snapshot, listeners=listeners, nobody=Listener(peak=0), gone=gone)
 
     def _look(self) -> Mapping[int, Look]:
         """Return what there is to see; nothing where the kernel refuses, which the next sample says of itself."""

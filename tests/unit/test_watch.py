@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from sender.errors import KernelError
-from sender.model import CountedPorts, Listener, Look, Snapshot, TcpState
+from sender.items import to_items
+from sender.model import CountedPorts, Listener, Look, Reported, Snapshot, TcpState, Vitals
 from sender.sampling.watch import ListenerWatch
 
 WANTED = CountedPorts(listening=True)
@@ -120,7 +121,7 @@ def test_a_kernel_without_drops_has_peaks(kernel: Kernel, watch: ListenerWatch) 
 
 
 def test_ports_come_and_go(kernel: Kernel, watch: ListenerWatch) -> None:
-    """What only the looks saw is in no sample; what the last look did not see has neither peak nor drops."""
+    """What only the looks saw is no listener of the sample; what the last look did not see has neither peak nor drops."""
     kernel.others = {443: Look(waiting=99, drops=99)}
     watch.look()
     kernel.others = {}
@@ -128,6 +129,31 @@ def test_ports_come_and_go(kernel: Kernel, watch: ListenerWatch) -> None:
     found = watch.sample(WANTED).listeners
     assert found.keys() == {80, 8080}
     assert (found[8080].peak, found[8080].drops) == (None, None)
+
+
+def test_a_listener_that_is_gone_leaves_its_peak(kernel: Kernel, watch: ListenerWatch) -> None:
+    """A service that died with a full queue: the peak is in this sample's values, and 0 in the next, with others or alone."""
+
+    def peaks() -> list[str]:
+        tracked = Reported(local=[80, 443])
+        items = to_items(watch.sample(WANTED), Vitals(), host="web-01", tracked=tracked)
+        return [item.value for item in items if item.key.startswith("tcp.listen.queue.peak")]
+
+    kernel.others = {443: Look(waiting=129, drops=9)}
+    watch.look()
+    kernel.others = {}
+    assert peaks() == ["0", "129"]
+    assert peaks() == ["0", "0"]
+    kernel.waiting = 50
+    watch.look()
+    listeners, kernel.listeners = kernel.listeners, {}
+    assert peaks() == ["50", "0"]
+    assert peaks() == ["0", "0"]
+    kernel.waiting, kernel.listeners = 1, listeners
+    assert peaks() == ["1", "0"]
+    watch.has_peaks = False
+    kernel.others = {443: Look(waiting=129, drops=9)}
+    assert peaks() == []
 
 
 def test_where_nobody_listens_nothing_is_looked_at(kernel: Kernel, watch: ListenerWatch) -> None:

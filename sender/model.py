@@ -130,8 +130,8 @@ class Snapshot:
     asked for it once a minute, and only while that is cheap). `local` and `remote` have the counts that were wanted and are
     not 0, by port and state; `listeners` those of every port, where any were wanted;
     `syn_sent_hosts` is the number of different remote addresses in SYN_SENT, `time_wait_limit` the kernel's own for
-    sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are sockets in no state, which a
-    dump does not list, at most, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say);
+    sockets in TIME_WAIT, and `time_wait_sockets` those that count against it; `unhashed` are about those in no state, which a
+    dump does not list, and `mptcp` the sockets of MPTCP by state (None where the kernel does not say);
     `counters` are the kernel's own since it started, by its names; `orphans` are sockets without a program, `memory` is in
     bytes; `nobody` is what is said of a port that is not listened on, and `gone` of those that were since the sample before;
     `ephemeral_ports` is the range from which it takes local ports for connections (empty where it does not say);

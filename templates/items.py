@@ -41,10 +41,11 @@ ITEMS = {
     "tcp.sockets.unhashed": Item(
         name="TCP: Sockets in no state",
         description=(
-            "TCP sockets that are in none of the kernel's tables, at most: those that a reset (RST) has ended, and that "
+            "TCP sockets that are in none of the kernel's tables: those that a reset (RST) has ended, and that "
             "their program has not closed; those that are not connected yet; those in CLOSE. Normally few. A number that "
             "grows means that a program leaks sockets: it fails when it runs out of file descriptors. On a host with "
-            "containers some sockets of other kinds can be among them, such as unconnected UDP ones."
+            "containers some sockets of other kinds can be among them, such as unconnected UDP ones. Where the kernel has "
+            "sockets of its own (WireGuard, VXLAN, NFS), it can be too low, by one for each."
         ),
         component="network",
     ),

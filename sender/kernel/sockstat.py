@@ -7,7 +7,10 @@ closes it. The kernel does not count such sockets. It has two totals from which 
 - `used`, the sockets of this namespace (since Linux 4.17), those of every protocol included.
 
 What remains of the first is too much by other namespaces' sockets, and of the second by sockets that are not TCP's and in no
-table either, such as an unconnected UDP one. So the smaller one is the number at most, and exact where there is one namespace.
+table either, such as an unconnected UDP one. Where the kernel has sockets of its own (WireGuard, VXLAN, NFS), which are in its
+tables and not in `used`, the second is too small by as many: sk_alloc(), net/core/sock.c, counts those of programs alone. The
+smaller one is taken. Where the second is too small, the first is no better: nothing tells a daemon without privilege that there
+are no other namespaces, and with them it is too much by thousands.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class SocketStat:
     """What the kernel says beside its dump; None where it does not.
 
     `time_wait` are the sockets of this namespace that count against the limit of TIME_WAIT, `of_machine` the TCP sockets in
-    all namespaces, `unhashed` those of this one in no table, at most, `mptcp` whether there can be MPTCP sockets; `orphans` are
+    all namespaces, `unhashed` about those of this one in no table, `mptcp` whether there can be MPTCP sockets; `orphans` are
     sockets without a program, and `memory_pages` what TCP takes, both of the whole machine.
     """
 
@@ -60,7 +63,7 @@ def read_sockstat() -> SocketStat:
 
 
 def _unhashed(allocated: int, used: int, tables: dict[str, int]) -> int:
-    """Return how many TCP sockets are in no table, at most. Read one after the other, the figures can differ by a few."""
+    """Return about how many TCP sockets are in no table. Read one after the other, the figures can differ by a few."""
     in_tables = tables["TCP"] + tables.get("TCPv6", 0)
     return max(0, min(allocated - in_tables, used - sum(tables.values())))
 

@@ -3,7 +3,8 @@
 connect() takes a port from the kernel's range that no socket has with the same own address, remote address and remote port
 (__inet_hash_connect(), net/ipv4/inet_hashtables.c), in whatever state. So the sockets towards one destination are the ports in
 use towards it. Those on a port that is listened on are clients', and not counted; nor are those in TIME_WAIT whose port the kernel
-takes again (tcp_twsk_unique(), net/ipv4/tcp_ipv4.c).
+takes again (tcp_twsk_unique(), net/ipv4/tcp_ipv4.c). That needs a peer with TCP timestamps, of which the kernel says nothing in a
+dump: it is assumed.
 
 A port that a program has bound by itself, the kernel takes for no destination. It does not say which ports those are, save where
 somebody listens, so that it can refuse below 100 percent where programs bind ports of its range.

@@ -70,8 +70,8 @@ class Deliveries:
 
     @property
     def wants_discovery(self) -> bool:
-        """Return whether a destination needs discovery anew."""
-        return any(delivery.wants_discovery for delivery in self._active.values())
+        """Return whether a destination that can be reached needs discovery anew: another would want it in vain, sample by sample."""
+        return any(delivery.wants_discovery and not delivery.cause for delivery in self._active.values())
 
     @property
     def active(self) -> dict[str, Delivery]:

@@ -17,7 +17,10 @@ _LONGEST_S = 2**31  # an age that a file may give
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameMemory(Generic[Name]):
-    """The names that were reported, and how many s ago each was last there; and what the `guard` of new ones remembers."""
+    """The names that were reported, those found first before others, and how many s ago each was last there.
+
+    `guard` is what the guard of new ones remembers.
+    """
 
     named: Mapping[Name, float] = field(default_factory=dict)
     guard: GuardMemory[Name] = field(default_factory=GuardMemory)
@@ -67,7 +70,7 @@ class Memory:
 
 
 def _known(names: Iterable[str], name: Callable[[str], Name | None]) -> dict[Name, float]:
-    return {found: 0.0 for each in names if (found := name(each)) is not None}
+    return {found: 0.0 for each in sorted(names) if (found := name(each)) is not None}
 
 
 def _data(memory: NameMemory[Name]) -> dict[str, Any]:

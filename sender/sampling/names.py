@@ -2,6 +2,9 @@
 
 A name is reported when the guard admits it. One that is not there any more stays for KEEP_S, and then until no socket is left of
 it, so that its items in Zabbix end with what is true, which is zeros; a service that is restarted keeps its items.
+
+Where there are too many, those that were found first are reported. One that is not there for longer than a restart takes
+leaves its room to another until it is back.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 KEEP_S = 86_400.0
+_RESTART_S = 60.0
 _NOTE_S = 60.0  # between two notes of the same names: what a kill may cost one that waits
 _FEW = 50  # names that wait
 
@@ -38,7 +42,7 @@ class NameTracker(Generic[Name]):
     """
 
     def __init__(self, per_day: int, memory: NameMemory[Name], *, now: float) -> None:
-        # When each was last there.
+        # When each was last there, in the order in which they were found.
         self._named: dict[Name, float] = {name: now - age for name, age in memory.named.items()}
         self._guard: ChurnGuard[Name] = ChurnGuard(per_day, memory.guard, now=now)
         self.memory: NameMemory[Name] = memory
@@ -69,14 +73,15 @@ class NameTracker(Generic[Name]):
         limit: int,
         now: float,
     ) -> list[Name]:
-        """Return what is reported now, at most `limit`; of names that are not there, those that have been gone longest give way.
+        """Return what is reported now, at most `limit`: those found first; of names that are gone, those gone longest give way.
 
         `present` says for how many s each name that is there must be there before it is reported; `used` have sockets.
         """
         named = {name: now if name in present else when for name, when in self._named.items()}
         named = {name: when for name, when in named.items() if now - when <= KEEP_S or name in used}
-        ranked = sorted(named.keys() - excluded, key=lambda name: (-named[name], name))
-        room = limit - len(present.keys() & set(ranked[:limit]))
+        gone_s = {name: max(0.0, now - when - _RESTART_S) for name, when in named.items() if name not in excluded}
+        ranked = sorted(gone_s, key=gone_s.__getitem__)  # which keeps the order of those that are there
+        room = limit - sum(not gone_s[name] for name in ranked[:limit])
         new = {name: needed_s for name, needed_s in present.items() if name not in named}
         admitted = self._guard.admit(new, room=room, now=now)
         kept = limit - len(admitted)

@@ -10,7 +10,7 @@ import pytest
 
 from sender.items import LOCAL, REMOTE, to_items
 from sender.model import CountedPorts, Listener, Reported, Snapshot, TcpState, Vitals
-from sender.sampling.memory import NameMemory
+from sender.sampling.memory import Memory, NameMemory
 from sender.sampling.names import KEEP_S
 from sender.sampling.ports import PortTracker
 from sender.settings import section
@@ -123,14 +123,34 @@ def test_the_limit_keeps_those_that_were_there_first_and_those_listened_on() -> 
 
     It is of the others alone that it is said. Ports that are configured never give way.
     """
-    ports = subject({1: 0.0}, limit=2, local=[7000])
-    assert track(ports, sample(500, 100, 300), 1.0).local == [100, 300, 7000]
+    ports = subject({1: -61.0}, limit=2, local=[7000])
+    assert track(ports, sample(500, 100, 300), 0.0).local == [100, 300, 7000]
     assert list(ports.left_out.over_limit) == [500]
-    assert track(ports, sample(50, 100, 300), 2.0).local == [100, 300, 7000]
+    assert track(ports, sample(50, 100, 300), 30.0).local == [100, 300, 7000]
     assert list(ports.left_out.over_limit) == [50]
-    assert track(ports, sample(100), 3.0).local == [100, 300, 7000]
+    assert track(ports, sample(100), 60.0).local == [100, 300, 7000]
     assert list(ports.left_out.over_limit) == []
-    assert track(ports, sample(100, 500), 4.0).local == [100, 500, 7000]
+    assert track(ports, sample(100, 500), 91.0).local == [100, 500, 7000]
+
+
+def test_a_restart_at_the_limit_costs_no_service_its_place() -> None:
+    """A minute without it changes nothing. After that its room is another's, until it is back: it was found first.
+
+    So it is after a restart of the daemon, too.
+    """
+    ports = subject(limit=3)
+    all_but_80, found = [8080, 8443, 9090], sample(80, 8080, 8443, 9090)
+    assert track(ports, sample(*all_but_80), 0.0).local == all_but_80
+    assert track(ports, found, 30.0).local == all_but_80
+    for now in (60.0, 90.0):
+        assert track(ports, sample(80, 8080, 8443), now).local == all_but_80
+        assert list(ports.left_out.over_limit) == [80]
+    assert track(ports, sample(80, 8080, 8443), 91.0).local == [80, 8080, 8443]
+    memory = Memory.parse(str(Memory(ports=ports.memory))).ports
+    again = PortTracker(settings(limit=3), memory, service=str)
+    for each in (ports, again):
+        assert track(each, found, 180.0).local == all_but_80
+        assert list(each.left_out.over_limit) == [80]
 
 
 def test_a_port_that_goes_stays_for_a_day_and_then_until_it_is_unused() -> None:

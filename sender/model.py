@@ -138,8 +138,8 @@ class Snapshot:
     `owners` has the sockets by state and by whose they are, and `port_owners` who listens on a port, where just one does (None
     and nothing where that is unknown); `destinations` is where the sockets in SYN_SENT want to go; `ephemeral` how many local
     ports are in use (None where they were not wanted, or the kernel has no range); `namespaces` has the sockets of the machine's
-    other network namespaces by name and state (None where nobody passes them on, which `namespace_trouble` explains), `uncounted` those for which there was no time, and
-    `namespace_drops` the requests dropped there.
+    other network namespaces by name and state (None where nobody passes them on, which `namespace_trouble` explains), `uncounted` those for which there was no time,
+    `too_large` those of them that all the time is too little for, and `namespace_drops` the requests dropped there.
     """
 
     clock: int
@@ -166,6 +166,7 @@ class Snapshot:
     ephemeral: EphemeralPorts | None = None
     namespaces: Mapping[str, Mapping[TcpState, int]] | None = None
     uncounted: frozenset[str] = frozenset()
+    too_large: frozenset[str] = frozenset()
     namespace_drops: Mapping[str, int] = field(default_factory=dict)
     namespace_trouble: str | None = None
 

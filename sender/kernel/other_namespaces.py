@@ -1,6 +1,8 @@
 """Sockets by state, and requests dropped, in the machine's other network namespaces, each in its turn, within a bounded time.
 
-A namespace that there was no time for, or whose dump failed, has no figure in this sample, and comes first in the next one.
+A namespace that there was no time for, or whose dump failed, has no figure in this sample. If there was no time, or too little
+beside the others, it comes first in the next one. If all the time is too little for it alone, it comes last from then on, and
+the others have their figures; once a day it may try again whether it has shrunk.
 """
 
 from __future__ import annotations
@@ -21,18 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 BUDGET_S = 0.5  # of a sample for all of them; half of the shortest interval
+_AGAIN_S = 86_400.0  # until one that was too large may have all the time again, which is a sample without the others
 
 
 class NamespaceCounts(NamedTuple):
     """What is in the namespaces of each name, together.
 
     `states` has sockets by state, None where nobody passes namespaces on, or not all of them yet; `uncounted` are names of which not every namespace
-    could be counted, and `drops` the requests that the kernel has dropped at their listeners, where it says.
+    could be counted, and `drops` the requests that the kernel has dropped at their listeners, where it says. `too_large` are those of
+    the uncounted for which the time was not enough when they had it alone, and has not been since.
     """
 
     states: Mapping[str, Mapping[TcpState, int]] | None
     uncounted: frozenset[str] = frozenset()
     drops: Mapping[str, int] = {}
+    too_large: frozenset[str] = frozenset()
 
 
 class OtherNamespaces:
@@ -48,7 +53,8 @@ class OtherNamespaces:
         self._link = link or NamespaceLink()
         self._budget_s = budget_s
         self._monotonic = monotonic
-        self._order: list[str] = []  # the numbers of those that were counted last stand last
+        self._order: list[str] = []  # numbers, in the order of their turns
+        self._too_large: dict[str, float] = {}  # the numbers of those that were, and when that was found
 
     @property
     def trouble(self) -> str | None:
@@ -70,21 +76,37 @@ class OtherNamespaces:
         lacking: set[str] = set()  # names of which not every namespace was counted: their sum would be wrong
         began, held = self._monotonic(), self._link.held
         order = [number for number in dict.fromkeys([*self._order, *held]) if number in held]
-        counted, waiting = list[str](), list[str]()
+        until, too_large = began + self._budget_s, set[str]()
+        self._too_large = {
+            number: when for number, when in self._too_large.items() if number in held and began - when < _AGAIN_S
+        }
+        squeezed, untried, tried = list[str](), list[str](), list[str]()
         for number in order:
-            left_s = began + self._budget_s - self._monotonic()
+            name, left_s = held[number].name, until - self._monotonic()
             counts = _counts(held[number], left_s) if left_s > 0 else None
-            if counts is None:
-                waiting.append(number)
-                lacking.add(held[number].name)
+            if counts is not None:
+                tried.append(number)
+                self._too_large.pop(number, None)
+                found.setdefault(name, Counter()).update(counts[0])
+                drops.setdefault(name, []).append(counts[1])
+                continue
+            lacking.add(name)
+            is_out_of_time = self._monotonic() >= until  # else it was refused
+            if left_s <= 0:
+                untried.append(number)
+            elif number in self._too_large:
+                too_large.add(name)
+                tried.append(number)
+            elif is_out_of_time and found:
+                squeezed.append(number)
             else:
-                counted.append(number)
-                found.setdefault(held[number].name, Counter()).update(counts[0])
-                drops.setdefault(held[number].name, []).append(counts[1])
-        self._order = waiting + counted
+                tried.append(number)
+                if is_out_of_time:
+                    self._too_large[number] = began
+        self._order = sorted([*squeezed, *untried, *tried], key=self._too_large.__contains__)
         states = {name: states for name, states in found.items() if name not in lacking}
         known = {name: each for name in states if (each := _total(drops[name])) is not None}
-        return NamespaceCounts(states, frozenset(lacking), known)
+        return NamespaceCounts(states, frozenset(lacking), known, frozenset(too_large))
 
     def close(self) -> None:
         """Let go of every namespace."""

@@ -113,6 +113,7 @@ class SockDiag:
             namespaces=found.states,
             namespace_drops=found.drops,
             uncounted=found.uncounted,
+            too_large=found.too_large,
             namespace_trouble=self._others.trouble,
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import copy
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from sender.items import NAMESPACES, NETNS, UNIT, UNITS
@@ -70,7 +69,7 @@ class GroupTracker:
         if present is None:
             return (), {}
         known = present.union(self._names.known(frozenset()))
-        excluded = {name for name in known if any(fnmatchcase(name, each) for each in self._settings.exclude)}
+        excluded = {name for name in known if self._settings.excludes(name)}
         found = self._names.find(
             dict.fromkeys(present - excluded, 0.0),
             used=present,
@@ -106,5 +105,7 @@ class NamespaceTracker(GroupTracker):
     KEY, MACRO = NAMESPACES, NETNS
 
     def present(self, snapshot: Snapshot, states: Sequence[TcpState]) -> set[str] | None:  # noqa: ARG002  as of units
-        """Return the namespaces that there are; None where nobody passes them on."""
-        return None if snapshot.namespaces is None else set(snapshot.namespaces)
+        """Return the namespaces that are counted, and those known that wait for their turn; None where nobody passes them on."""
+        if snapshot.namespaces is None:
+            return None
+        return {*snapshot.namespaces, *snapshot.uncounted.intersection(self._names.known(frozenset()))}

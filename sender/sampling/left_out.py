@@ -10,7 +10,7 @@ from sender.settings.values import MOST_NAMES
 from sender.text import duration, some_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sender.sampling.names import LeftOut
     from sender.settings.schema import NamespaceSettings, PortSettings, ServiceSettings
@@ -36,6 +36,7 @@ class LeftOutLog:
         self._budget_again_at = 0.0  # when it may be logged again that the budget of new names is used up
         self._is_young_logged = False
         self._trouble: str | None = None
+        self._too_large_again_at = 0.0
 
     def log_ports(self, left_out: LeftOut[int], settings: PortSettings, now: float) -> None:
         """Log which listening ports are not reported."""
@@ -116,6 +117,17 @@ class LeftOutLog:
         else:
             _LOG.info("other network namespaces are counted again")
         self._trouble = trouble
+
+    def log_too_large(self, names: Iterable[str], settings: NamespaceSettings, now: float) -> None:
+        """Log daily which network namespaces are never counted, as a sample has no time for so many sockets."""
+        wanted = sorted(name for name in names if not settings.excludes(name))
+        if wanted and now >= self._too_large_again_at:
+            self._too_large_again_at = now + DAY_S
+            _LOG.warning(
+                "network namespaces whose sockets take longer than a sample has for all of them are not counted: %s. A daemon "
+                "of its own in the container counts them; or name it in namespaces.exclude (repeated daily)",
+                some_of(wanted),
+            )
 
     def _has_news(self, names: Sequence[object], now: float) -> bool:
         """Return whether it is to be logged which names are over the limit, or that none is any more."""

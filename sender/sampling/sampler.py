@@ -91,6 +91,7 @@ class Sampler:
         self._namespace_log.log_namespaces(reporting.namespaces.left_out, settings.namespaces, now)
         if settings.namespaces.report:
             self._namespace_log.log_trouble(snapshot.namespace_trouble)
+            self._namespace_log.log_too_large(snapshot.too_large, settings.namespaces, now)
 
     def recall(self, memory: Memory) -> None:
         """Take in what is remembered of ports and units, where it could not be read at the start."""

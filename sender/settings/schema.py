@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,10 @@ class ServiceSettings:
     exclude: tuple[str, ...] = key(each(both(text_up_to(255), printable)), default=())
     limit: int = key(values.limit, default=50)
     new_per_day: int = key(values.new_per_day, default=20)
+
+    def excludes(self, name: str) -> bool:
+        """Return whether a pattern of `exclude` is the name's."""
+        return any(fnmatchcase(name, each) for each in self.exclude)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -257,11 +257,66 @@ def test_namespaces_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(other_namespaces, "_counts", count)
     subject = OtherNamespaces(Held({n: n for n in "abcde"}), budget_s=5, monotonic=lambda: clock[0])  # type: ignore[arg-type]
-    first, uncounted, _ = subject.count()
-    assert (list(first or {}), uncounted) == (["a", "b"], frozenset("cde"))
+    first = subject.count()
+    assert (list(first.states or {}), first.uncounted) == (["a", "b"], frozenset("cde"))
     for _ in range(4):
         subject.count()
     assert counted == list("abcdeabcde")
+
+
+class Machine:
+    """Namespaces by the ms that it takes to count each, and a clock of ms."""
+
+    def __init__(self, **takes: int) -> None:
+        self.takes = takes
+        self.now = 0
+
+    def __call__(self) -> int:
+        """As time.monotonic."""
+        return self.now
+
+    def count(self, namespace: NamedNamespace, within: int) -> tuple[dict[TcpState, int], int] | None:
+        """As other_namespaces._counts."""
+        takes = self.takes[namespace.name]
+        self.now += min(takes, within)
+        return ({TcpState.ESTABLISHED: 1}, 0) if takes < within else None
+
+
+def test_a_namespace_that_is_too_large_silences_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For which all the time is too little: it comes last, whatever its place at first, and is named; until it has shrunk."""
+    machine = Machine(a=100, big=9000, b=100, c=100)
+    monkeypatch.setattr(other_namespaces, "_counts", machine.count)
+    subject = OtherNamespaces(Held({n: n for n in machine.takes}), budget_s=500, monotonic=machine)  # type: ignore[arg-type]
+    found = [subject.count() for _ in range(9)]
+    assert [set(each.states or {}) for each in found] == [{"a"}, set(), *[{"a", "b", "c"}] * 7]
+    assert [each.too_large for each in found] == [frozenset(), frozenset(), *[{"big"}] * 7]
+    machine.takes["big"] = 100
+    last = subject.count()
+    assert (set(last.states or {}), last.too_large) == ({"a", "b", "c", "big"}, frozenset())
+
+
+def test_a_namespace_that_fits_alone_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of which each takes most of the time, and a small one: nobody is left out for good, and none is too large."""
+    machine = Machine(a=450, small=100, b=450)
+    monkeypatch.setattr(other_namespaces, "_counts", machine.count)
+    subject = OtherNamespaces(Held({n: n for n in machine.takes}), budget_s=500, monotonic=machine)  # type: ignore[arg-type]
+    for _ in range(5):
+        found = [subject.count() for _ in range(3)]
+        assert set().union(*(each.states or {} for each in found)) == set(machine.takes)
+        assert not any(each.too_large for each in found)
+
+
+def test_a_namespace_that_was_too_large_may_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has shrunk, but not so far that it fits beside the others, is counted a day later."""
+    machine = Machine(big=9000, a=100)
+    monkeypatch.setattr(other_namespaces, "_counts", machine.count)
+    subject = OtherNamespaces(Held({n: n for n in machine.takes}), budget_s=500, monotonic=machine)  # type: ignore[arg-type]
+    subject.count()
+    machine.takes["big"] = 450
+    assert set(subject.count().states or {}) == {"a"}
+    machine.now += 86_400
+    found = [subject.count() for _ in range(2)]
+    assert any("big" in (each.states or {}) for each in found)
 
 
 def test_namespaces_of_one_name_are_one(monkeypatch: pytest.MonkeyPatch) -> None:

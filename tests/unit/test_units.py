@@ -15,7 +15,7 @@ from sender.sampling.memory import Memory, NameMemory
 from sender.sampling.reporting import Reporting
 from sender.sampling.tops import TopTexts, top
 from sender.settings import section
-from sender.settings.schema import ServiceSettings, Settings
+from sender.settings.schema import NamespaceSettings, ServiceSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -251,8 +251,22 @@ def test_the_helper_s_trouble_is_said_once(logged: Callable[[], list[str]]) -> N
     assert len(said) == 3
 
 
+def test_namespaces_that_are_too_large_are_said_daily(logged: Callable[[], list[str]]) -> None:
+    """All those that are not excluded, in one line."""
+    log, settings = LeftOutLog(), section.read(NamespaceSettings, {"exclude": ["job-*"]})
+    for now in (0, 30, 86_400):
+        log.log_too_large({"b", "a", "job-1"}, settings, now)
+        log.log_too_large({"job-1"}, settings, now)
+    said = logged()
+    assert len(said) == 2
+    assert all("are not counted: a, b. " in line for line in said)
+
+
 def test_namespaces_are_reported_by_name() -> None:
-    """In the wanted states; one that is gone is reported in zeros, one that there was no time for is not."""
+    """In the wanted states; one that is gone is reported in zeros, one that there was no time for is not.
+
+    The latter stays in discovery for as long as it is there.
+    """
     settings = section.read(Settings, {"host": "h", "namespaces": {"report": True, "states": ["LISTEN"]}})
     reporting = Reporting(settings, service=str)
     assert reporting.wanted.namespaces
@@ -270,6 +284,9 @@ def test_namespaces_are_reported_by_name() -> None:
     assert values(0, web=3, db=4) == {"netns db": "4", "netns web": "3"}
     assert values(30, web=5) == {"netns db": "0", "netns web": "5"}
     assert values(60, frozenset({"db"}), web=5) == {"netns web": "5"}
+    waiting = frozenset({"db", "late"})  # of which "late" has never been counted
+    assert values(90 + 2 * DAY_S, waiting, web=5) == {"netns web": "5"}
+    assert values(120 + 2 * DAY_S, web=5) == {"netns db": "0", "netns web": "5"}
     gone = sample(None)
     assert not reporting.track(gone, now=90, wants_discovery=True).namespaces
     assert named(["netns web"]) == "netns web"

@@ -89,7 +89,7 @@ def _parsed(found: Any, name: Callable[[str], Name | None]) -> NameMemory[Name] 
         guard = GuardMemory(
             waiting=_ages(found["waiting"], name),
             spent=[float(age) for age in found["spent"] if _is_age(age)],
-            begun=float(found["begun"]) if _is_age(found["begun"]) else FIRST_S + 1,
+            begun=found["begun"] if found["begun"] is None or _is_age(found["begun"]) else FIRST_S + 1,
             free=found["free"] if _is_age(found["free"]) else 0,
         )
         return NameMemory(named=_ages(found["named"], name), guard=guard)

@@ -191,6 +191,11 @@ def test_a_restart_of_the_daemon_does_not_count_anew() -> None:
     assert list(later.left_out.over_budget) == [3]
 
 
+def test_what_was_never_looked_for_is_free_after_a_restart_too() -> None:
+    """As where network namespaces are switched on in the file, and the daemon is restarted: the first ones cost no budget."""
+    assert local(restarted(tracker(), 7.0, new_per_day=1), 10.0, 1, 2, 3) == [1, 2, 3]
+
+
 def test_a_port_that_is_gone_is_not_kept_by_restarts() -> None:
     """Its day goes on over a restart: a daemon that starts each hour does not report it for ever."""
     ports = tracker()

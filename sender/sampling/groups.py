@@ -64,8 +64,16 @@ class GroupTracker:
     def track(
         self, snapshot: Snapshot, *, now: float, wants_discovery: bool
     ) -> tuple[Sequence[str], Mapping[str, str]]:
-        """Return what the sample `snapshot` is to report, and discovery where it is due; nothing where it knows nothing of them."""
-        present = self.present(snapshot, self._settings.states) if self._settings.report else None
+        """Return what the sample `snapshot` is to report, and discovery where it is due; nothing where it knows nothing of them.
+
+        Where none is to be reported any more, discovery says so once: what it has listed would stay in Zabbix for ever.
+        """
+        if not self._settings.report:
+            is_known = bool(self._names.known(frozenset()))
+            if is_known:
+                self._names = NameTracker(self._settings.new_per_day, _NOTHING, now=now)
+            return (), {self.KEY: "[]"} if is_known else {}
+        present = self.present(snapshot, self._settings.states)
         if present is None:
             return (), {}
         known = present.union(self._names.known(frozenset()))

@@ -125,6 +125,21 @@ def test_where_owners_are_unknown_nothing_is_reported() -> None:
     assert tracker(report=False).track(running("a.service"), now=0, wants_discovery=True) == ((), {})
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_units_that_are_not_wanted_any_more_leave_discovery(*, is_restarted: bool) -> None:
+    """Once: Zabbix would keep their items for ever, whether the daemon is reloaded or restarted. Wanted again, they are found anew."""
+    subject, off = tracker(new_per_day=0), section.read(ServiceSettings, {"report": False})
+    both = running("a.service", "b.service")
+    assert units(subject, both) == ["a.service", "b.service"]
+    note = str(Memory(units=subject.memory))
+    subject = UnitTracker(off, Memory.parse(note).units) if is_restarted else subject.with_settings(off)
+    assert subject.track(sample(None), now=30, wants_discovery=False) == ((), {UNITS: "[]"})
+    assert subject.track(sample(None), now=60, wants_discovery=True) == ((), {})
+    assert not Memory.parse(str(Memory(units=subject.memory))).units.named
+    again = subject.with_settings(section.read(ServiceSettings, {"new_per_day": 0}))
+    assert units(again, both, 9e4) == ["a.service", "b.service"]
+
+
 def test_what_is_known_survives_a_restart() -> None:
     """Units and ports, in one note; a note of before, or none, leaves what has items."""
     memory = Memory(

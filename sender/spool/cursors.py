@@ -52,6 +52,8 @@ class Cursors:
         self.newest = 0
         self.trimmed = 0
         self.by_name = {name: Cursor(name) for name in names}
+        # The sums of those that were removed: figures that fell would hide what comes next.
+        self._removed = Cursor("")
         self.in_flight: dict[str, Chunk] = {}  # read and not settled yet, by destination
         # Numbers, from the first (exclusive) to the last, that a destination has settled ahead of what a file had for it:
         # they were delivered from memory while the file could not be opened.
@@ -64,8 +66,15 @@ class Cursors:
 
     @property
     def dropped(self) -> int:
-        """Return how many values a destination will never get, over all destinations."""
-        return sum(cursor.dropped + self._dropped_by_limit(cursor) for cursor in self.by_name.values())
+        """Return how many values a destination will never get, over all destinations, removed ones too."""
+        return self._removed.dropped + sum(
+            cursor.dropped + self._dropped_by_limit(cursor) for cursor in self.by_name.values()
+        )
+
+    @property
+    def rejected(self) -> int:
+        """Return how many values were rejected, over all destinations, removed ones too."""
+        return self._removed.rejected + sum(cursor.rejected for cursor in self.by_name.values())
 
     def queued(self, name: str) -> int:
         """Return how many values this destination has not settled; 0 for one that is not configured."""
@@ -129,11 +138,14 @@ class Cursors:
 
         Return the cursors removed.
         """
-        start, before = self.settled, self.by_name
+        start, before = max(self.settled, self.trimmed), self.by_name
+        removed = [cursor for name, cursor in before.items() if name not in names]
+        self._removed.dropped += sum(cursor.dropped + self._dropped_by_limit(cursor) for cursor in removed)
+        self._removed.rejected += sum(cursor.rejected for cursor in removed)
         self.by_name = {name: before.get(name) or Cursor(name, settled=start) for name in names}
         self.in_flight = {name: chunk for name, chunk in self.in_flight.items() if name in self.by_name}
         self._ahead = {name: numbers for name, numbers in self._ahead.items() if name in self.by_name}
-        return [cursor for name, cursor in before.items() if name not in self.by_name]
+        return removed
 
     def resume(self, last: int, found: Mapping[str, Cursor]) -> list[Cursor]:
         """Renumber what is in memory to follow value `last` of a file just opened, and merge its cursors.

@@ -42,12 +42,12 @@ class Progress:
 
     @property
     def dropped(self) -> int:
-        """Return how many values a limit or damage dropped before a destination got them, over all destinations."""
+        """Return how many values a limit or damage dropped before a destination got them, over all destinations, removed ones too."""
         with self._lock:
             return self._cursors.dropped
 
     @property
     def rejected(self) -> int:
-        """Return how many values were rejected, over all destinations."""
+        """Return how many values were rejected, over all destinations, removed ones too."""
         with self._lock:
-            return sum(cursor.rejected for cursor in self._cursors.by_name.values())
+            return self._cursors.rejected

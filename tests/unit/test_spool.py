@@ -266,6 +266,27 @@ def test_what_only_a_removed_destination_lacked_is_gone(tmp_path: Path) -> None:
     subject.close()
 
 
+def test_a_removed_destination_takes_no_figure_away(spool: Callable[..., Spool]) -> None:
+    """What it rejected and lost stays in the sums, or as much would not be seen later; brought back, it adds what is new alone."""
+    elapsed = [0.0]
+    limits = Limits(max_age_s=1000, max_bytes=2**28)
+    subject = spool("a", "b", limits=limits, elapsed=lambda: elapsed[0])
+    subject.append(sample(1))
+    chunk = subject.read("b", max_values=100)
+    assert chunk is not None
+    subject.settle("b", chunk, Outcome(rejected=2))
+    subject.append(sample(2))
+    elapsed[0] = 2000.0
+    subject.append(sample(2999))  # the two before, of which b has settled the first, are too old now
+    for names in (["a", "b"], ["a"], ["a", "b"]):
+        subject.serve(names, limits)
+        assert (subject.rejected, subject.dropped) == (2, 6)
+    chunk = subject.read("b", max_values=100)
+    assert chunk is not None
+    subject.settle("b", chunk, Outcome(rejected=2))
+    assert subject.rejected == 4
+
+
 def test_a_chunk_of_a_removed_destination_settles_nothing(tmp_path: Path) -> None:
     """What was on the wire when the destination was taken out of the configuration is nobody's any more."""
     subject = opened(tmp_path / "spool.db", "a", "b")

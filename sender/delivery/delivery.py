@@ -3,8 +3,7 @@
 Each chunk goes through its parts in this order, which matters:
 1. `NewPorts.ready` picks the values that can be sent now. They are sent, or probed where it is to be seen which are rejected.
 2. `Rejections.record` takes in what became of whole samples (a probe has recorded it already).
-3. `NewPorts.hold` keeps what `ready` left out. It forgets ports that the newest sample lacks: not before the request is
-   answered, since a request that fails is made again.
+3. `NewPorts.hold` keeps what `ready` left out: not before the request is answered, since a request that fails is made again.
 4. `NewPorts.mark_unknown` and `retry_now`, by the verdict: after `hold`, or values that were just sent would be held too.
 5. `Spool.learn` and then `Spool.settle`: what memory alone would know must not be lost when the chunk is gone.
 

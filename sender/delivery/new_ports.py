@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _MAX_SAMPLES = 480  # samples held of one port: four hours of them, every 30 s
 _MAX_OF_ALL = 48_000  # of all ports together: 11 MB
-_DROP_AFTER_S = 3600.0  # after a port's last value, if it is not reported any more: what a proxy may need for its items
+# After a port's last value, if it is not reported any more: what a proxy may need for its items. Those that it has are kept by
+# Zabbix for days, and a namespace whose turn it is not, or a unit while owners are unknown, has no value in a sample.
+_DROP_AFTER_S = 3600.0
 _SLICE_S = 0.25  # of offering, after which fresh samples have their turn: a thousand ports may be new at once
 _AT_ONCE = 70  # samples of one port in one request: as many values as Delivery sends in one
 _SOON_S, _LATE_S = 5.0, 600.0  # between two attempts: at first, and in the end
@@ -36,10 +38,9 @@ _LOG_AFTER_S = 300.0
 
 @dataclass(slots=True)
 class _Held:
-    """The samples held of one port, oldest first; since when, up to when, and when to try again."""
+    """The samples held of one port, oldest first; since when, and when to try again."""
 
     since: float
-    until: float
     try_at: float
     is_logged: bool = False
     samples: deque[Sample] = field(default_factory=deque)
@@ -61,6 +62,7 @@ class NewPorts:
         self._monotonic = monotonic
         self._host = ""  # whose items are meant; empty before the first sample
         self._last: set[str] = set()  # ports of the newest sample
+        self._seen = dict.fromkeys(self.created, monotonic())  # when the last value of each came
         self._held: dict[str, _Held] = {}
 
     @property
@@ -101,20 +103,21 @@ class NewPorts:
         self.created.clear()
 
     def hold(self, items: Sequence[Item]) -> None:
-        """Hold what `ready` left out of these whole samples, and forget ports missing from the newest one."""
+        """Hold what `ready` left out of these whole samples, and forget ports of which none has come for long."""
         now = self._monotonic()
         last = (items[-1].clock, items[-1].ns)
-        ports = {item.port for item in items if (item.clock, item.ns) == last}
-        self._last = {port for port in ports if port}
+        self._last = {item.port for item in items if item.port and (item.clock, item.ns) == last}
+        self._seen.update(dict.fromkeys((item.port for item in items if item.port), now))
         # By port alone: values of the host stand between two samples, and a value of the sample before is no sample.
         for port, group in groupby(items, key=lambda item: item.port):
             if port and not self._is_ready(port):
-                held = self._held.setdefault(port, _Held(now, now, now))
+                held = self._held.setdefault(port, _Held(now, now))
                 held.samples.append(Sample.of(list(group), last=0))
-                held.until = now
                 while len(held.samples) > min(_MAX_SAMPLES, max(1, _MAX_OF_ALL // len(self._held))):
                     held.samples.popleft()
-        self.created &= self._last  # not before: what was sent by it is not to be held
+        over = now - _DROP_AFTER_S
+        self._seen = {port: seen for port, seen in self._seen.items() if seen > over or port in self._held}
+        self.created &= self._seen.keys()
 
     def retry_now(self) -> None:
         """Begin to retry anew: the destination has got discovery, or knows the host now, so items may be there soon."""
@@ -168,7 +171,7 @@ class NewPorts:
     def _drop_unreported(self) -> None:
         """Drop what is held of ports that are not reported any more: Zabbix has not created their items, and will not."""
         over = self._monotonic() - _DROP_AFTER_S
-        gone = [port for port, held in self._held.items() if port not in self._last and held.until <= over]
+        gone = [port for port in self._held if port not in self._last and self._seen[port] <= over]
         for port in gone:
             del self._held[port]
         if gone:

@@ -72,6 +72,19 @@ def test_which_ports_are_known_outlives_the_daemon(tmp_path: Path, zabbix: Zabbi
     spool.close()
 
 
+def test_a_port_that_a_sample_lacks_is_known_after_a_restart(tmp_path: Path, zabbix: Zabbix) -> None:
+    """As a namespace whose turn it was not when the daemon ended: its values go with the others in one request."""
+    path = str(tmp_path / "spool.db")
+    for number, last in enumerate((sample(2)[:1], sample(4))):
+        spool = Spool(path, ["main"], LIMITS)
+        delivery = Delivery("main", zabbix.send, spool)
+        for items in (sample(2 * number + 1), last):
+            spool.append(items)
+            assert delivery.drain()
+        spool.close()
+    assert [len(items) for items in zabbix.requests] == [1, 2, 1, 3, 3]
+
+
 def test_what_was_learned_last_outlives_the_daemon(tmp_path: Path, zabbix: Zabbix) -> None:
     """Also where no sample comes between the making of a port's items and the end, and what was refused of them too."""
     zabbix.lacks = lambda item: item.key == PORT.format("TIME_WAIT")

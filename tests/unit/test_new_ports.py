@@ -120,20 +120,39 @@ def test_without_newcomers_nothing_is_due() -> None:
     assert NewPorts("main").due_s is None
 
 
-def test_a_port_that_leaves_has_to_be_welcomed_again() -> None:
-    """Zabbix may have deleted its items meanwhile."""
-    subject = NewPorts("main", ["443", "80"])
-    subject.hold(sample(1, "443"))
-    assert subject.created == {"443"}
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_port_that_leaves_has_to_be_welcomed_again(*, is_restarted: bool) -> None:
+    """An hour later, over a restart too: Zabbix may have deleted its items meanwhile."""
+    clock = Clock()
+    subject = NewPorts("main", ["443", "80"], clock)
+    subject.hold(sample(1, "443", "80"))
+    if is_restarted:
+        subject = NewPorts("main", subject.created, clock)
+    for created in ({"443", "80"}, {"443"}):
+        clock.now += 1800
+        subject.hold(sample(2, "443"))
+        assert subject.created == created
+    assert len(subject.ready(sample(3, "443", "80"))) == 3
+
+
+def test_a_port_that_is_missing_for_a_moment_is_not_new() -> None:
+    """As a namespace whose turn it was not: Zabbix keeps its items, and one request has the values of all."""
+    subject = NewPorts("main", ["443", "80"], Clock())
+    for number in range(10):
+        items = sample(number, "443" if number % 2 else "80")
+        assert subject.ready(items) == items
+        subject.hold(items)
+    assert subject.ports == []
 
 
 def test_a_port_that_leaves_within_a_request_is_not_sent_twice() -> None:
     """In a backlog of several samples, those values of it that were sent are done with."""
-    subject = NewPorts("main", ["443"])
+    subject = NewPorts("main", ["443"], clock := Clock())
+    clock.now += 7200
     items = [*sample(1, "443"), *sample(2)]
     assert subject.ready(items) == items
     subject.hold(items)
-    assert (subject.ports, subject.created) == ([], set())
+    assert (subject.ports, subject.created) == ([], {"443"})
 
 
 def test_a_port_in_doubt_is_held() -> None:

@@ -226,6 +226,20 @@ def test_names_in_the_unit_that_are_none(as_unit: Finder, drop_in: str, says: st
     ]
 
 
+def test_a_host_without_user_namespaces(as_unit: Finder) -> None:
+    """Where the host allows none, the unit does not start with a namespace for its users, and does without."""
+    none = "echo 0 > none; mount --bind none /proc/sys/user/max_user_namespaces"
+    well = ("ok", "the unit's user can read /mnt/config.yaml", "")
+    (failure, *others) = as_unit(none)
+    assert others == [well]
+    assert failure == (
+        "fail",
+        "the unit does not start: it has PrivateUsers=, and /proc/sys/user/max_user_namespaces is 0, so systemd fails with 217/USER",
+        f"Set `PrivateUsers=no` with {EDIT}.",
+    )
+    assert as_unit(f"{none}; drop_in 'PrivateUsers=no' users") == [well]
+
+
 def test_keys_without_a_credential(as_unit: Finder) -> None:
     """A key that root alone can read is to be handed over by systemd, not opened to everybody."""
     tls = {"connect": "psk", "psk_identity": "x"}

@@ -35,10 +35,11 @@ def unit_of(tmp_path: Path) -> Callable[..., Unit | None]:
 
 
 def test_the_unit_that_we_ship(unit_of: Callable[..., Unit | None]) -> None:
-    """It runs as a user of its own, with no credential, without homes and other programs' temporary files."""
+    """It runs as a user of its own, in a namespace of its own, with no credential, without homes and other programs' temporary files."""
     unit = unit_of(b=SHIPPED.read_text())
     assert unit
     assert (unit.user, unit.group, unit.is_dynamic, unit.groups, unit.credentials) == ("", "", True, (), ())
+    assert unit.private_users
     assert unit.config == Path("/etc/tcp-status-sender/config.yaml")
     assert unit.hidden == {
         **dict.fromkeys(HOMES, "ProtectHome=yes"),

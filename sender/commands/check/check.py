@@ -13,6 +13,7 @@ from sender.commands.check.kernel import TrialSampler, check_kernel
 from sender.commands.check.namespace import check_namespace
 from sender.commands.check.report import CheckResult
 from sender.commands.check.spool import check_spool
+from sender.commands.check.systemd import check_start
 from sender.commands.check.unit import installed
 from sender.commands.check.unit_user import check_unit_user
 from sender.commands.daemon_state import daemon_state
@@ -55,11 +56,18 @@ def _check_all(path: Path | None) -> list[CheckResult]:
         settings = load(path)
     except ConfigError as error:
         return _without_config(error)
-    unit_user = check_unit_user(settings, sources(path), installed())  # before there are threads: it forks
+    unit = installed()
+    unit_user = check_unit_user(settings, sources(path), unit)  # before there are threads: it forks
     daemon = daemon_state(settings.spool.path)
     sampler = TrialSampler(settings, daemon)
     sample = sampler.take()
-    results = [*_config(settings, path), *unit_user, *sampler.results, *check_namespace(daemon.process)]
+    results = [
+        *_config(settings, path),
+        *check_start(unit),
+        *unit_user,
+        *sampler.results,
+        *check_namespace(daemon.process),
+    ]
     results.append(check_spool(settings.spool.path, settings.spool.max_size, daemon))
     subject = Subject(
         host=settings.host,

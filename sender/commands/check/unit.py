@@ -1,4 +1,4 @@
-"""What the installed unit says of the user that it runs the daemon as, by its file and its drop-ins. Starts nothing.
+"""What the installed unit says of the user that it runs the daemon as, and what that user may see, by its file and its drop-ins. Starts nothing.
 
 Only what systemd.unit(5) and systemd.exec(5) say of a few settings is known here. What the running systemd has loaded may be
 older: it counts until the next `daemon-reload`.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 UNIT = "tcp-status-sender.service"
+EDIT = f"systemctl edit {UNIT.removesuffix('.service')}"
 PLACES = (
     Path("/etc/systemd/system"),
     Path("/run/systemd/system"),
@@ -26,6 +27,7 @@ PLACES = (
 )
 """Where units stand, the first one counts: systemd.unit(5), Unit File Load Path."""
 _TRUE = {"1", "yes", "y", "true", "t", "on"}
+_FALSE = {"", "0", "no", "n", "false", "f", "off"}
 _HIDES = {"ProtectHome": ("/home", "/root", "/run/user"), "PrivateTmp": ("/tmp", "/var/tmp")}  # noqa: S108  systemd's own
 _HIDING = {"ProtectHome": {*_TRUE, "tmpfs"}, "PrivateTmp": {*_TRUE, "disconnected"}}
 
@@ -42,6 +44,7 @@ class Unit:
     user: str = ""
     group: str = ""
     is_dynamic: bool = False
+    private_users: bool = False
     groups: tuple[str, ...] = ()
     credentials: tuple[str, ...] = ()
     hidden: Mapping[str, str]
@@ -81,6 +84,7 @@ def _unit(settings: Mapping[str, Sequence[str]]) -> Unit:
         user=last("User"),
         group=last("Group"),
         is_dynamic=last("DynamicUser").lower() in _TRUE,
+        private_users=last("PrivateUsers").lower() not in _FALSE,  # newer ones have kinds: `self`, `identity`, `full`
         groups=tuple(words("SupplementaryGroups")),
         credentials=(
             *(value.partition(":")[0] for name in credentials for value in settings.get(name, ())),

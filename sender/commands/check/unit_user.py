@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender.commands.check.report import CheckResult
-from sender.commands.check.unit import UNIT
+from sender.commands.check.unit import EDIT, UNIT
 from sender.settings.values import CREDENTIALS
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from sender.settings.schema import Settings
 
 _DYNAMIC_IDS = range(61184, 65520)  # systemd.exec(5), DynamicUser=
-_EDIT = f"systemctl edit {UNIT.removesuffix('.service')}"
 _SECRETS = ("psk_file", "key_file")
 _FILES = (*_SECRETS, "ca_file", "cert_file")
 
@@ -106,7 +105,7 @@ def _user(unit: Unit) -> _User:
     except KeyError:
         if not unit.is_dynamic:
             found = f"User={name} of the unit is no user, so it does not start"
-            raise LookupError(found, f"Create it, or name another one: {_EDIT}.") from None
+            raise LookupError(found, f"Create it, or name another one: {EDIT}.") from None
         uid = gid = _free_id()  # which one systemd chooses makes no difference
         groups = []
     gid = _group(unit.group, "Group") if unit.group else gid
@@ -118,7 +117,7 @@ def _group(name: str, setting: str) -> int:
         return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:
         found = f"{setting}={name} of the unit is no group, so it does not start"
-        raise LookupError(found, f"Create it, or name another one: {_EDIT}.") from None
+        raise LookupError(found, f"Create it, or name another one: {EDIT}.") from None
 
 
 def _free_id() -> int:
@@ -198,14 +197,14 @@ def _remedy(each: Unreadable, key: Key | None, settings: Settings, status: os.st
     needed = sum(stat.S_IRGRP if right == "r" else stat.S_IXGRP for right in rights)
     group = "" if status.st_gid == 0 else _owner(status).partition(":")[2]
     if group and status.st_mode & needed == needed:
-        return f"Lend the unit that group: `SupplementaryGroups={group}` with `{_EDIT}`."
+        return f"Lend the unit that group: `SupplementaryGroups={group}` with `{EDIT}`."
     if is_secret:
-        lend = f"`SupplementaryGroups={group or 'zabbix'}` with `{_EDIT}`"
+        lend = f"`SupplementaryGroups={group or 'zabbix'}` with `{EDIT}`"
         open_it = f"`chgrp {group or 'zabbix'} {each.shut}`, `chmod g+{rights} {each.shut}`"
         return (
             f"{open_it}, {lend}. Or put `destinations` into our own file, where systemd can hand it over: {hand_over}."
         )
-    return f"`chmod o+{rights} {each.shut}`, or `SupplementaryGroups=` with `{_EDIT}` for a group that may read it."
+    return f"`chmod o+{rights} {each.shut}`, or `SupplementaryGroups=` with `{EDIT}` for a group that may read it."
 
 
 def _owner(status: os.stat_result) -> str:
@@ -219,12 +218,12 @@ def _owner(status: os.stat_result) -> str:
 
 def _credential(key: Key) -> str:
     word = key.name.removesuffix("_file")
-    return f"`LoadCredential={word}:{key.path}` with `{_EDIT}`, and `{key.name}: {word}` in the configuration"
+    return f"`LoadCredential={word}:{key.path}` with `{EDIT}`, and `{key.name}: {word}` in the configuration"
 
 
 def _lacks(key: Key) -> CheckResult:
     found = f"{key.name} {key.path.name!r} is none of the unit's LoadCredential="
-    advice = f"Add `LoadCredential={key.path.name}:` and the file's path with `{_EDIT}`."
+    advice = f"Add `LoadCredential={key.path.name}:` and the file's path with `{EDIT}`."
     return CheckResult(check="unit", result="fail", found=found, advice=advice)
 
 

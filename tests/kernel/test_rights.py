@@ -270,6 +270,24 @@ def test_keys_without_a_credential(as_unit: Finder) -> None:
     )
 
 
+def test_keys_where_systemd_hands_nothing_over(as_unit: Finder) -> None:
+    """Before systemd 247 a key is the daemon's group's, under its whole path: a LoadCredential= is none there, nor advice."""
+    tls = {"connect": "psk", "psk_identity": "x"}
+    old = "mkdir bin; printf '#!/bin/sh\necho systemd 239\n' > bin/systemctl; chmod 755 bin/*; PATH=/mnt/bin:$PATH"
+    mine = "cp /etc/group group; echo tcp-status-sender:x:999: >> group; mount --bind group /etc/group"
+    give = "`chgrp tcp-status-sender {0}`, `chmod 640 {0}`, and `psk_file: {0}` in the configuration."
+    create = "`useradd --system --user-group tcp-status-sender`, "
+    ((_, found, advice),) = as_unit(f"{old}; chmod 600 psk", **tls, psk_file="/mnt/psk")
+    assert found.startswith("/mnt/psk cannot be read by the unit's user")
+    assert advice == create + give.format("/mnt/psk")
+    ((_, found, advice),) = as_unit(f"{old}; {mine}; drop_in LoadCredential=psk:/mnt/psk psk", **tls, psk_file="psk")
+    assert found == "psk_file 'psk' is not handed over: this systemd is too old for LoadCredential="
+    assert advice == give.format("/etc/tcp-status-sender/psk")
+    encrypt = "printf 'TLSConnect=psk\nTLSPSKIdentity=x\nTLSPSKFile=/mnt/psk\n' > agent/agent.d/1.conf"
+    ((*_, advice),) = as_unit(f"{old}; {encrypt}; chgrp adm psk; chmod 400 psk", AGENT)
+    assert advice == f"`chgrp adm /mnt/psk`, `chmod g+r /mnt/psk`, `SupplementaryGroups=adm` with {EDIT}."
+
+
 def test_what_the_unit_does_not_see(as_unit: Finder) -> None:
     """Below /var/tmp and the like the unit finds nothing, whatever the rights; a link does not help, and a drop-in does."""
     there = "mount --bind agent /var/tmp; ln -s /var/tmp/zabbix_agent2.conf agent.conf; sed -i 's|/mnt/agent/|/var/tmp/|' agent/*.conf"

@@ -1,7 +1,11 @@
-"""Whether this host lets systemd start the installed unit at all. Starts nothing."""
+"""What this host's systemd can do for the installed unit: start it at all, and hand it keys. Asks it for its version alone."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
     from sender.commands.check.unit import Unit
 
 _NAMESPACES = Path("/proc/sys/user/max_user_namespaces")  # namespaces(7), if the kernel has user ones
+_FIRST_WITH_CREDENTIALS = 247  # systemd.exec(5), LoadCredential=
 
 
 def check_start(unit: Unit | None) -> list[CheckResult]:
@@ -20,3 +25,13 @@ def check_start(unit: Unit | None) -> list[CheckResult]:
         return []
     found = f"the unit does not start: it has PrivateUsers=, and {_NAMESPACES} is 0, so systemd fails with 217/USER"
     return [CheckResult(check="unit", result="fail", found=found, advice=f"Set `PrivateUsers=no` with `{EDIT}`.")]
+
+
+@cache
+def hands_over() -> bool:
+    """Return whether systemd knows LoadCredential=, which an older one leaves out; True where nobody says its version."""
+    said = ""
+    with suppress(OSError):
+        said = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.match(r"systemd (\d+)", said)
+    return not version or int(version[1]) >= _FIRST_WITH_CREDENTIALS

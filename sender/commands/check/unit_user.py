@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender.commands.check.report import CheckResult
+from sender.commands.check.systemd import hands_over
 from sender.commands.check.unit import EDIT, UNIT
+from sender.settings.files import DEFAULT_PATH
 from sender.settings.values import CREDENTIALS
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ def check_unit_user(settings: Settings, sources: Sequence[Path], unit: Unit | No
     by_path = {key.path: key for key in keys if key.path.parent != CREDENTIALS}
     # A draft elsewhere is not what the unit reads.
     paths = [*(path for path in sources if path != sources[0] or path == unit.config), *by_path]
-    results = [_lacks(key) for key in keys if key not in by_path.values() and not unit.has_credential(key.path.name)]
+    named = [key for key in keys if key not in by_path.values()]
+    results = [_lacks(key) for key in named if not (unit.has_credential(key.path.name) and hands_over())]
     seen = []
     for path in dict.fromkeys(paths):
         if place := next((each for each in unit.hidden if path.resolve().is_relative_to(each)), None):
@@ -190,20 +193,18 @@ def _shut(each: Unreadable, key: Key | None, settings: Settings) -> CheckResult:
 def _remedy(each: Unreadable, key: Key | None, settings: Settings, status: os.stat_result) -> str:
     """Return how the unit's user gets to what is shut, without opening a secret to everybody."""
     is_secret = key is not None and key.is_secret
-    hand_over = _credential(key) if key and is_secret else ""
-    if hand_over and not settings.agent_config:
-        return f"Let systemd hand it over: {hand_over}."
+    if key and is_secret and not settings.agent_config:
+        return f"Let systemd hand it over: {_credential(key)}." if hands_over() else _given(key, key.path)
     rights = "r" if not stat.S_ISDIR(status.st_mode) else "rx" if each.shut == each.path else "x"
     needed = sum(stat.S_IRGRP if right == "r" else stat.S_IXGRP for right in rights)
     group = "" if status.st_gid == 0 else _owner(status).partition(":")[2]
     if group and status.st_mode & needed == needed:
         return f"Lend the unit that group: `SupplementaryGroups={group}` with `{EDIT}`."
-    if is_secret:
+    if key and is_secret:
         lend = f"`SupplementaryGroups={group or 'zabbix'}` with `{EDIT}`"
         open_it = f"`chgrp {group or 'zabbix'} {each.shut}`, `chmod g+{rights} {each.shut}`"
-        return (
-            f"{open_it}, {lend}. Or put `destinations` into our own file, where systemd can hand it over: {hand_over}."
-        )
+        own = f" Or put `destinations` into our own file, where systemd can hand it over: {_credential(key)}."
+        return f"{open_it}, {lend}.{own if hands_over() else ''}"
     return f"`chmod o+{rights} {each.shut}`, or `SupplementaryGroups=` with `{EDIT}` for a group that may read it."
 
 
@@ -221,7 +222,21 @@ def _credential(key: Key) -> str:
     return f"`LoadCredential={word}:{key.path}` with `{EDIT}`, and `{key.name}: {word}` in the configuration"
 
 
+def _given(key: Key, path: Path) -> str:
+    """Return how a key gets to the daemon if systemd hands nothing over: by the user's group, which dynamic users lack."""
+    group = UNIT.removesuffix(".service")
+    create = f"`useradd --system --user-group {group}`, "
+    with suppress(KeyError):
+        grp.getgrnam(group)
+        create = ""
+    return f"{create}`chgrp {group} {path}`, `chmod 640 {path}`, and `{key.name}: {path}` in the configuration."
+
+
 def _lacks(key: Key) -> CheckResult:
+    if not hands_over():
+        found = f"{key.name} {key.path.name!r} is not handed over: this systemd is too old for LoadCredential="
+        advice = _given(key, DEFAULT_PATH.parent / key.path.name)
+        return CheckResult(check="unit", result="fail", found=found, advice=advice)
     found = f"{key.name} {key.path.name!r} is none of the unit's LoadCredential="
     advice = f"Add `LoadCredential={key.path.name}:` and the file's path with `{EDIT}`."
     return CheckResult(check="unit", result="fail", found=found, advice=advice)

@@ -42,6 +42,7 @@ rm -rf /opt/{NAME} /etc/{NAME} /usr/local/bin/{NAME}
 """
 SSH = f"""#!/bin/sh -eu
 while [ $# -gt 1 ]; do shift; done
+umask 027  # as hardened hosts have it
 exec nsenter --target={{pid}} --all env HOME=/root SYSTEMD_UNIT_PATH={UNITS}:{PACKAGED} sh -c "$1"
 """
 # It is `provision`, and notes all command lines beside it.

@@ -139,7 +139,7 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
     _package, provision, check, service, leak = shell("README.md", "Quick start")
     (settings,) = blocks("README.md", "Quick start", "yaml")
 
-    machine.run_online(install)
+    machine.run_online(f"umask 027\n{install}")  # as hardened hosts have it
     assert f"host '{HOST}': created" in machine.run(provision)
     machine.edit(**yaml.safe_load(settings))
     zabbix.wait_for_items(HOST)

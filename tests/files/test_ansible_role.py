@@ -46,3 +46,13 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
         target = (ROLE / path).resolve()
         assert target.exists(), link
         assert not anchor or anchor in documents.anchors(str(target.relative_to(documents.REPOSITORY))), link
+
+
+def test_signatures_are_checked_of_all_but_the_rpm() -> None:
+    """The Python that dnf fetches for it has been there before, so that without a check nothing but the one file is installed."""
+    python, package = yaml.safe_load((ROLE / "tasks/rpm.yml").read_text())
+    named = python["ansible.builtin.dnf"]
+    assert set(named) == {"name"}
+    assert package["ansible.builtin.dnf"]["name"] == "/var/cache/{{ tcp_status_sender_file }}"
+    pattern, python_of = re.findall(r"'([^']*)'", named["name"].replace(r"\\", "\\"))
+    assert re.sub(pattern, python_of, "tcp-status-sender-1.0.0-1.py312.el8.x86_64.rpm") == "/usr/bin/python3.12"

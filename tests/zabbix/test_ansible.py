@@ -208,6 +208,10 @@ def test_the_debian_package(zabbix: ZabbixStack, tmp_path: Path) -> None:
         controller.system.run("rm", "-rf", "/usr/sbin/policy-rc.d")
         life(controller)
         upgraded(controller, upgrade)
+        # And back: what the role is given is what the host has.
+        controller.variables["tcp_status_sender_package"] = str(package)
+        controller.done(interval="1s")
+        assert NEXT not in controller.system.run(f"/usr/bin/{NAME}", "--version")
         # The check of each run was one of something.
         assert "--psk-identity" in controller.noted
         journal = controller.system.run("journalctl", "--quiet")

@@ -324,8 +324,11 @@ def test_a_wheel(zabbix: ZabbixStack, tmp_path: Path) -> None:
         upgraded(controller, upgrade)
 
 
-def test_no_package(zabbix: ZabbixStack, tmp_path: Path) -> None:
-    """A file whose name does not tell the version, and none where nothing is installed, are errors that say what to do."""
+def test_what_cannot_be(zabbix: ZabbixStack, tmp_path: Path) -> None:
+    """A file whose name does not tell the version, none where nothing is installed, keys for a systemd that hands none over.
+
+    Each is an error that says what to do, and nothing has changed.
+    """
     with controlled(zabbix, tmp_path, tmp_path / "sender.deb") as controller:
         play = controller.run()
         assert play.failed == 1
@@ -334,4 +337,9 @@ def test_no_package(zabbix: ZabbixStack, tmp_path: Path) -> None:
         play = controller.run()
         assert play.failed == 1
         assert "install tcp-status-sender before this role" in play.said
+        controller.system.path("/usr/bin/systemctl").write_text("#!/bin/sh\necho 'systemd 239 (239-82.el8)'\n")
+        for options in ((), ("--check",)):
+            play = controller.run(*options)
+            assert (play.failed, play.changed) == (1, 0)
+            assert "systemd is older than 247" in play.said
         assert controller.left() == ""

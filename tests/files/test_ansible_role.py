@@ -13,7 +13,12 @@ ROLE = documents.REPOSITORY / "packaging/ansible/tcp_status_sender"
 README = "packaging/ansible/tcp_status_sender/README.md"
 DEFAULTS = (ROLE / "defaults/main.yml").read_text()
 KNOWN = {*yaml.safe_load(DEFAULTS), *yaml.safe_load((ROLE / "vars/main.yml").read_text())}
-REGISTERED = {"tcp_status_sender_systemd", "tcp_status_sender_installed", "tcp_status_sender_provisioned"}
+REGISTERED = {
+    "tcp_status_sender_systemd",
+    "tcp_status_sender_installed",
+    "tcp_status_sender_can_venv",
+    "tcp_status_sender_provisioned",
+}
 SECRETS = {"tcp_status_sender_keys", "tcp_status_sender_zabbix_token", "tcp_status_sender_zabbix_psk"}
 
 

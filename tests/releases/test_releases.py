@@ -31,6 +31,7 @@ PACKAGES = {
     DEBIAN_13: "3.13",
     "make deb FOR=ubuntu22.04": "3.10",
     "make deb FOR=ubuntu24.04": "3.12",
+    "make deb FOR=ubuntu26.04": "3.14",
     "make rpm": "3.12",
     "make rpm PYTHON=3.11": "3.11",
 }

@@ -91,7 +91,9 @@ def left(system: System) -> list[str]:
 
 def test_an_unknown_release(tmp_path: Path) -> None:
     """A release whose Python is not known is an error that names those that are."""
-    with pytest.raises(StackError, match=r"debian99 .* Take one of debian12, debian13, ubuntu22\.04, ubuntu24\.04"):
+    with pytest.raises(
+        StackError, match=r"debian99 .* Take one of debian12, debian13, ubuntu22\.04, ubuntu24\.04, ubuntu26\.04"
+    ):
         built(cloned(tmp_path / "clone"), "make deb FOR=debian99")
 
 

@@ -25,7 +25,7 @@ from lab.packages import (
     upgraded_while_away,
 )
 from lab.program import StackError, finish
-from lab.systemd import System
+from lab.systemd import UNITS, System
 from lab.trapper import Trapper
 
 if TYPE_CHECKING:
@@ -134,5 +134,9 @@ def life(system: System, trapper: Trapper, upgrade: Path) -> None:
     assert_stopped(system)
     assert system.run("ls", CONFIG, KEY, SPOOL)
 
-    dpkg(system, "--purge", NAME)
+    # Purged, it is gone, and says what is not: the settings of its unit that are the admin's.
+    drop_in = f"{UNITS}/{NAME}.service.d"
+    system.run("mkdir", "-p", drop_in)
+    said = dpkg(system, "--purge", NAME)
     assert left(system) == []
+    assert f"{drop_in} is left" in said

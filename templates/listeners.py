@@ -1,8 +1,13 @@
-"""The listeners of a local port: their accept queue and what they drop, as prototypes of items and triggers."""
+"""The listeners of a local port: their accept queue and what they drop, as prototypes of items and triggers.
+
+One trouble is one problem. Among these triggers dependencies see to that; where the host's own tells of a flood, their expressions
+do. If a prototype depended on a trigger of the host, Zabbix would refuse to unlink and clear the template wherever it has found a
+port: "due to dependency of trigger" (CHostBase.php, checkTriggerDependenciesOfHostTriggers).
+"""
 
 from __future__ import annotations
 
-from templates.flood_triggers import COOKIES, DROPPED, PEERS, SYN_COUNTERS, SYN_LIMITS, SYN_RECV_MEANS
+from templates.flood_triggers import PEERS, SYN_COUNTERS, SYN_LIMITS, SYN_RECV_MEANS
 from templates.model import Item, Trigger, growth, lasting, telling, watched
 
 PORT = "TCP port {#NAME}"
@@ -72,7 +77,14 @@ _FULL = '{$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT:"{#PORT}"}'
 _MAX_DROPS = '{$TCP.DROPS.MAX.WARN:"{#PORT}"}'
 _PUSED = "tcp.listen.queue.pused[{#PORT}]"
 _OF_HOST = "tcp.counter[ListenDrops]"
-_NOT_COUNTED = f"count(//{_OF_HOST},#1)=0"  # where the daemon sends no counters
+
+
+def _never(key: str) -> str:
+    """Return an expression for an item that has no value, as of the counters where the daemon sends none."""
+    return f"count(//{key},#1)=0"
+
+
+_NOT_COUNTED = _never(_OF_HOST)
 
 
 def _dropped(begin: str = "6m", end: str = "1m") -> str:
@@ -84,6 +96,14 @@ def _dropped(begin: str = "6m", end: str = "1m") -> str:
     return f"{growth('tcp.listen.drops[{#PORT}]', begin, end)}>{_MAX_DROPS} and ({of_host} or {_NOT_COUNTED})"
 
 
+def _calm(counter: str, threshold: str) -> str:
+    """Return an expression for a flood's counter that has not grown so much that the host's trigger tells of it."""
+    key = f"tcp.counter[{counter}]"
+    return f"({growth(key)}<={threshold} or {_never(key)})"
+
+
+_NOTHING_OVERFLOWS = _calm("TCPReqQFullDrop", "{$TCP.SYN.DROPS.MAX.CRIT}")
+_NO_COOKIES = _calm("SyncookiesSent", "{$TCP.SYN.COOKIES.MAX.CRIT}")
 _QUEUE_RUN = (
     "ss -tlnp 'sport = :{#PORT}'",
     "nstat -az TcpExtListenOverflows TcpExtListenDrops",
@@ -125,7 +145,7 @@ _DROPS_GO_ON = Trigger(
     detail=f"over {_MAX_DROPS} in 5m, three times in a row",
     expression=telling(
         " and ".join(_dropped(*window) for window in (("6m", "1m"), ("11m", "6m"), ("16m", "11m")))
-        + f" and {watched(_PUSED, '16m')}",
+        + f" and {watched(_PUSED, '16m')} and {_NOTHING_OVERFLOWS}",
         RATE,
     ),
     priority="HIGH",
@@ -137,14 +157,15 @@ _DROPS_GO_ON = Trigger(
     ),
     run=_DROPS_RUN,
     do=_DROPS_DO,
-    depends_on=(_QUEUE_FULL.name, DROPPED.name),
+    depends_on=(_QUEUE_FULL.name,),
 )
 _DROPS = Trigger(
     name=f"{PORT}: Requests are dropped",
     detail=f"over {_MAX_DROPS} in 5m",
     # While the queue is full, whether it stays so decides which problem this is.
     expression=telling(
-        f"{_dropped()} and {watched(_PUSED)} and ({{TRIGGER.VALUE}}=1 or last(//{_PUSED})<{_FULL})", RATE
+        f"{_dropped()} and {watched(_PUSED)} and ({{TRIGGER.VALUE}}=1 or last(//{_PUSED})<{_FULL}) and {_NOTHING_OVERFLOWS}",
+        RATE,
     ),
     priority="WARNING",
     scope="performance",
@@ -155,7 +176,7 @@ _DROPS = Trigger(
     ),
     run=_DROPS_RUN,
     do=_DROPS_DO,
-    depends_on=(_DROPS_GO_ON.name, _QUEUE_FULL.name, DROPPED.name),
+    depends_on=(_DROPS_GO_ON.name, _QUEUE_FULL.name),
 )
 _HALF_OPEN = Trigger(
     name=f"{PORT}: Many half-open connections (SYN_RECV)",
@@ -166,6 +187,7 @@ _HALF_OPEN = Trigger(
             "tcp.status[SYN_RECV,{#PORT}]",
             'last(//tcp.listen.queue.max[{#PORT}])*{$TCP.SYN_RECV.PUSED.MAX.WARN:"{#PORT}"}/100',
         )
+        + f" and {_NO_COOKIES} and {_NOTHING_OVERFLOWS}"
     ),
     priority="AVERAGE",
     scope="security",
@@ -187,7 +209,7 @@ _HALF_OPEN = Trigger(
         "asymmetric route back to them, or raise the backlog in the program's configuration together with "
         "net.core.somaxconn. A program that sets TCP_DEFER_ACCEPT leaves clients that say nothing half-open, too."
     ),
-    depends_on=(_QUEUE_FULL.name, COOKIES.name),
+    depends_on=(_QUEUE_FULL.name,),
 )
 _QUEUE_FILLS = Trigger(
     name=f"{PORT}: Accept queue is nearly full",

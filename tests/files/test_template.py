@@ -305,6 +305,13 @@ def test_one_problem_at_a_time(either: ET.Element) -> None:
             assert dependency.findtext("expression") == parent.findtext("expression")
 
 
+def test_no_prototype_depends_on_a_trigger_of_the_host(either: ET.Element) -> None:
+    """Zabbix would refuse to unlink and clear the template wherever it has discovered something."""
+    prototypes = {prototype.findtext("name") for prototype in either.iter(TRIGGERS[1])}
+    for prototype in either.iter(TRIGGERS[1]):
+        assert set(texts(prototype, "dependencies/dependency/name")) <= prototypes
+
+
 def test_what_is_seldom_sent_is_never_asked_for_in_a_window(either: ET.Element) -> None:
     """A window without a value would make a trigger unknown: of a rare key the last value before a moment is taken.
 

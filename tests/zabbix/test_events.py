@@ -240,3 +240,13 @@ def test_the_share_of_segments_sent_again_is_calculated(zabbix: ZabbixStack, tel
 
     zabbix.wait_until(lambda: int(share()["lastclock"]) > 0, "the server has calculated the share", 150)
     assert float(share()["lastvalue"]) == 0
+
+
+def test_the_template_can_be_unlinked_and_cleared(zabbix: ZabbixStack, teller: Teller) -> None:
+    """From a host with ports, too: no trigger of a port depends on one of the host, for which Zabbix would refuse it."""
+    host_id = teller.ids["a flood without cookies"]
+    (host,) = zabbix.api.host.get(hostids=host_id, selectParentTemplates=["templateid"])
+    of_host = {"hostids": host_id, "countOutput": True}
+    assert int(zabbix.api.trigger.get(**of_host)) > len(STORIES)
+    zabbix.api.host.update(hostid=host_id, templates_clear=host["parentTemplates"])
+    assert [int(found.get(**of_host)) for found in (zabbix.api.trigger, zabbix.api.item)] == [0, 0]

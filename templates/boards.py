@@ -22,7 +22,7 @@ _DROPS = cells(
     "TCP port *: Requests dropped per second",
     "Requests dropped per second at each port",
     _PORT,
-    over("DROPS.MAX.WARN", "WARNING", seconds=30),  # as many in one usual interval: fewer raise no problem
+    over("DROPS.MAX.WARN", "WARNING", seconds=300),
     digits=2,
 )
 

@@ -191,7 +191,7 @@ def test_colours_go_by_the_macros(ours: dict[str, Any], pages: list[dict[str, An
         (defaults["{$TCP.LISTEN.QUEUE.PUSED.MAX.WARN}"], warning),
         (defaults["{$TCP.LISTEN.QUEUE.PUSED.MAX.CRIT}"], high),
     ]
-    assert shown["Requests dropped per second at each port"] == [FINE, ("0.333333", warning)]  # 10 in 30 s
+    assert shown["Requests dropped per second at each port"] == [FINE, ("0.0333333", warning)]  # 10 in 5 minutes
     assert shown["Values queued"] == [("1", warning)]  # over 0
     assert not shown.keys() & {"Values dropped", "Values rejected"}  # since the start: they would stay yellow
 

@@ -92,7 +92,8 @@ def test_the_overview_tells_the_story(seen: Seer, story_told: dict[str, str], br
     every, trouble = widgets["TCP: States"], widgets["TCP: Problem states"]
     assert len(every.legend) == len(TcpState)
     assert trouble.problems == 1
-    assert [name.rpartition(": ")[2] for name in trouble.legend] == ["CLOSE_WAIT", "SYN_RECV", "SYN_SENT", "LAST_ACK"]
+    in_trouble = ["CLOSE_WAIT", "SYN_RECV", "SYN_SENT", "LAST_ACK", "Sockets in no state", "CLOSE_WAIT (MPTCP)"]
+    assert [name.rpartition(": ")[2] for name in trouble.legend] == in_trouble
     assert trouble.colours[0] == every.colours[[name.endswith("CLOSE_WAIT") for name in every.legend].index(True)]
     for graph in (every, trouble, widgets["TCP: Closing states"], widgets["TCP: Unanswered requests"]):
         assert graph.lines >= len(graph.legend) > 1

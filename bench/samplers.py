@@ -120,7 +120,8 @@ def namespace() -> Sampler:
 
     class Link:
         held = {"1": link.NamedNamespace("web", socket_in(path, inode))}  # noqa: RUF012
-        is_listed, trouble = True, None
+        is_listed = is_whole = True
+        trouble = None
 
         def update(self) -> None:
             """Say nothing new: it is the count that is measured."""

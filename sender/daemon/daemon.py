@@ -117,10 +117,10 @@ def _run(service: Service, last_resort: threading.Timer) -> None:
 
     ending = _watch(service, scheduler, received)
 
+    for number in _ENDING:  # a second one ends it at once, from when the log says that it stops
+        signal.signal(number, _end_at_once if os.getpid() == _FIRST else before[number])
     _LOG.info("stopping on %s", ending.name)
     systemd.notify("STOPPING=1", "STATUS=stopping, delivering once more")
-    for number in _ENDING:  # a second one ends it at once
-        signal.signal(number, _end_at_once if os.getpid() == _FIRST else before[number])
     scheduler.shutdown(wait=False)
     deadline = time.monotonic() + _STOP_S
     ended = [lock for lock in (sampled, looked) if lock.acquire(timeout=max(0.0, deadline - time.monotonic()))]

@@ -11,12 +11,14 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 RESET, UNACCEPTED = 150, 20
 MPTCP, MPTCP_CLOSED = 10, 7
 HALF_CLOSED = 30
 PORTS = 1001, 1002, 1003
 IPPROTO_MPTCP = 262  # include/uapi/linux/in.h
+FIN_WAIT2 = 5  # TCP_FIN_WAIT2 in include/net/tcp_states.h, the first byte of struct tcp_info
 
 
 def reset(port: int) -> None:
@@ -46,11 +48,20 @@ def mptcp(count: int = MPTCP, closed: int = MPTCP_CLOSED) -> list[socket.socket]
 
 
 def half_closed() -> list[socket.socket]:
-    """Return the clients of a server that has closed all it accepted, from which it waits for the same."""
+    """Return the clients of a server that has closed all it accepted, from which it waits for the same.
+
+    Each is closed when its FIN has been acknowledged. An acknowledgement in the middle of close() would leave a whole socket in
+    FIN_WAIT2, which is none of those that count against the limit of TIME_WAIT: tcp_rcv_state_process(), net/ipv4/tcp_input.c.
+    """
     with socket.create_server(("127.0.0.1", PORTS[2]), backlog=HALF_CLOSED) as server:
         clients = [socket.create_connection(("127.0.0.1", PORTS[2])) for _ in range(HALF_CLOSED)]
-        for _ in clients:
-            server.accept()[0].close()
+        held = [server.accept()[0] for _ in clients]
+        for accepted in held:
+            accepted.shutdown(socket.SHUT_WR)
+        for accepted in held:
+            while accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != FIN_WAIT2:
+                time.sleep(0.001)
+            accepted.close()
     return clients
 
 

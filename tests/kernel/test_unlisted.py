@@ -43,7 +43,7 @@ def settled(namespace: Namespace) -> Snapshot:
     while (found := sample(namespace)).time_wait_sockets != unlisted.HALF_CLOSED or (
         (found.unhashed or 0) > UNHASHED + OTHERS
     ):
-        assert time.monotonic() < deadline, found
+        assert time.monotonic() < deadline, (found.time_wait_sockets, found.unhashed)
         time.sleep(0.1)  # in which the kernel is done with the netlink sockets of the sample before
     return found
 
@@ -83,7 +83,7 @@ def test_the_limit_holds_for_all_of_them(crowd: Namespace) -> None:
         clients = namespace.call(unlisted.half_closed)
         deadline = time.monotonic() + DEADLINE_S
         while (found := sample(namespace)).time_wait_sockets != 20:
-            assert time.monotonic() < deadline, found
+            assert time.monotonic() < deadline, found.time_wait_sockets
             time.sleep(0.01)
         assert found.states[TcpState.TIME_WAIT] == 0
         said = namespace.run("nstat", "-az", "TcpExtTCPTimeWaitOverflow").split()

@@ -24,8 +24,8 @@ _LONGEST_JUDGED_S = 300  # the window in templates/model.py, `growth`
 _NAME = both(text_up_to(64), printable)
 _DISTINGUISHED_NAME = optional(text_up_to(1024))
 _TOO_LONG = (
-    "is more than 5m. The template's triggers of requests dropped, SYN cookies and segments sent again look at five minutes, and "
-    "never fire with fewer samples"
+    "is more than 5m. The template's triggers of requests dropped, SYN cookies, closing without TIME_WAIT and segments sent again "
+    "look at five minutes, and never fire with fewer samples"
 )
 _KEY_FILE = optional(values.key_file)
 _PORTS = both(each(values.port), values.once_each)

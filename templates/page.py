@@ -56,7 +56,7 @@ Format 3.4 differs in what Zabbix did not know then:
 After an upgrade of the server, bring the newer file over the older one: items, triggers and graphs keep their ids, items their
 history, and hosts their macros.
 
-- `tcp-status-sender provision --template-only` does it in every version from 6.0 on, and keeps what you have added to the template.
+- `tcp-status-sender provision` does it in every version from 6.0 on, with `--template-only`. It keeps what you have added to the template.
 - By hand, tick *Create new* and *Update existing* for everything in the import's dialog. *Delete missing*, which the dialog ticks
   by default from 6.4 on, deletes what you have added to the template: untick it to keep that.
 - If the import by hand says that a trigger already exists, the template is of another version, or the upgrade of the server has
@@ -101,7 +101,7 @@ yellow for warning, orange for average, red for high.
 _TRIGGERS = """- **A leak at one port is two problems.** That of the host names the owner, that of the port has its number in a tag. Who wants only
   one disables the prototypes of the other. A higher threshold for one port leaves that of the host as it is: the host counts all.
 - **`*UNKNOWN*` in the place of a name** means that the host does not tell whose its sockets are: it has Linux before 5.8, no cgroup
-  v2, or `name_destinations: false`.
+  v2, `services.report: false` or `name_destinations: false`.
 - **Do not disable an item.** The daemon goes on sending it, and Zabbix goes on rejecting it, which is a problem. Let Zabbix store no
   history and no trends of it instead.
 - **With more than 5 minutes between samples**, the triggers that look at what has grown in five minutes never fire: requests dropped,

@@ -392,7 +392,8 @@ def test_it_is_not_started_by_hand() -> None:
 
 
 def test_it_takes_root(tmp_path: Path) -> None:
-    """Without the right to see other users' processes it says so, and does not begin."""
-    command = ["unshare", "--user", f"--map-user={NOBODY}", COMMAND, "namespaces", "--listen", str(tmp_path / "helper")]
+    """Without the right to see other users' processes it says so, and leaves no socket behind."""
+    path = tmp_path / "helper"
+    command = ["unshare", "--user", f"--map-user={NOBODY}", COMMAND, "namespaces", "--listen", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, "Run this as root" in done.stderr) == (1, True)
+    assert (done.returncode, "Run this as root" in done.stderr, path.exists()) == (1, True, False)

@@ -26,8 +26,8 @@ DYNAMIC_USERS = Path("/run/systemd/dynamic-uid")
 def run(arguments: argparse.Namespace) -> int:
     """Serve until stopped. Raises SenderError, and OSError of the path."""
     logging.getLogger().setLevel(logging.INFO)
+    finder = Finder(ContainerNames())  # first: who may not look leaves no socket behind
     with listening.own(arguments.listen) if arguments.listen else listening.given(os.environ) as place:
-        finder = Finder(ContainerNames())
         may_have = partial(_may_have, arguments.user)
         with closing(Helper(place, may_have=may_have, find=finder.find)) as helper:
             _LOG.info("network namespaces can be had by user %s", arguments.user)

@@ -105,7 +105,8 @@ _TRIGGERS = """- **A leak at one port is two problems.** That of the host names 
 - **Do not disable an item.** The daemon goes on sending it, and Zabbix goes on rejecting it, which is a problem. Let Zabbix store no
   history and no trends of it instead.
 - **With more than 5 minutes between samples**, the triggers that look at what has grown in five minutes never fire: requests dropped,
-  SYN cookies, closing without TIME_WAIT, segments sent again. `check` says so.
+  SYN cookies, closing without TIME_WAIT, segments sent again. With more than 15 neither does that of memory under pressure, and
+  with more than 30 those of values rejected and dropped hardly ever do. `check` says so.
 """
 _KINDS = {
     "item": "",

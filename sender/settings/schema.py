@@ -24,8 +24,9 @@ _LONGEST_JUDGED_S = 300  # the window in templates/model.py, `growth`
 _NAME = both(text_up_to(64), printable)
 _DISTINGUISHED_NAME = optional(text_up_to(1024))
 _TOO_LONG = (
-    "is more than 5m. The template's triggers of requests dropped, SYN cookies, closing without TIME_WAIT and segments sent again "
-    "look at five minutes, and never fire with fewer samples"
+    "is more than 5m. With so few samples the template's triggers of requests dropped, SYN cookies, closing without TIME_WAIT and "
+    "segments sent again never fire; with more than 15m neither does that of memory under pressure, and with more than 30m those "
+    "of values rejected and dropped hardly ever do"
 )
 _KEY_FILE = optional(values.key_file)
 _PORTS = both(each(values.port), values.once_each)

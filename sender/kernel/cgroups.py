@@ -68,7 +68,7 @@ def find_root(roots: Sequence[Path] = ROOTS) -> Path | None:
     """Return where the machine's whole tree of cgroup2 is; None where there is none, or a container sees its own part alone."""
     for root in roots:
         with suppress(OSError):
-            if (root / _OF_CGROUP2).exists() and root.stat().st_ino == _ROOT_ID:
+            if _is_cgroup2(root) and root.stat().st_ino == _ROOT_ID:
                 return root
     return None
 
@@ -77,18 +77,23 @@ def why_unknown(roots: Sequence[Path] = ROOTS) -> str | None:
     """Return why the owners of sockets are not known here, for people; None where they are."""
     if find_root(roots):
         return None
-    if any((root / _OF_CGROUP2).exists() for root in roots):
+    if any(map(_is_cgroup2, roots)):
         return "this is a container that sees its own cgroups alone"
     if not any(map(_has_directories, roots)):
-        return f"no cgroups are mounted at {roots[0]}"
+        return f"no cgroups are mounted at {roots[0]}, or this process may not see them"
     return "this machine has cgroup v1 alone: systemd's units have no id there"
 
 
 def to_know_them(roots: Sequence[Path] = ROOTS) -> str:
     """Return what makes the owners of sockets known where a container hides them; "" where it does not, or is a whole system."""
     kind, is_system = container()
-    is_hidden = not find_root(roots) and (kind or any((root / _OF_CGROUP2).exists() for root in roots))
+    is_hidden = not find_root(roots) and (kind or any(map(_is_cgroup2, roots)))
     return _TO_SEE_THEM if is_hidden and not is_system else ""
+
+
+def _is_cgroup2(place: Path) -> bool:
+    """Return whether cgroup2 is mounted there, as far as this process may look."""
+    return os.path.exists(place / _OF_CGROUP2)  # noqa: PTH110  Path.exists() raises where it may not, up to Python 3.13
 
 
 def _has_directories(place: Path) -> bool:

@@ -52,6 +52,16 @@ def test_a_host_without_containers(place: Path) -> None:
     assert found() == []
 
 
+def test_what_nobody_may_look_at_says_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may look everywhere: a name that is too long stands for a denied one."""
+    denied = place / ("x" * 300)
+    for name in ("IN_FIRST_ALONE", "IN_EVERY_ONE", "MOUNTS", "WHOLE_SYSTEM"):
+        monkeypatch.setattr(namespaces, name, denied)
+    monkeypatch.setattr(namespaces, "SIGNS", {denied: "docker"})
+    assert found() == []
+    assert namespaces.container() == ("", False)
+
+
 def test_a_host_with_containers(place: Path) -> None:
     """Each network namespace that is mounted counts once; other kinds of namespaces do not."""
     (place / "MOUNTS").write_text(MOUNTS)

@@ -196,6 +196,16 @@ def test_where_there_are_no_cgroups_it_says_why(tmp_path: Path) -> None:
     assert "no cgroups are mounted" in (why_unknown([tmp_path / "none", tmp_path / "missing"]) or "")
 
 
+def test_cgroups_that_nobody_may_look_at_are_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As with InaccessiblePaths=/sys/fs/cgroup. Root may look everywhere: a name that is too long stands for a denied one."""
+    denied = [tmp_path / ("x" * 300)]
+    assert find_root(denied) is None
+    assert "may not see them" in (why_unknown(denied) or "")
+    monkeypatch.setattr("sender.kernel.cgroups.container", lambda: ("", False))
+    assert not to_know_them(denied)
+    assert CgroupNames(denied).owners({1}, {}) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "place", "is_advised"),
     [

@@ -134,7 +134,8 @@ _OF_PORT = re.compile(
 )
 _OF_UNIT = re.compile(r"tcp\.(?:service|(netns))\.(?:status\[[A-Z_0-9]+,|listen\.drops\[)([^]]+)\]")
 _KINDS = ("remote ", "netns ")  # what stands before a remote port and a namespace, as `port_of` gives them
-_UNIT = re.compile(r"[^],\0-\x1f]*[^],\d\0-\x1f][^],\0-\x1f]*")  # what a key and a list of names can hold, and no port
+_NAMESPACE = re.compile(r"[^],\0-\x1f]+")  # what a key and a list of names can hold
+_UNIT = re.compile(r"[^],\0-\x1f]*[^],\d\0-\x1f][^],\0-\x1f]*")  # the same, and no port
 
 _LOCAL_PORT = re.compile("[1-9][0-9]{0,4}")
 _LAST_PORT = 65535
@@ -160,7 +161,7 @@ def unit_of(name: str) -> str | None:
 def namespace_of(name: str) -> str | None:
     """Return the namespace's name, from what `port_of` or a file says; None for anything else."""
     found = name.removeprefix("netns ")
-    return found if found != name and _UNIT.fullmatch(found) else None
+    return found if found != name and _NAMESPACE.fullmatch(found) else None
 
 
 def named(names: Collection[str]) -> str:

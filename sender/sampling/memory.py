@@ -61,12 +61,17 @@ class Memory:
         return cls(
             ports=_parsed(found, local_port) or NameMemory(named=_known(names, local_port)),
             units=_parsed(parts.get("units"), unit_of) or NameMemory(named=_known(names, unit_of)),
-            namespaces=_parsed(parts.get("namespaces"), unit_of) or NameMemory(named=_known(names, namespace_of)),
+            namespaces=_parsed(parts.get("namespaces"), _namespace) or NameMemory(named=_known(names, namespace_of)),
         )
 
     def __str__(self) -> str:
         parts = {"units": _data(self.units), "namespaces": _data(self.namespaces)}
         return json.dumps({**_data(self.ports), **parts}, separators=(",", ":"))
+
+
+def _namespace(name: str) -> str | None:
+    """Return a namespace's name, which has nothing before it here; None for nonsense."""
+    return namespace_of(f"netns {name}")
 
 
 def _known(names: Iterable[str], name: Callable[[str], Name | None]) -> dict[Name, float]:

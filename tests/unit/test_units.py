@@ -305,3 +305,21 @@ def test_namespaces_are_reported_by_name() -> None:
     gone = sample(None)
     assert not reporting.track(gone, now=90, wants_discovery=True).namespaces
     assert named(["netns web"]) == "netns web"
+
+
+@pytest.mark.parametrize("name", ["web", "42", "shop/web-0"])
+def test_a_namespace_survives_a_restart(name: str) -> None:
+    """One whose name is a number, too (`ip netns add 42`): it costs no budget again, and is called a namespace."""
+    settings = section.read(Settings, {"host": "h", "namespaces": {"report": True, "new_per_day": 0}})
+    snapshot = sample(None, namespaces={name: {TcpState.ESTABLISHED: 1}})
+    before = Reporting(settings, service=str)
+    assert before.track(snapshot, now=0, wants_discovery=False).namespaces == [name]
+    assert named([f"netns {name}"]) == f"netns {name}"
+    for memory in (
+        Memory.parse(str(before.memory)),
+        Memory.parse("", [f"netns {name}"]),
+        Memory.lost([f"netns {name}"]),
+    ):
+        assert list(memory.namespaces.named) == [name]
+        again = Reporting(settings, memory, service=str, now=5000)
+        assert again.track(snapshot, now=5000, wants_discovery=False).namespaces == [name]

@@ -52,13 +52,16 @@ class Lock:
             raise spool_error(str(error.filename), error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            found = os.pread(self._file, 40, 0).split()
+        except BlockingIOError as error:
             os.close(self._file)
             raise TakenError(
                 f"spool {path} is in use by process {daemon_of(path) or 'unknown'}: a tcp-status-sender runs already",
                 advice="Stop that one, or give this one a host and a spool.path of its own.",
             ) from error
-        found = os.pread(self._file, 40, 0).split()
+        except OSError as error:  # of a file system without locks, say, or of a disk that cannot be read
+            os.close(self._file)
+            raise spool_error(self._path, error) from error
         self.left_by = found[0].decode(errors="replace") if found else ""
         self.noted = int(found[1]) if len(found) > 1 and found[1].isdigit() else 0
         self.note(self.noted)

@@ -264,6 +264,27 @@ def test_a_daemon_that_is_killed_before_it_writes(path: Path, caplog: pytest.Log
     assert (record.levelname, "PID 4711" in record.getMessage()) == ("WARNING", True)
 
 
+@pytest.mark.parametrize(("call", "code"), [("fcntl.flock", errno.ENOLCK), ("os.pread", errno.EIO)])
+def test_a_lock_that_cannot_be_had(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, code: int
+) -> None:
+    """Nobody else has it: samples go on in memory, with the reason in the log, and to the disk once it can be had."""
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(call, fail)
+    spool, lock = opened(path), Path(f"{path}.lock")
+    append(spool, 1)
+    assert (spool.in_memory, drain(spool)) == (1, [1])
+    assert f"cannot write the spool: {lock}: {os.strerror(code)}. " in caplog.text
+    assert lock.resolve() not in [each.resolve() for each in Path("/proc/self/fd").iterdir()]  # it is closed
+    monkeypatch.undo()
+    append(spool, 2)
+    assert spool.in_memory == 0
+    spool.close()
+
+
 def test_a_directory_that_is_removed(filled: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Removed while the daemon runs, it is made again, with all that waited and was still in the open file."""
     spool = opened(filled)

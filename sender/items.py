@@ -127,7 +127,7 @@ DISCOVERIES: Mapping[str, Sequence[str]] = {
         NETNS_DROPS,
     ),
 }
-"""The keys that carry low-level discovery, and those that are sent for each port or unit which they name."""
+"""The keys that carry low-level discovery, and those that are sent for each port, unit or namespace which they name."""
 
 _OF_PORT = re.compile(
     r"tcp\.(?:(remote)\.)?(?:status\[[A-Z_0-9]+,|listen\.(?:queue(?:\.max|\.pused|\.peak)?|drops)\[)([0-9]+)\]"
@@ -154,7 +154,7 @@ def local_port(port: str) -> int | None:
 
 
 def unit_of(name: str) -> str | None:
-    """Return the unit's name, from what `port_of` or a file says; None for a port and for nonsense."""
+    """Return the unit's name, from what `port_of` or a file says; None for a port, a namespace and nonsense."""
     return name if _UNIT.fullmatch(name) and not name.startswith(_KINDS) else None
 
 

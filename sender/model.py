@@ -186,7 +186,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """What a sample reports besides the host as a whole: ports and units, the states for each, and texts and discovery that are due.
+    """What a sample reports besides the host as a whole: ports, units and namespaces, their states, and texts and discovery that are due.
 
     `discovery` has a value for each key that carries one, `texts` for some of the keys that say who or where; both are empty
     most of the time.
@@ -221,8 +221,8 @@ class Vitals:
 class Item:
     """One value as Zabbix takes it: technical host name, item key, value as text, and the moment of its sample.
 
-    `port` is the port or unit of which it is, as the key says it: "443", "remote 5432", "nginx.service", "" for one of the host
-    as a whole.
+    `port` is the port, unit or namespace of which it is, as the key says it: "443", "remote 5432", "nginx.service", "netns web",
+    "" for one of the host as a whole.
     """
 
     host: str

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class DaemonState:
     """A daemon as it is seen from outside, so that a sample here says of it what is true.
 
-    `process` is None where none runs. `memory` is what it remembers of ports and units. `vitals` are zeros where none runs, and None
+    `process` is None where none runs. `memory` is what it remembers of ports, units and namespaces. `vitals` are zeros where none runs, and None
     where this user cannot see whether one does. `trouble` is why its spool cannot be read.
     """
 
@@ -65,7 +65,7 @@ def nearest_directory(path: str) -> Path:
 
 
 def _known(waiting: Mapping[str, Backlog]) -> set[str]:
-    """Return the ports and units that have items at a destination."""
+    """Return the ports, units and namespaces that have items at a destination, as `Item.port` has them."""
     return {name for each in waiting.values() for name in each.cursor.known.split(",")}
 
 

@@ -1,6 +1,6 @@
-"""Holds the values of newly discovered ports and units until one destination has their items. Knows no spool and no retry policy.
+"""Holds the values of newly discovered ports, units and namespaces until one destination has their items. Knows no spool and no retry policy.
 
-A unit is held as a port is, and where this says port, it says both.
+Units and namespaces are held as ports are: where this says port, it says all three.
 
 Zabbix creates the items of a port from discovery and knows them within a minute; a proxy after its ConfigFrequency, an hour
 before 6.4. It rejects values that come before, and does not say why. One thread at a time may use an instance; `ports` may

@@ -30,7 +30,7 @@ class Container(NamedTuple):
 
     @property
     def short_name(self) -> str:
-        """What it is called where no name is known."""
+        """Return what it is called where no name is known."""
         return f"{self.engine}-{self.id[:12]}"
 
 

@@ -20,7 +20,7 @@ _LOG_AGAIN_S = 3600.0
 
 
 def how_to_report_more(limit: int, section: str) -> str:
-    """Return what to do where `limit` leaves names out; `section` is its place in the configuration: ports or services."""
+    """Return what to do where `limit` leaves names out; `section` is its place in the configuration: ports, services or namespaces."""
     if limit < MOST_NAMES:
         return f"Raise {section}.limit, or name some in {section}.exclude"
     advice = f"More cannot be reported: name in {section}.exclude those that matter least"

@@ -1,4 +1,4 @@
-"""Tracks which names of one kind, ports or units, are reported. Pure: knows no kernel, clock or log.
+"""Tracks which names of one kind, ports, units or namespaces, are reported. Pure: knows no kernel, clock or log.
 
 A name is reported when the guard admits it. One that is not there any more stays for KEEP_S, and then until no socket is left of
 it, so that its items in Zabbix end with what is true, which is zeros; a service that is restarted keeps its items.

@@ -94,7 +94,7 @@ class Sampler:
             self._namespace_log.log_too_large(snapshot.too_large, settings.namespaces, now)
 
     def recall(self, memory: Memory) -> None:
-        """Take in what is remembered of ports and units, where it could not be read at the start."""
+        """Take in what is remembered of ports, units and namespaces, where it could not be read at the start."""
         self._reporting.recall(memory, self._elapsed())
 
     @property

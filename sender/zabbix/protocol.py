@@ -28,7 +28,7 @@ _STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def to_packet(request: dict[str, Any], *, compression: bool) -> bytes:
-    """`request` as it goes over the wire."""
+    """Return `request` as it goes over the wire."""
     body = json.dumps(request).encode()
     if not compression:
         return _HEADER.pack(_MAGIC, _PLAIN, len(body), 0) + body
@@ -37,7 +37,7 @@ def to_packet(request: dict[str, Any], *, compression: bool) -> bytes:
 
 
 def missing(begin: bytes | bytearray) -> int:
-    """How many bytes an answer that begins so lacks at least; 0 when it is whole. Raises ValueError when it is none."""
+    """Return how many bytes an answer that begins so lacks at least; 0 when it is whole. Raises ValueError when it is none."""
     if len(begin) < _HEADER.size:
         return _HEADER.size - len(begin)
     magic, flags, length, _ = _HEADER.unpack_from(begin)

@@ -25,12 +25,11 @@ from bench.contenders import SENDER
 from bench.drainers import Row, daemon, zabbix_sender
 from bench.report import draw
 from lab.zabbix_stack import ZabbixStack
-from sender.items import KEYS
+from sender.items import KEYS, TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-TEMPLATE = "TCP states by Zabbix trapper"
 PROGRAMS = {"zabbix_sender": "zabbix-agent", "zabbix_server": "zabbix-server-pgsql", "php": "php-cli"}
 MAX_MB = 100
 HEADINGS = ("contender", "drain s", "values/s", "x zabbix_sender", "start s", "CPU s", "peak MB", "rows", "rounds")

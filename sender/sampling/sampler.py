@@ -72,20 +72,16 @@ class Sampler:
 
     def once(self) -> None:
         """Take and publish one sample. Raises KernelError."""
-        settings, reporting, rare = (
-            self._settings,
-            self._reporting,
-            self._rare,
-        )  # which a reload may change at any moment
+        settings, reporting = self._settings, self._reporting  # which a reload may change at any moment
         snapshot = self._sample(reporting.wanted)
         now = self._elapsed()
         vitals = self._vitals(int(now - self._started))
         if vitals.wants_discovery or settings.host != self._host:
-            rare.reset()
+            self._rare.reset()
             reporting.reset()
         self._host = settings.host
         tracked = reporting.track(snapshot, now=now, wants_discovery=vitals.wants_discovery)
-        self._publish(rare.due(to_items(snapshot, vitals, host=settings.host, tracked=tracked), now))
+        self._publish(self._rare.due(to_items(snapshot, vitals, host=settings.host, tracked=tracked), now))
         self._port_log.log_ports(reporting.ports.left_out, settings.ports, now)
         self._unit_log.log_units(reporting.units.left_out, settings.services, now)
         self._namespace_log.log_namespaces(reporting.namespaces.left_out, settings.namespaces, now)

@@ -22,7 +22,7 @@ from sender.sampling.tops import TopTexts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-PORT, OTHER_PORT = 80, 81
+PORT = 80
 V4, V6 = "192.0.2.1", "2001:db8::1"
 ADDRESSES = f"""set -e
 ip link set lo up

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sender.model import Listener
 
 DEADLINE_S = 20
-POLL_S = 0.005
 PORT, OTHER = 80, 81
 WANTED = CountedPorts(listening=True)
 

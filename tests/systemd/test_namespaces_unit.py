@@ -26,7 +26,6 @@ PLACE = "/run/tcp-status-sender-namespaces.sock"
 LIBRARY = "Environment=LD_LIBRARY_PATH=/opt/python/lib"
 PYTHON = "/opt/tcp-status-sender/bin/python"
 AT_MOST = 20  # tenths, as `systemd-analyze security --threshold` wants them
-ID = "1e5b" * 16
 # What the daemon can do with what it is given, in its own unit.
 SAYS = """
 import json, os, sys

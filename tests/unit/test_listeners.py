@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 HEADER = "1200 0200 07000000"  # TCPDIAG_GETSOCK, NLM_F_MULTI, sequence 7
 END = "14000000 0300 0200 07000000 67120000 00000000"
-BODY_LEN = 16 + 72
 
 # As Linux 6.18 has sent it on a little-endian machine: port 443, three connections wait where two may.
 IDS = "01bb0000" + "00" * 32 + "00000000" + "01000000 00000000"

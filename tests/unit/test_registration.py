@@ -12,7 +12,6 @@ import pytest
 from lab.registering import KNOWN, METADATA, NOT_FOUND, REQUEST, failed, says
 from lab.trapper import MUTE, Trapper
 from sender.delivery.registration import Pace, Registration, Registrations
-from sender.model import Item
 from sender.settings import section
 from sender.settings.schema import Settings
 from sender.zabbix.uplink import Uplink
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 QUICK = Pace(again_s=0.01, soon_s=0.1, late_s=3600)
 HASTY = Pace(again_s=0.01, soon_s=0.02, late_s=0.03)
-ITEMS = [Item(host="web-01", key="tcp.status[TOTAL]", value="1", clock=1_700_000_000, ns=1)]
-OF_A_PORT = [Item(host="web-01", key="tcp.listen.queue[80]", value="1", clock=1_700_000_000, ns=1, port="80")]
 
 
 def settings(*ports: int, metadata: str | None = METADATA) -> Settings:

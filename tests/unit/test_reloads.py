@@ -35,7 +35,6 @@ KEYS = {
     "tcp.listen.queue[80]": "80",
     "tcp.listen.queue.max[80]": "80",
 }
-PORT_KEYS = {key for key, port in KEYS.items() if port}
 Answered = dict[str, list[int]]
 
 

@@ -7,7 +7,6 @@ import os
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,8 +21,8 @@ from sender.model import CountedPorts, TcpState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-OPEN = Path("/proc/self/fd")
 NOT_SERVED = by_family(socket.AF_INET, protocol=0xEE)  # the kernel refuses it: ENOENT
 NO_TCP = by_family(socket.AF_UNIX)  # the kernel answers with messages that are not TCP sockets
 

@@ -24,7 +24,7 @@ _ONE_KEY = (7, 0)
 _HEADER = (6, 4)  # from this one on the token goes in the header Authorization
 _ADMIN, _SUPER_ADMIN = 2, 3  # USER_TYPE_*, include/defines.inc.php
 _TYPES = {1: "User", _ADMIN: "Admin", _SUPER_ADMIN: "Super admin"}
-_DENIED, _ALLOWED = "0", "1"  # api.mode of a role: what its list of methods is
+_ALLOWED = "1"  # api.access of a role; and api.mode, where its list of methods is of those allowed
 _NAMED = 5
 
 _HOST_NEEDS = (

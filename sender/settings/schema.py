@@ -204,9 +204,10 @@ def sources(path: Path | None = None) -> tuple[Path, ...]:
 def _agent_config(data: Any) -> AgentConfig | None:
     """Return what the file says that is named in `data`, if one is; a name that cannot be one is for the check to find."""
     try:
-        return AgentConfig.read(values.absolute(data["agent_config"]), without=data)
+        path = values.absolute(data["agent_config"])
     except (ValueError, KeyError, TypeError):
         return None
+    return AgentConfig.read(path, without=data)
 
 
 def _is_missing(path: Path) -> bool:

@@ -164,8 +164,9 @@ class Cursors:
                 self._ahead[name] = last, last + cursor.settled
             cursor.settled = before.settled if before.settled < last else last + cursor.settled
             if not cursor.succeeded_at:
-                cursor.succeeded_at, cursor.failing_since = before.succeeded_at, before.failing_since
-                cursor.error = before.error
+                cursor.succeeded_at = before.succeeded_at
+                cursor.failing_since = before.failing_since or cursor.failing_since
+                cursor.error = cursor.error or before.error
             cursor.known = cursor.known or before.known
         self.newest += last
         return [cursor for name, cursor in found.items() if name not in self.by_name]

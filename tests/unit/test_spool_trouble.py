@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.circles import assert_gone_when_caught
-from lab.spools import NOW, WEEK, append, drain, opened, sample, value
+from lab.spools import NOW, WEEK, append, drain, opened, sample, settle, value
 from sender.errors import BusyError, DeniedError, FullError, SpoolError, TakenError
 from sender.model import Item, Outcome
 from sender.spool.database import Database, reading
@@ -330,6 +330,21 @@ def test_a_file_that_is_replaced(filled: Path) -> None:
     spool.close()
     (aside,) = filled.parent.glob("spool.db.2*Z")
     assert aside.read_text() == "something else"
+
+
+def test_an_outage_is_as_long_as_it_is_in_a_new_file(path: Path) -> None:
+    """Where the file is removed during an outage, `status` and the next daemon still know since when it lasts, and why."""
+    seconds = [0.0]
+    spool = opened(path, elapsed=lambda: seconds[0])
+    append(spool, 1)
+    settle(spool, "main", Outcome(kept=2), "connection refused")
+    since = read_status(str(path))["main"].cursor.failing_since
+    seconds[0] = 500
+    path.unlink()
+    append(spool, 2)
+    cursor = read_status(str(path))["main"].cursor
+    spool.close()
+    assert (cursor.failing_since, cursor.error) == (since, "connection refused")
 
 
 def test_the_database_of_another_program_is_left_alone(path: Path) -> None:

@@ -87,9 +87,10 @@ def run(service: Service) -> None:
 
 def _run(service: Service, last_resort: threading.Timer) -> None:
     received: SimpleQueue[int] = SimpleQueue()
+    first = threading.Lock()  # for the first signal that ends it: a second one may come while that one is handled
 
     def on_signal(number: int, _: object) -> None:
-        if number in _ENDING and not last_resort.ident:
+        if number in _ENDING and first.acquire(blocking=False):
             last_resort.start()
         received.put(number)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import struct
+import threading
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -45,6 +48,44 @@ def test_a_clock_that_jumps_by_years_costs_nothing() -> None:
     then = datetime.fromtimestamp(0, timezone.utc)
     now = datetime.fromtimestamp(LATE + 0.5, timezone.utc)
     assert job.trigger.get_next_fire_time(then, now).timestamp() == LATE + 1
+
+
+def test_a_second_signal_while_the_first_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two signals may come as close together as they like, from a terminal and a supervisor say: it stops in order."""
+
+    class Interrupted(threading.Timer):
+        is_second_sent = False
+
+        def start(self) -> None:
+            if not self.is_second_sent:
+                self.is_second_sent = True
+                signal.raise_signal(signal.SIGINT)
+            super().start()
+
+    class Idle:
+        settings = SimpleNamespace(host="web-01", interval=3600)
+        sampling = SimpleNamespace(ended=0.0)
+        wants_looks = False
+        closed = False
+
+        def start(self) -> None:
+            pass
+
+        def describe_destinations(self) -> str:
+            return "nowhere"
+
+        def status(self) -> str:
+            if signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+                signal.raise_signal(signal.SIGTERM)
+            return "idle"
+
+        def close(self, within_s: float) -> None:
+            self.closed = within_s > 0
+
+    monkeypatch.setattr(threading, "Timer", Interrupted)
+    idle = Idle()
+    daemon.run(cast("daemon.Service", idle))
+    assert idle.closed
 
 
 def test_a_defect_in_a_delivery_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:

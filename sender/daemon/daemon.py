@@ -91,7 +91,8 @@ def _run(service: Service, last_resort: threading.Timer) -> None:
 
     def on_signal(number: int, _: object) -> None:
         if number in _ENDING and first.acquire(blocking=False):
-            last_resort.start()
+            with suppress(RuntimeError):  # no thread is to be had
+                last_resort.start()
         received.put(number)
 
     before = {number: signal.signal(number, on_signal) for number in _SIGNALS}

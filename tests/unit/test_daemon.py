@@ -50,6 +50,32 @@ def test_a_clock_that_jumps_by_years_costs_nothing() -> None:
     assert job.trigger.get_next_fire_time(then, now).timestamp() == LATE + 1
 
 
+class Idle:
+    """What has nothing to do, and is asked to stop as soon as signals come through."""
+
+    settings = SimpleNamespace(host="web-01", interval=3600)
+    sampling = SimpleNamespace(ended=0.0)
+    wants_looks = False
+    closed = False
+
+    def start(self) -> None:
+        """Begin nothing."""
+
+    def describe_destinations(self) -> str:
+        """Return what the log is to say."""
+        return "nowhere"
+
+    def status(self) -> str:
+        """Return what systemd is to know; ask to stop, unless signals are blocked."""
+        if signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+            signal.raise_signal(signal.SIGTERM)
+        return "idle"
+
+    def close(self, within_s: float) -> None:
+        """Note that it was closed, with some time left."""
+        self.closed = within_s > 0
+
+
 def test_a_second_signal_while_the_first_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two signals may come as close together as they like, from a terminal and a supervisor say: it stops in order."""
 
@@ -62,27 +88,20 @@ def test_a_second_signal_while_the_first_is_handled(monkeypatch: pytest.MonkeyPa
                 signal.raise_signal(signal.SIGINT)
             super().start()
 
-    class Idle:
-        settings = SimpleNamespace(host="web-01", interval=3600)
-        sampling = SimpleNamespace(ended=0.0)
-        wants_looks = False
-        closed = False
-
-        def start(self) -> None:
-            pass
-
-        def describe_destinations(self) -> str:
-            return "nowhere"
-
-        def status(self) -> str:
-            if signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
-                signal.raise_signal(signal.SIGTERM)
-            return "idle"
-
-        def close(self, within_s: float) -> None:
-            self.closed = within_s > 0
-
     monkeypatch.setattr(threading, "Timer", Interrupted)
+    idle = Idle()
+    daemon.run(cast("daemon.Service", idle))
+    assert idle.closed
+
+
+def test_a_stop_where_no_thread_is_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of a unit's or a container's tasks it stops in order, too, without the thread that would end it at last."""
+
+    class Denied(threading.Timer):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading, "Timer", Denied)
     idle = Idle()
     daemon.run(cast("daemon.Service", idle))
     assert idle.closed

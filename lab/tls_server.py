@@ -24,7 +24,7 @@ class PskServer(ssl.SSLContext):
     _callback: Any
 
     def set_keys(self, keys: dict[str, bytes]) -> None:
-        """To be called once."""
+        """Take these; to be called once."""
         self.keys = keys
         self.minimum_version = self.maximum_version = ssl.TLSVersion.TLSv1_2
         self.set_ciphers("kECDHEPSK+AES128:kPSK+AES128")
@@ -44,14 +44,14 @@ class PskServer(ssl.SSLContext):
 
 
 def psk_server(**keys: bytes) -> PskServer:
-    """Return takes these identities with these keys."""
+    """Return what takes these identities with these keys."""
     context = PskServer(ssl.PROTOCOL_TLS_SERVER)
     context.set_keys(keys)
     return context
 
 
 def cert_server(pair: Pair, ca: Path) -> ssl.SSLContext:
-    """Return shows this certificate, and takes those of clients that `ca` has signed."""
+    """Return what shows this certificate, and takes those of clients that `ca` has signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.cert, pair.key)
     context.load_verify_locations(ca)

@@ -37,6 +37,11 @@ _REFUSED_ADVICE = (  # after a good handshake
 )
 _PLAIN_ADVICE = "Is the port right, and does a Zabbix that was built with encryption listen there?"
 _PLAIN = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")  # OpenSSL's reasons, if it is not TLS
+_VERSION_ADVICE = (
+    "Zabbix itself does. Allow it where Zabbix runs, in the system's OpenSSL configuration (MinProtocol) or crypto policy, or in "
+    "what stands before Zabbix."
+)
+_VERSIONS = ("TLSV1_ALERT_PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL")  # OpenSSL's reasons: theirs, and ours
 # verify_code: X509_V_ERR_*, openssl/x509_vfy.h
 _UNTRUSTED = {2, 18, 19, 20, 21, 27}
 _TIMES = {
@@ -152,6 +157,8 @@ class TlsConnector:
                 return _why_no_trust(error, self._settings.ca_file)
             case ssl.SSLError() if error.reason in _PLAIN:
                 return "it does not answer in TLS", _PLAIN_ADVICE
+            case ssl.SSLError() if error.reason in _VERSIONS:
+                return f"it does not speak TLS 1.2{'' if connect == 'psk' else ' or later'}", _VERSION_ADVICE
         said = f" ({_reason(error)})" if isinstance(error, ssl.SSLError) and "EOF" not in _reason(error) else ""
         advice = _PSK_ADVICE if connect == "psk" else _CERT_ADVICE
         return f"the TLS handshake with connect: {connect} was broken off{said}", advice

@@ -6,6 +6,7 @@ import os
 import secrets
 import select
 import socket
+import ssl
 import stat
 import struct
 import sys
@@ -104,6 +105,16 @@ def test_a_server_without_encryption(psk_file: Path) -> None:
     """Who answers a handshake in plain text is said not to answer in TLS."""
     with Trapper(lambda _: b"SSH-2.0-OpenSSH_9.2p1\r\n" * 9, reads=5) as trapper:
         assert "it does not answer in TLS. Is the port right" in error(psk(psk_file, trapper.port))
+
+
+def test_a_server_with_other_versions_of_tls(psk_file: Path) -> None:
+    """As with a crypto policy of TLS 1.3 alone: it is said what is lacking, and the key is not blamed."""
+    server = psk_server(web=KEY)
+    server.maximum_version = server.minimum_version = ssl.TLSVersion.TLSv1_3
+    with Trapper(encrypted=server) as trapper:
+        said = error(psk(psk_file, trapper.port))
+    assert f"127.0.0.1:{trapper.port}: it does not speak TLS 1.2. Zabbix itself does." in said
+    assert "psk_file" not in said
 
 
 def test_a_server_that_hangs_up(psk_file: Path, client: Pair, authority: Authority) -> None:

@@ -21,6 +21,7 @@ from lab.namespace import entered
 from lab.program import finish
 from lab.relay import Relay
 from lab.systemd import UNITS, System
+from lab.watched_daemon import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ CLONE = "/root/tcp-status-sender"
 ROOTS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CONFIG = "/etc/tcp-status-sender/config.yaml"
 DROP_IN = UNITS / "tcp-status-sender.service.d"
+LEAKED = "ss -Htn state close-wait sport = :8765 | wc -l"
 TRAPPER_PORT, WEB_PORT = 10051, 8080
 HOSTS = "127.0.0.1 localhost zbx.example.com zabbix.example.com\n"
 NEEDED = ("pyproject.toml", "README.md", "LICENSE", "config.example.yaml", "sender", "templates", "packaging")
@@ -66,11 +68,18 @@ class Machine:
         return finish([*inside, "sh", "-euc", self._at_home(script)])
 
     @contextmanager
-    def running(self, script: str) -> Iterator[None]:
-        """Its one command runs while the context lasts."""
+    def leaking(self, script: str) -> Iterator[None]:
+        """Its one command leaks while the context lasts.
+
+        The daemon stands still until all is leaked, as each second is a sample here: one of fewer connections than the
+        threshold would be the first value of a new port, and no alert for a quarter of an hour.
+        """
+        self.run("systemctl kill --signal=STOP tcp-status-sender")
         inside = ["nsenter", f"--target={self._system.pid}", "--all", "setpriv", "--pdeathsig=KILL"]
         process = subprocess.Popen([*inside, "sh", "-euc", f"exec {script}"])
         try:
+            wait_until(lambda: self.run(LEAKED) == "150\n", "150 connections are leaked")
+            self.run("systemctl kill --signal=CONT tcp-status-sender")
             yield
         finally:
             process.kill()
@@ -152,7 +161,7 @@ def test_from_nothing_to_an_alert(zabbix: ZabbixStack, machine: Machine) -> None
         found = zabbix.api.problem.get(hostids=host["hostid"], output=["name"])
         return [problem["name"] for problem in found]
 
-    with machine.running(leak):
+    with machine.leaking(leak):
         zabbix.wait_until(lambda: bool(problems()), "the leak is a problem", timeout_s=120)
         assert problems() == ["TCP port 8765: Many connections in CLOSE_WAIT (over 100 for 15m)"]
     zabbix.wait_until(lambda: not problems(), "it is none any more", timeout_s=120)

@@ -7,23 +7,20 @@ triggers pass in seconds.
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lab.cgroups import Cgroup, entering
 from lab.command import COMMAND
 from lab.namespace import LOOPBACK, Namespace
 from lab.passing_on import FastTime, passing_on
-from lab.program import stands_still
 from lab.uml import OUTSIDE, cable, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -127,16 +124,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
     if process.stdin:
         process.stdin.close()
     process.wait()
-
-
-@contextmanager
-def standing_still(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let a program see nothing of what is done meanwhile but how it ends."""
-    process.send_signal(signal.SIGSTOP)
-    while not stands_still(process.pid):
-        time.sleep(0.001)
-    yield
-    process.send_signal(signal.SIGCONT)
 
 
 class Operator:

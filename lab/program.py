@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +98,7 @@ class Program:
         """Let it and all its children stand still, as a machine that hangs would; return when the last of them does."""
         for pid in self._family():  # parents first: what stands still has no more children
             _signal(pid, signal.SIGSTOP)
-            self.wait_until(partial(stands_still, pid), f"process {pid} stands still")
+            self.wait_until(partial(_stands_still, pid), f"process {pid} stands still")
 
     def thaw(self) -> None:
         """Let all that `freeze` stopped go on."""
@@ -164,7 +164,17 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def stands_still(pid: int) -> bool:
+@contextmanager
+def standing_still(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let a process see nothing of what is done meanwhile but how it ends."""
+    process.send_signal(signal.SIGSTOP)
+    while not _stands_still(process.pid):
+        time.sleep(POLL_S)
+    yield
+    process.send_signal(signal.SIGCONT)
+
+
+def _stands_still(pid: int) -> bool:
     """Whether it is stopped, dead or gone (proc(5): the state follows the name, which is in parentheses)."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -10,6 +10,7 @@ import pytest
 
 from lab.disk import EXT4, Disk
 from lab.keys import STEADY
+from lab.program import standing_still
 from lab.trapper import Trapper, accept
 from lab.watched_daemon import wait_until
 
@@ -70,6 +71,7 @@ from sender.model import Item
 from sender.spool.spool import Spool
 from sender.spool.sample import Limits
 from lab.keys import STEADY
+from lab.program import standing_still
 spool, count = Spool(sys.argv[1], ["d0"], Limits(max_age_s=1e6, max_bytes=2**28)), 0
 begin = int(time.time()) - 5000
 while not spool.in_memory:
@@ -226,8 +228,8 @@ def test_a_directory_that_is_removed_and_cannot_be_written(
         daemon = start("run", "--config", path, within=disk)
         live.wait_for(2)
         place = disk.at / "place"
-        # The daemon may make a file in it, or the directory itself, meanwhile.
-        disk.run("sh", "-c", f"until rm -rf {place} && mkdir {place} && chattr +i {place}; do :; done 2>/dev/null")
+        with standing_still(daemon.process):  # in between it would find another reason, and say that, too
+            disk.run("sh", "-ec", f"rm -rf {place}; mkdir {place}; chattr +i {place}")
         daemon.until(NO_SAMPLES)
         live.wait_for(len(live.requests) + 2)
         disk.run("chattr", "-i", place)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.fast_host import HEALTHY, LEAKING, FastHost, Operator, end, standing_still
+from lab.fast_host import HEALTHY, LEAKING, FastHost, Operator, end
 from lab.mail import Mailboxes
+from lab.program import standing_still
 
 if TYPE_CHECKING:
     from lab.zabbix_stack import ZabbixStack

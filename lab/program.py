@@ -170,8 +170,10 @@ def standing_still(process: subprocess.Popen[bytes]) -> Iterator[None]:
     process.send_signal(signal.SIGSTOP)
     while not _stands_still(process.pid):
         time.sleep(POLL_S)
-    yield
-    process.send_signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def _stands_still(pid: int) -> bool:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class DaemonState:
     """A daemon as it is seen from outside, so that a sample here says of it what is true.
 
-    `process` is None where none runs. `memory` is what it remembers of ports, units and namespaces. `vitals` are zeros where none runs, and None
-    where this user cannot see whether one does. `trouble` is why its spool cannot be read.
+    `process` is None where none runs. `memory` is what it remembers of ports, units and namespaces. `vitals` are zeros where none
+    runs, and None where this user cannot see whether one does. `trouble` is why its spool cannot be read.
     """
 
     process: int | None = None

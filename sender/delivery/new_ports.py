@@ -1,5 +1,6 @@
-"""Holds the values of newly discovered ports, units and namespaces until one destination has their items. Knows no spool and no retry policy.
+"""Holds the values of newly discovered ports, units and namespaces until one destination has their items.
 
+Knows no spool and no retry policy.
 Units and namespaces are held as ports are: where this says port, it says all three.
 
 Zabbix creates the items of a port from discovery and knows them within a minute; a proxy after its ConfigFrequency, an hour

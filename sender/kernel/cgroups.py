@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sender.kernel.container_ids import container_of
-from sender.kernel.namespaces import container
+from sender.kernel.namespaces import container, is_there
 from sender.kernel.unit_names import owner_of
 from sender.model import OTHER
 
@@ -93,7 +93,7 @@ def to_know_them(roots: Sequence[Path] = ROOTS) -> str:
 
 def _is_cgroup2(place: Path) -> bool:
     """Return whether cgroup2 is mounted there, as far as this process may look."""
-    return os.path.exists(place / _OF_CGROUP2)  # noqa: PTH110  Path.exists() raises where it may not, up to Python 3.13
+    return is_there(place / _OF_CGROUP2)
 
 
 def _has_directories(place: Path) -> bool:

@@ -29,9 +29,9 @@ _MOUNTED = re.compile(r" (net:\[\d+\]) \S+ [^-]*- nsfs ")
 
 def is_first() -> bool | None:
     """Return whether this is the machine's first network namespace, the host's; None where /proc hides what tells."""
-    if _is_there(IN_FIRST_ALONE):
+    if is_there(IN_FIRST_ALONE):
         return True
-    return False if _is_there(IN_EVERY_ONE) else None
+    return False if is_there(IN_EVERY_ONE) else None
 
 
 def container() -> tuple[str, bool]:
@@ -41,7 +41,7 @@ def container() -> tuple[str, bool]:
     except OSError:
         if OF_A_POD in os.environ:
             return "kubernetes", False
-        return next((kind for path, kind in SIGNS.items() if _is_there(path)), os.environ.get(KIND, "")), False
+        return next((kind for path, kind in SIGNS.items() if is_there(path)), os.environ.get(KIND, "")), False
 
 
 def stranger() -> str | None:
@@ -79,6 +79,6 @@ def is_elsewhere(process: int) -> bool:
         return False
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Return whether a file is there, as far as this process may look."""
     return os.path.exists(path)  # noqa: PTH110  Path.exists() raises where it may not, up to Python 3.13
